@@ -1,0 +1,230 @@
+"""The parameters of a study: typed, validated, and complete before any work starts.
+
+`params.yaml` holds the experiment as it stands; `conf/GROUP/NAME.yaml` holds presets. An
+override is either `section.key=value` or `group=name`; the second applies a preset as
+`dvc exp run -S group=name` would.
+"""
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+GROUPS = ("dataset", "encoder", "teacher", "size")
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class ConfigError(ValueError):
+    """A parameter that is unknown, of the wrong type, or out of range; the message names its key."""
+
+
+class Section(BaseModel):
+    """A group of parameters: frozen, strict about types, and closed to unknown names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class PydocsData(Section):
+    """The documentation strings of installed libraries (see `lmtx.datasets.pydocs`)."""
+
+    reader: Literal["pydocs"]
+    name: Name
+    libraries: Annotated[list[str], Field(min_length=1)]
+    min_words: Natural
+    test_documents: Positive
+    dev_documents: Positive
+    train_documents: Positive | None
+    wording: str
+
+
+class EncoderConfig(Section):
+    """E0, and how texts reach it. Token lengths include the special tokens."""
+
+    name: Name
+    model: str
+    sha256: str | None
+    precision: Literal["auto", "bf16", "fp32"]
+    device: str
+    document_tokens: Annotated[int, Field(ge=8)]
+    label_tokens: Annotated[int, Field(ge=4)]
+    title: bool
+    batch_tokens: Annotated[int, Field(ge=64)]
+
+
+class EnsembleTeacher(Section):
+    """Half lexical, half frozen dense similarity; accepts the given share of E0's shortlists."""
+
+    kind: Literal["ensemble"]
+    name: Name
+    acceptance: Annotated[float, Field(gt=0, lt=1)]
+    lexical_weight: Fraction
+
+
+class ShortlistConfig(Section):
+    size: Positive
+
+
+class TrainingConfig(Section):
+    """One cycle of training. `documents` null: every training document."""
+
+    documents: Positive | None
+    batch_size: Annotated[int, Field(ge=2)]
+    epochs: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_steps: Natural
+    weight_decay: Annotated[float, Field(ge=0)]
+    margin: Annotated[float, Field(gt=0)]
+    temperature: Annotated[float, Field(gt=0)]
+    hard_negatives: Positive
+    rejected_negatives: Natural
+    seed: Natural
+
+
+class CheckConfig(Section):
+    """How many held-out documents the teacher checks after a cycle. null: all of the dev split."""
+
+    documents: Positive | None
+
+
+class CycleConfig(Section):
+    """A cycle of the curriculum: the system whose encoder makes its shortlists."""
+
+    previous: Name
+
+
+class BaselineConfig(Section):
+    kind: Literal["zero-shot", "tfidf"]
+    label: str
+
+
+class EvaluationConfig(Section):
+    cutoffs: Annotated[list[Positive], Field(min_length=1)]
+    bootstrap: Annotated[int, Field(ge=100)]
+    seed: Natural
+
+
+class Config(Section):
+    """All parameters of a study, one attribute a section of `params.yaml`."""
+
+    dataset: PydocsData
+    encoder: EncoderConfig
+    teacher: EnsembleTeacher
+    shortlist: ShortlistConfig
+    training: TrainingConfig
+    check: CheckConfig
+    cycles: Annotated[dict[Name, CycleConfig], Field(min_length=1)]
+    baselines: dict[Name, BaselineConfig]
+    evaluation: EvaluationConfig
+
+    def digest(self, *sections: str) -> str:
+        """A short hash of the named sections (all of them when none is named)."""
+        values = self.model_dump(mode="json", include=set(sections) or None)
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def load_config(path: str | Path = "params.yaml", overrides: list[str] | tuple[str, ...] = ()) -> Config:
+    """Read and check the parameters of a study.
+
+    Parameters
+    ----------
+    path
+        A YAML file. A relative path that is not found is looked for in the parent folders too,
+        so that a notebook finds the project's `params.yaml`.
+    overrides
+        `section.key=value` or `group=name`, applied in order. The value is YAML.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file, the key, the value found and what is expected there.
+    """
+    path = find_upwards(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no parameters; expected sections such as `dataset:`")
+    for override in overrides:
+        values = _override(values, override, path.parent / "conf")
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, path)) from None
+
+
+def find_upwards(path: str | Path) -> Path:
+    """The file at `path`, or, for a relative path, the nearest one in a parent folder."""
+    path = Path(path)
+    folders = [Path(), *Path.cwd().parents] if not path.is_absolute() else [Path()]
+    for folder in folders:
+        if (folder / path).is_file():
+            return (folder / path).absolute()
+    raise ConfigError(f"no parameter file {path} in {Path.cwd()} or a folder above it")
+
+
+def compose(overrides: list[str] | tuple[str, ...] = (), conf: str | Path = "conf") -> dict[str, Any]:
+    """Compose the presets of `conf/` with Hydra, as `dvc exp run -S` does."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    with initialize_config_dir(str(Path(conf).absolute()), version_base=None):
+        return OmegaConf.to_container(hydra_compose("config", list(overrides)), resolve=True)
+
+
+def _override(values: dict[str, Any], override: str, conf: Path) -> dict[str, Any]:
+    key, separator, text = override.partition("=")
+    if not separator:
+        raise ConfigError(f"override {override!r}: expected section.key=value or group=name")
+    if key in GROUPS:
+        file = conf / key / f"{text}.yaml"
+        if not file.is_file():
+            known = ", ".join(sorted(f.stem for f in (conf / key).glob("*.yaml"))) or "none"
+            raise ConfigError(f"override {override!r}: no preset {file}; {key} has: {known}")
+        content = file.read_text(encoding="utf-8")
+        preset = yaml.safe_load(content) or {}
+        if "@package _global_" not in content:
+            return {**values, key: preset}
+        return OmegaConf.to_container(OmegaConf.merge(values, preset))
+    try:
+        return OmegaConf.to_container(OmegaConf.merge(values, OmegaConf.from_dotlist([override])))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"override {override!r}: {error}") from None
+
+
+def _explain(error: ValidationError, path: Path) -> str:
+    """Turn pydantic's findings into one line a key: file, key, value, what is expected."""
+    lines = []
+    for found in error.errors():
+        keys = [str(k) for k in found["loc"]]
+        key = ".".join(keys)
+        if found["type"] == "extra_forbidden":
+            close = difflib.get_close_matches(keys[-1], _names(keys[:-1]), n=1)
+            hint = f"; did you mean `{close[0]}`?" if close else ""
+            lines.append(f"{path}: `{key}` is not a parameter{hint}")
+        elif found["type"] == "missing":
+            lines.append(f"{path}: `{key}` is missing")
+        else:
+            lines.append(
+                f"{path}: `{key}` is {found['input']!r}: {found['msg'][:1].lower()}{found['msg'][1:]}"
+            )
+    return "\n".join(lines)
+
+
+def _names(keys: list[str]) -> list[str]:
+    """The parameter names of the section reached by `keys`."""
+    section: Any = Config
+    for key in keys:
+        fields = getattr(section, "model_fields", {})
+        section = fields[key].annotation if key in fields else None
+    return list(getattr(section, "model_fields", {}))

@@ -1,0 +1,167 @@
+"""The corpus: documents to tag, labels to choose from, and, kept apart, the annotations.
+
+A `Corpus` has no annotations at all, so a function that takes one cannot look at them. They
+are saved beside it and read by `load_truth`, for the metrics, the statistics, and the openly
+simulated teacher.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+
+from lmtx.files import replacing
+
+SPLITS = ("train", "dev", "test")
+DOCUMENT_SCHEMA = pa.schema([("uid", pa.string()), ("title", pa.string()), ("text", pa.large_string())])
+LABEL_SCHEMA = pa.schema([("uid", pa.string()), ("text", pa.string())])
+
+
+class CorpusError(ValueError):
+    """A corpus that cannot be used; the message says where it came from and what to do."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Documents in three splits, and the label set.
+
+    Attributes
+    ----------
+    train, dev, test
+        Tables with the columns uid, title, text; row order is document order everywhere.
+    labels
+        Table of L rows with the columns uid, text; a label's row number is its id.
+    excluded
+        For each split a boolean CSR array (n_docs, L): pairs that are never candidates, such as
+        a document's own label. Neither shortlists nor rankings nor the metrics' truth hold them.
+    """
+
+    train: pa.Table
+    dev: pa.Table
+    test: pa.Table
+    labels: pa.Table
+    excluded: dict[str, sp.csr_array]
+
+    def documents(self, split: str) -> pa.Table:
+        """The document table of `split`: "train", "dev" or "test"."""
+        if split not in SPLITS:
+            raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
+        return getattr(self, split)
+
+    def validate(self, source: str = "the corpus") -> "Corpus":
+        """Return self, or raise `CorpusError` naming `source`, the table, the row and the value."""
+        for name in (*SPLITS, "labels"):
+            table = getattr(self, name)
+            expected = LABEL_SCHEMA if name == "labels" else DOCUMENT_SCHEMA
+            if table.column_names != expected.names:
+                raise CorpusError(
+                    f"{source}: {name} has the columns {table.column_names}, not {expected.names}"
+                )
+            if name != "dev" and table.num_rows == 0:
+                raise CorpusError(f"{source}: {name} is empty; at least one row is needed")
+            _check_rows(table, f"{source}: {name}")
+        for split in SPLITS:
+            shape = (self.documents(split).num_rows, self.labels.num_rows)
+            if self.excluded[split].shape != shape:
+                raise CorpusError(
+                    f"{source}: excluded pairs of {split} are {self.excluded[split].shape}, not {shape}"
+                )
+        return self
+
+    def save(self, folder: str | Path) -> None:
+        """Write the corpus as Arrow and npz files; `folder` appears whole or not at all."""
+        with replacing(folder) as scratch:
+            scratch.mkdir()
+            for name in (*SPLITS, "labels"):
+                table = getattr(self, name)
+                with (
+                    pa.OSFile(str(scratch / f"{name}.arrow"), "wb") as sink,
+                    pa.ipc.new_file(sink, table.schema) as out,
+                ):
+                    out.write_table(table, max_chunksize=65_536)
+            for split in SPLITS:
+                _save_csr(scratch / f"excluded-{split}.npz", self.excluded[split])
+
+
+def load_corpus(folder: str | Path) -> Corpus:
+    """Open a saved corpus; the tables are memory-mapped, not read.
+
+    Raises `CorpusError` when the folder or one of its files is missing or cannot be read.
+    """
+    folder = Path(folder)
+    try:
+        tables = {
+            name: pa.ipc.open_file(pa.memory_map(str(folder / f"{name}.arrow"))).read_all()
+            for name in (*SPLITS, "labels")
+        }
+        excluded = {split: _load_csr(folder / f"excluded-{split}.npz") for split in SPLITS}
+    except FileNotFoundError as error:
+        raise CorpusError(
+            f"no corpus in {folder} ({error.filename or error}); run the `prepare` stage first"
+        ) from None
+    except (pa.ArrowInvalid, OSError, ValueError) as error:
+        raise CorpusError(
+            f"the corpus in {folder} cannot be read ({error}); run the `prepare` stage again"
+        ) from None
+    return Corpus(**tables, excluded=excluded)
+
+
+def save_truth(folder: str | Path, truth: dict[str, sp.csr_array]) -> None:
+    """Write the annotations, one boolean CSR (n_docs, L) a split, apart from the corpus."""
+    with replacing(folder) as scratch:
+        scratch.mkdir()
+        for split, matrix in truth.items():
+            _save_csr(scratch / f"{split}.npz", matrix)
+
+
+def load_truth(folder: str | Path, split: str) -> sp.csr_array:
+    """Read the annotations of one split: boolean CSR (n_docs, L)."""
+    return _load_csr(Path(folder) / f"{split}.npz")
+
+
+def csr_from_lists(rows: list[list[int]], n_labels: int, source: str = "the corpus") -> sp.csr_array:
+    """A boolean CSR (len(rows), n_labels) from one list of label ids a document.
+
+    Raises `CorpusError` naming the document's position for an id outside 0 … n_labels - 1.
+    """
+    for i, row in enumerate(rows):
+        for label in row:
+            if not 0 <= label < n_labels:
+                raise CorpusError(
+                    f"{source}: document {i} has label id {label}; ids run from 0 to {n_labels - 1}"
+                )
+    indptr = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum([len(set(row)) for row in rows], out=indptr[1:])
+    indices = np.fromiter(
+        (label for row in rows for label in sorted(set(row))), dtype=np.int32, count=indptr[-1]
+    )
+    return sp.csr_array((np.ones(len(indices), dtype=bool), indices, indptr), shape=(len(rows), n_labels))
+
+
+def _check_rows(table: pa.Table, where: str) -> None:
+    import pyarrow.compute as pc
+
+    empty = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(table["text"])), 0)
+    if pc.any(empty).as_py():
+        row = pc.index(empty, True).as_py()
+        raise CorpusError(
+            f"{where}: row {row} (uid {table['uid'][row].as_py()!r}) has an empty text; drop or fill it"
+        )
+    counts = pc.value_counts(table["uid"])
+    doubled = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(doubled):
+        first = doubled[0].as_py()
+        raise CorpusError(
+            f"{where}: {len(doubled)} uids stand more than once, first {first['values']!r} "
+            f"({first['counts']} times); uids must be unique"
+        )
+
+
+def _save_csr(path: Path, matrix: sp.csr_array) -> None:
+    sp.save_npz(path, matrix, compressed=True)
+
+
+def _load_csr(path: Path) -> sp.csr_array:
+    return sp.csr_array(sp.load_npz(path))
