@@ -1,0 +1,103 @@
+"""Teachers: judges of (document, label) pairs, each in a module of its own."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from lmtx.corpus import Corpus
+from lmtx.teachers.base import (
+    NO,
+    NONE,
+    YES,
+    BudgetError,
+    Pairs,
+    Teacher,
+    TeacherError,
+    TooFewAnswersError,
+    Verdicts,
+)
+from lmtx.teachers.cost import Cost, Plan
+from lmtx.teachers.store import StoreError, VerdictStore
+
+__all__ = [
+    "NO",
+    "NONE",
+    "YES",
+    "BudgetError",
+    "Cost",
+    "Pairs",
+    "Plan",
+    "StoreError",
+    "Teacher",
+    "TeacherError",
+    "TooFewAnswersError",
+    "VerdictStore",
+    "Verdicts",
+    "build",
+]
+
+
+def build(
+    config: Any,
+    *,
+    store: str | Path,
+    corpus: Corpus,
+    embeddings: Mapping[str, np.ndarray] | None = None,
+    truth: Mapping[str, sp.csr_array] | None = None,
+) -> Teacher:
+    """Make the teacher of a `teacher` section.
+
+    Parameters
+    ----------
+    config
+        The section; its `kind` chooses the teacher.
+    store
+        The verdict store's file; made when missing.
+    corpus
+        Documents and labels, which some teachers study before they judge.
+    embeddings
+        E0's unit vectors, float (n, d), under "train", "dev", "labels"; the ensemble needs them.
+    truth
+        The annotations, one boolean CSR (n_docs, L) a split. For the simulated teacher, and refused
+        by every other, so that no teacher reads them unannounced.
+
+    Raises
+    ------
+    ValueError
+        When `truth` is missing for the simulated teacher, or given to another.
+    StoreError
+        When the store cannot be used.
+    """
+    if (truth is not None) != (config.kind == "simulated"):
+        raise ValueError(
+            "the simulated teacher reads annotations: pass truth={split: matrix}"
+            if config.kind == "simulated"
+            else f"the {config.kind} teacher must not see annotations; leave `truth` out"
+        )
+    if config.kind == "ensemble" and embeddings is None:
+        raise ValueError("the ensemble teacher needs E0's embeddings: pass embeddings={split: array}")
+    opened = VerdictStore(store)
+    try:
+        if config.kind == "ensemble":
+            from lmtx.teachers.ensemble import EnsembleTeacher
+
+            return EnsembleTeacher(config, store=opened, corpus=corpus, embeddings=embeddings)
+        if config.kind == "openai":
+            from lmtx.teachers.openai import OpenAITeacher
+
+            return OpenAITeacher(config, store=opened)
+        if config.kind == "huggingface":
+            from lmtx.teachers.huggingface import HuggingFaceTeacher
+
+            return HuggingFaceTeacher(config, store=opened)
+        if config.kind == "simulated":
+            from lmtx.teachers.simulated import SimulatedTeacher
+
+            return SimulatedTeacher(config, store=opened, corpus=corpus, truth=truth)
+        raise ValueError(f"no teacher of the kind {config.kind!r}")
+    except BaseException:
+        opened.close()
+        raise

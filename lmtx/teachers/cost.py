@@ -1,0 +1,166 @@
+"""What judging costs: prices, the plan shown before spending, and the account kept while spending."""
+
+import html
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from lmtx.config import ConfigError, find_upwards
+
+
+@dataclass(frozen=True)
+class Price:
+    """US dollars per million tokens.
+
+    Attributes
+    ----------
+    prompt, answer
+        Price of a token that is sent, and of one that is written.
+    cached
+        Price of a prompt token that the provider took from its own cache; the full price if None.
+    batch
+        Share of the price that is due through the Batch API.
+    """
+
+    prompt: float
+    answer: float
+    cached: float | None = None
+    batch: float = 1.0
+
+    def usd(self, prompt: float, answer: float, cached: float = 0, batch: bool = False) -> float:
+        """Dollars for `prompt` tokens sent, `cached` of them from the cache, and `answer` tokens written."""
+        cached_price = self.prompt if self.cached is None else self.cached
+        dollars = ((prompt - cached) * self.prompt + cached * cached_price + answer * self.answer) / 1e6
+        return dollars * (self.batch if batch else 1.0)
+
+
+FREE = Price(prompt=0.0, answer=0.0)
+
+
+def load_price(model: str, path: str | Path = "conf/prices.yaml") -> Price | None:
+    """The price of `model` in the table at `path` (looked for in the parent folders too).
+
+    None when the table or the model's line is missing. Raises `ConfigError` for a malformed line.
+    """
+    try:
+        path = find_upwards(path)
+    except ConfigError:
+        return None
+    try:
+        table = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path} holds no price table; expected lines such as `MODEL: {{prompt: 0.1, …}}`")
+    if model not in table:
+        return None
+    line = table[model]
+    known = {"prompt", "answer", "cached", "batch"}
+    if (
+        not isinstance(line, dict)
+        or not {"prompt", "answer"} <= set(line) <= known
+        or not all(isinstance(v, int | float) and v >= 0 for v in line.values())
+    ):
+        raise ConfigError(
+            f"{path}: `{model}` is {line!r}; expected dollars per million tokens, at least 0, as "
+            "{prompt: 0.15, answer: 0.60}, and if you like cached: and batch:"
+        )
+    return Price(**line)
+
+
+@dataclass
+class Cost:
+    """The account of a teacher since it was built; grows with each `judge`.
+
+    Attributes
+    ----------
+    requests
+        Requests sent (forward passes of a model in this process), repeated ones included.
+    prompt_tokens, cached_tokens, answer_tokens
+        As the server reports them; `cached_tokens` is the part of the prompt it billed as cached.
+    usd
+        Dollars for them; None when the price of the model is unknown.
+    verdicts
+        Pairs answered anew; `cached`: pairs answered from the store; `failed`: pairs without an answer.
+    seconds
+        Wall-clock time spent in `judge`.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    answer_tokens: int = 0
+    usd: float | None = 0.0
+    verdicts: int = 0
+    cached: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What judging some pairs will take, known before the first request.
+
+    Attributes
+    ----------
+    teacher
+        The teacher's name.
+    pairs, cached
+        Pairs to judge, and how many of them the store answers. Equal pairs count once in the rest.
+    requests, prompt_tokens, answer_tokens
+        Still to be sent and written; tokens are estimates unless `notes` says otherwise.
+    usd
+        Dollars; None when the price of the model is unknown.
+    seconds
+        Expected wall-clock time; None when nothing is known about the speed.
+    notes
+        What the figures rest on.
+    """
+
+    teacher: str
+    pairs: int
+    cached: int
+    requests: int
+    prompt_tokens: int
+    answer_tokens: int
+    usd: float | None
+    seconds: float | None
+    notes: tuple[str, ...] = field(default=())
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Names and values, as text, in reading order."""
+        share = f" ({self.cached / self.pairs:.0%})" if self.pairs else ""
+        return [
+            ("pairs to judge", f"{self.pairs:,}"),
+            ("answered by the store", f"{self.cached:,}{share}"),
+            ("requests", f"{self.requests:,}"),
+            ("prompt tokens", f"{self.prompt_tokens:,}"),
+            ("answer tokens", f"{self.answer_tokens:,}"),
+            ("price", "unknown" if self.usd is None else f"${self.usd:,.4f}"),
+            ("expected time", "unknown" if self.seconds is None else duration(self.seconds)),
+        ]
+
+    def __str__(self) -> str:
+        lines = [f"{name:>22}  {value}" for name, value in self.rows()]
+        return "\n".join([f"Plan of {self.teacher}", *lines, *(f"note: {note}" for note in self.notes)])
+
+    def _repr_html_(self) -> str:
+        body = "".join(
+            f"<tr><th style='text-align:left'>{name}</th><td style='text-align:right'>{value}</td></tr>"
+            for name, value in self.rows()
+        )
+        notes = "".join(f"<br><small>{html.escape(note)}</small>" for note in self.notes)
+        return f"<table><caption>Plan of {html.escape(self.teacher)}{notes}</caption>{body}</table>"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600:,} h {seconds % 3600 // 60} min"

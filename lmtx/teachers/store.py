@@ -1,0 +1,388 @@
+"""Verdicts kept for good: one SQLite file that several processes may read and write at once.
+
+A verdict is found by a hash of everything it depends on: the teacher's identity, the document's
+text and the label's text. Whatever is run again, no verdict is asked for twice.
+
+The file is in write-ahead mode, and a commit is not forced to the disk: a process that is killed
+loses nothing that was committed; a power cut may lose the last seconds, and damages nothing.
+Write-ahead mode needs a local disk, as opposed to a network share.
+"""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+KEY_BYTES = 16
+NONE = -1
+_APPLICATION = 0x4C4D5458  # "LMTX"
+_WAIT = 60.0  # seconds to wait for another process's transaction
+_BLOCK = 10_000  # keys in one look-up
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS teachers (
+    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL, identity TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS verdicts (
+    key BLOB PRIMARY KEY, teacher INTEGER NOT NULL REFERENCES teachers, document TEXT NOT NULL,
+    label TEXT NOT NULL, p_yes REAL, answer INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS runs (
+    id INTEGER PRIMARY KEY, teacher INTEGER NOT NULL REFERENCES teachers, started REAL NOT NULL,
+    seconds REAL NOT NULL, verdicts INTEGER NOT NULL, requests INTEGER NOT NULL,
+    prompt_tokens INTEGER NOT NULL, answer_tokens INTEGER NOT NULL, usd REAL);
+CREATE TABLE IF NOT EXISTS collected (batch TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+_INSERT = """
+INSERT INTO verdicts (key, teacher, document, label, p_yes, answer) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET p_yes = excluded.p_yes, answer = excluded.answer
+WHERE excluded.answer != -1 OR verdicts.answer = -1
+"""  # an answer is never replaced by none
+_MERGE = (
+    "INSERT INTO teachers (digest, name, identity) SELECT digest, name, identity FROM other.teachers"
+    " WHERE true ON CONFLICT DO NOTHING",
+    """
+    INSERT INTO verdicts (key, teacher, document, label, p_yes, answer)
+    SELECT v.key, mine.id, v.document, v.label, v.p_yes, v.answer FROM other.verdicts AS v
+    JOIN other.teachers AS theirs ON theirs.id = v.teacher
+    JOIN main.teachers AS mine ON mine.digest = theirs.digest WHERE true
+    ON CONFLICT (key) DO UPDATE SET p_yes = excluded.p_yes, answer = excluded.answer
+    WHERE verdicts.answer = -1 AND excluded.answer != -1""",
+    """
+    INSERT INTO runs (teacher, started, seconds, verdicts, requests, prompt_tokens, answer_tokens, usd)
+    SELECT mine.id, r.started, r.seconds, r.verdicts, r.requests, r.prompt_tokens, r.answer_tokens, r.usd
+    FROM other.runs AS r JOIN other.teachers AS theirs ON theirs.id = r.teacher
+    JOIN main.teachers AS mine ON mine.digest = theirs.digest
+    WHERE NOT EXISTS (SELECT 1 FROM main.runs AS m WHERE m.teacher = mine.id AND m.started = r.started)""",
+    "INSERT INTO collected SELECT batch FROM other.collected WHERE true ON CONFLICT DO NOTHING",
+)
+
+
+class StoreError(RuntimeError):
+    """A store that cannot be used; the message names the file and the remedy."""
+
+
+def identity_digest(identity: dict[str, Any]) -> bytes:
+    """The hash of a teacher's identity, independent of the order of its keys."""
+    return blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=KEY_BYTES).digest()
+
+
+class VerdictStore:
+    """The verdicts of all teachers, data sets and runs, in one file.
+
+    Parameters
+    ----------
+    path
+        The file; it and its folder are made when missing.
+
+    Raises
+    ------
+    StoreError
+        When the file is damaged, belongs to something else, or cannot be opened. It is left as it is.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        with self._explained():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                self.path, timeout=_WAIT, isolation_level=None, check_same_thread=False
+            )
+            self._set_up()
+
+    def close(self) -> None:
+        """Close the file; closing twice is harmless."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> "VerdictStore":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def teacher(self, name: str, identity: dict[str, Any]) -> int:
+        """The row id of the teacher with this identity, entered when new."""
+        digest = identity_digest(identity)
+        with self._explained(), self._transaction() as connection:
+            connection.execute(
+                "INSERT INTO teachers (digest, name, identity) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (digest, name, json.dumps(identity, sort_keys=True, ensure_ascii=False)),
+            )
+            return connection.execute("SELECT id FROM teachers WHERE digest = ?", (digest,)).fetchone()[0]
+
+    def lookup(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Find stored verdicts.
+
+        Parameters
+        ----------
+        keys
+            uint8 (n, 16), in any order, repeats allowed.
+
+        Returns
+        -------
+        p_yes float32 (n,), NaN for none and where nothing is stored; answer int8 (n,), -1 there;
+        found bool (n,).
+        """
+        n = len(keys)
+        p_yes = np.full(n, np.nan, dtype=np.float32)
+        answer = np.full(n, NONE, dtype=np.int8)
+        found = np.zeros(n, dtype=bool)
+        # In key order the B-tree is read page after page.
+        order = key_order(keys)
+        for start in range(0, n, _BLOCK):
+            block = order[start : start + _BLOCK]
+            wanted = [bytes(key) for key in keys[block]]
+            marks = ",".join("?" * len(wanted))
+            with self._explained(), self._lock:
+                rows = self._open.execute(
+                    f"SELECT key, p_yes, answer FROM verdicts WHERE key IN ({marks})", wanted
+                ).fetchall()
+            stored = {key: (p, a) for key, p, a in rows}
+            for i, key in zip(block.tolist(), wanted, strict=True):
+                if key in stored:
+                    p, a = stored[key]
+                    found[i] = True
+                    answer[i] = a
+                    if p is not None:
+                        p_yes[i] = p
+        return p_yes, answer, found
+
+    def save(
+        self,
+        teacher: int,
+        keys: np.ndarray,
+        documents: list[str],
+        labels: list[str],
+        p_yes: np.ndarray,
+        answer: np.ndarray,
+        run: int | None = None,
+        totals: dict[str, Any] | None = None,
+    ) -> None:
+        """Keep verdicts: all of them are in the file when this returns, or none.
+
+        Parameters
+        ----------
+        teacher
+            Row id of the teacher.
+        keys
+            uint8 (n, 16).
+        documents, labels
+            n uids each.
+        p_yes, answer
+            float32 and int8 (n,); NaN is stored as NULL. A none does not replace an answer.
+        run, totals
+            The run they belong to, and its columns as they stand with these verdicts counted in.
+        """
+        values = [
+            (bytes(key), teacher, document, label, None if p != p else p, a)
+            for key, document, label, p, a in zip(
+                keys, documents, labels, p_yes.tolist(), answer.tolist(), strict=True
+            )
+        ]
+        with self._explained(), self._transaction() as connection:
+            connection.executemany(_INSERT, values)
+            if run is not None and totals is not None:
+                columns = ", ".join(f"{name} = ?" for name in totals)
+                connection.execute(f"UPDATE runs SET {columns} WHERE id = ?", (*totals.values(), run))
+
+    def start_run(self, teacher: int) -> int:
+        """Open a line in the account of runs; `save` brings it up to date."""
+        with self._explained(), self._transaction() as connection:
+            cursor = connection.execute(
+                "INSERT INTO runs (teacher, started, seconds, verdicts, requests, prompt_tokens,"
+                " answer_tokens) VALUES (?, ?, 0, 0, 0, 0, 0)",
+                (teacher, time.time()),
+            )
+            return cursor.lastrowid
+
+    def speed(self, teacher: int) -> float | None:
+        """Seconds a request (a verdict, where none are counted) took in earlier runs; None without one."""
+        with self._explained(), self._lock:
+            seconds, requests, verdicts = self._open.execute(
+                "SELECT sum(seconds), sum(requests), sum(verdicts) FROM runs"
+                " WHERE teacher = ? AND verdicts > 0",
+                (teacher,),
+            ).fetchone()
+        return seconds / (requests or verdicts) if verdicts else None
+
+    def mark_collected(self, batch: str) -> None:
+        """Remember that all answers of a provider's batch are stored."""
+        with self._explained(), self._transaction() as connection:
+            connection.execute("INSERT INTO collected VALUES (?) ON CONFLICT DO NOTHING", (batch,))
+
+    def is_collected(self, batch: str) -> bool:
+        """Whether all answers of the batch are stored."""
+        with self._explained(), self._lock:
+            row = self._open.execute("SELECT 1 FROM collected WHERE batch = ?", (batch,)).fetchone()
+        return row is not None
+
+    def summary(self) -> list[dict[str, Any]]:
+        """One dict a teacher: name, digest, identity, counts of yes, no and none, and what its runs cost."""
+        query = """
+            SELECT name, lower(hex(digest)) AS digest, identity,
+                   ifnull(v.verdicts, 0) AS verdicts, ifnull(yes, 0) AS yes, ifnull(no, 0) AS no,
+                   ifnull(none, 0) AS none, ifnull(requests, 0) AS requests, usd,
+                   ifnull(seconds, 0) AS seconds
+            FROM teachers AS t
+            LEFT JOIN (SELECT teacher, count(*) AS verdicts, sum(answer = 1) AS yes,
+                              sum(answer = 0) AS no, sum(answer = -1) AS none FROM verdicts GROUP BY teacher) AS v ON v.teacher = t.id
+            LEFT JOIN (SELECT teacher, sum(requests) AS requests, sum(usd) AS usd, sum(seconds) AS seconds
+                       FROM runs GROUP BY teacher) AS r ON r.teacher = t.id
+            ORDER BY t.id"""
+        with self._explained(), self._lock:
+            cursor = self._open.execute(query)
+            names = [column[0] for column in cursor.description]
+            rows = [dict(zip(names, row, strict=True)) for row in cursor]
+        for row in rows:
+            row["identity"] = json.loads(row["identity"])
+        return rows
+
+    def read(self, teacher: str | None = None, block: int = 65_536) -> Iterator[list[tuple]]:
+        """Yield blocks of (teacher name, teacher digest, document uid, label uid, p_yes, answer).
+
+        `teacher`: a name, or the start of a digest; None for all. p_yes is None for none.
+        """
+        where, values = "", ()
+        if teacher is not None:
+            where, values = "WHERE name = ? OR hex(digest) LIKE ?", (teacher, f"{teacher}%")
+        with self._explained():
+            cursor = self._open.execute(
+                "SELECT name, lower(hex(digest)), document, label, p_yes, answer"
+                f" FROM verdicts JOIN teachers ON teachers.id = verdicts.teacher {where}",
+                values,
+            )
+            while rows := cursor.fetchmany(block):
+                yield rows
+
+    def merge(self, other: str | Path) -> int:
+        """Take over the verdicts and runs of another store; returns how many verdicts were new here.
+
+        Where both hold a verdict, this store's stays, unless it is none and the other's is not.
+        Merging the same store twice changes nothing the second time.
+        """
+        if Path(other).resolve() == self.path.resolve():
+            raise StoreError(f"{other} cannot be merged into itself")
+        if not Path(other).is_file():
+            raise StoreError(f"there is no verdict store {other}")
+        with VerdictStore(other):
+            pass  # a damaged or foreign file is reported under its own name, before anything is changed
+        with self._explained(), self._lock:
+            connection = self._open
+            before = connection.execute("SELECT count(*) FROM verdicts").fetchone()[0]
+            connection.execute("ATTACH ? AS other", (str(other),))
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                for statement in _MERGE:
+                    connection.execute(statement)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            finally:
+                connection.execute("DETACH other")
+            return connection.execute("SELECT count(*) FROM verdicts").fetchone()[0] - before
+
+    @property
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreError(f"the verdict store {self.path} is closed")
+        return self._connection
+
+    def _set_up(self) -> None:
+        """Refuse a file that is something else, then make the tables; several processes may do so at once."""
+        connection = self._connection
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        if tables and application != _APPLICATION:
+            raise StoreError(
+                f"{self.path} is a SQLite file of another program; choose another path for the verdict store"
+            )
+        # SQLite does not wait when another process changes the journal mode at the same moment.
+        deadline = time.monotonic() + _WAIT
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                break
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA cache_size = -65536")  # 64 MiB
+        with self._transaction():
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """A short write transaction: all of the block, or nothing of it."""
+        with self._lock:
+            connection = self._open
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn SQLite's errors into one that names the file and what to do."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            if "locked" in str(error) or "busy" in str(error):
+                remedy = f"another process has been writing to it for {_WAIT:.0f} s; wait for it, or stop it"
+            elif isinstance(error, sqlite3.OperationalError | OSError) and "malformed" not in str(error):
+                remedy = "check that its folder exists, can be written to, and has free space"
+            else:
+                remedy = (
+                    "the file is damaged. It was left as it is: move it away to start an empty store, or "
+                    f'rescue what it holds with `sqlite3 "{self.path}" .recover`'
+                )
+            raise StoreError(f"verdict store {self.path}: {error}; {remedy}") from None
+
+
+def key_order(keys: np.ndarray) -> np.ndarray:
+    """The order that sorts uint8 (n, 16) keys as byte strings: int64 (n,)."""
+    halves = np.ascontiguousarray(keys).view(">u8").astype(np.uint64).reshape(-1, 2)
+    return np.lexsort((halves[:, 1], halves[:, 0]))
+
+
+def export(store: VerdictStore, file: str | Path, teacher: str | None = None) -> int:
+    """Write the verdicts as Parquet, in blocks; returns their number.
+
+    Columns: teacher, teacher_id, document, label, p_yes (null for none), answer ("yes", "no", "none").
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from lmtx.files import replacing
+
+    schema = pa.schema(
+        [(name, pa.string()) for name in ("teacher", "teacher_id", "document", "label")]
+        + [("p_yes", pa.float32()), ("answer", pa.string())]
+    )
+    words = {1: "yes", 0: "no", NONE: "none"}
+    count = 0
+    with replacing(file) as scratch, pq.ParquetWriter(scratch, schema) as out:
+        for rows in store.read(teacher):
+            columns = list(zip(*rows, strict=True))
+            columns[-1] = [words[a] for a in columns[-1]]
+            out.write_table(
+                pa.table([pa.array(c, t) for c, t in zip(columns, schema.types, strict=True)], schema=schema)
+            )
+            count += len(rows)
+    return count
