@@ -1,0 +1,131 @@
+"""One cycle of LMTX, step by step: shortlist, judge, train, check; and when to stop.
+
+No function here takes annotations.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+
+from lmtx.index import Shortlist
+from lmtx.teachers.base import NO, YES, Pairs, Teacher, Verdicts
+
+
+class CurriculumError(RuntimeError):
+    """A cycle that cannot go on; the message says why and what to change."""
+
+
+def sample(n_documents: int, size: int | None, seed: int) -> np.ndarray:
+    """Rows of the training documents to use: int64, sorted.
+
+    `size` None, or at least `n_documents`, takes all. A larger sample of the same seed holds every
+    smaller one, so that its verdicts are not asked again.
+    """
+    rows = np.random.default_rng(seed).permutation(n_documents)[:size]
+    return np.sort(rows)
+
+
+def judge(teacher: Teacher, documents: pa.Table, labels: pa.Table, shortlist: Shortlist) -> pa.Table:
+    """Ask the teacher about each pair of the shortlist.
+
+    Returns one row a pair, in shortlist order: document and label (int32 row numbers), rank (int16,
+    from 1), similarity (float32), p_yes (float32, NaN for none), answer (int8: 1 yes, 0 no, -1 none),
+    document_uid, label_uid. The schema's metadata names the teacher.
+    """
+    rows, places = np.nonzero(shortlist.ids >= 0)
+    columns = shortlist.ids[rows, places]
+    pairs = Pairs(documents, labels, rows.astype(np.int32), columns)
+    verdicts = teacher.judge(pairs)
+    table = pa.table(
+        {
+            "document": pairs.rows,
+            "label": pairs.columns,
+            "rank": (places + 1).astype(np.int16),
+            "similarity": shortlist.scores[rows, places],
+            "p_yes": verdicts.p_yes,
+            "answer": verdicts.answer,
+            "document_uid": documents["uid"].take(pa.array(rows)),
+            "label_uid": labels["uid"].take(pa.array(columns)),
+        }
+    )
+    return table.replace_schema_metadata({"teacher": teacher.name, "notes": "; ".join(teacher.notes)})
+
+
+def pseudo_labels(judged: pa.Table, shape: tuple[int, int]) -> tuple[sp.csr_array, sp.csr_array]:
+    """Accepted and rejected pairs of `judge`'s table, each a boolean CSR of `shape` (n_docs, L).
+
+    A pair whose answer is none stands in neither.
+    """
+    document, label, answer = (judged[c].to_numpy() for c in ("document", "label", "answer"))
+
+    def matrix(value: int) -> sp.csr_array:
+        chosen = answer == value
+        ones = np.ones(int(chosen.sum()), dtype=bool)
+        return sp.csr_array((ones, (document[chosen], label[chosen])), shape=shape)
+
+    accepted, rejected = matrix(YES), matrix(NO)
+    if accepted.nnz == 0:
+        raise CurriculumError(
+            f"the teacher accepted none of {len(answer):,} pairs, so there is nothing to learn from; "
+            "raise teacher.acceptance or shortlist.size, or look at the teacher's wording"
+        )
+    return accepted, rejected
+
+
+def check(
+    teacher: Teacher, documents: pa.Table, labels: pa.Table, ranking: Shortlist
+) -> tuple[float, Verdicts]:
+    """The student's score without annotations: the share of its top labels that the teacher accepts.
+
+    Documents are held out from training. A top label without an answer counts as not accepted.
+    Returns the share and the verdicts, one a document.
+    """
+    verdicts = teacher.judge(Pairs.from_shortlist(documents, labels, ranking.ids[:, :1]), progress=False)
+    return float((verdicts.answer == YES).sum() / len(ranking.ids)), verdicts
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A system of the curriculum and its check score. E0, "zero-shot", comes first."""
+
+    system: str
+    check: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The curriculum so far: the systems checked, in order."""
+
+    checked: tuple[Checked, ...] = ()
+
+    @property
+    def best(self) -> Checked:
+        """The system of highest check; the earlier one of two equals."""
+        return max(self.checked, key=lambda entry: entry.check)
+
+    @property
+    def stopped(self) -> str | None:
+        """Why no further cycle is trained, or None: the last one did not improve on the best before it."""
+        if len(self.checked) < 2 or self.best == self.checked[-1]:
+            return None
+        last = self.checked[-1]
+        return (
+            f"{last.system} did not improve the teacher's check "
+            f"({last.check:.1%} after {self.best.check:.1%} of {self.best.system}); "
+            f"the curriculum ended there"
+        )
+
+    def then(self, system: str, score: float) -> "Progress":
+        """The progress with one more system checked."""
+        return Progress((*self.checked, Checked(system, score)))
+
+    def to_json(self) -> list[dict]:
+        """Plain data for a model's card."""
+        return [asdict(entry) for entry in self.checked]
+
+    @classmethod
+    def from_json(cls, entries: list[dict]) -> "Progress":
+        """What `to_json` gave."""
+        return cls(tuple(Checked(**entry) for entry in entries))

@@ -1,0 +1,86 @@
+"""Nearest labels: exact cosine search over unit vectors."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from lmtx.files import replacing
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """The k best labels of each document.
+
+    Attributes
+    ----------
+    ids
+        int32 (n, k), best first; -1 pads a document with fewer candidates.
+    scores
+        float32 (n, k), falling; -inf where `ids` is -1.
+    """
+
+    ids: np.ndarray
+    scores: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def save(self, folder: str | Path) -> None:
+        """Write ids.npy and scores.npy; `folder` appears whole or not at all."""
+        with replacing(folder) as scratch:
+            scratch.mkdir()
+            self.write(scratch)
+
+    def write(self, folder: Path) -> None:
+        """Write ids.npy and scores.npy into an existing folder."""
+        np.save(folder / "ids.npy", self.ids)
+        np.save(folder / "scores.npy", self.scores)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Shortlist":
+        """Read what `save` or `write` wrote."""
+        return cls(np.load(Path(folder) / "ids.npy"), np.load(Path(folder) / "scores.npy"))
+
+
+def search(
+    queries: np.ndarray, labels: np.ndarray, k: int, *, excluded: sp.csr_array | None = None
+) -> Shortlist:
+    """The k labels of largest inner product for each query, exactly.
+
+    Parameters
+    ----------
+    queries, labels
+        float32 (n, d) and (L, d), rows of norm 1: the product is the cosine.
+    k
+        How many; more than L gives L columns.
+    excluded
+        Boolean CSR (n, L): pairs that are no candidates. None: all labels are candidates.
+    """
+    import faiss
+
+    if queries.shape[1] != labels.shape[1]:
+        raise ValueError(f"queries have {queries.shape[1]} dimensions, labels {labels.shape[1]}")
+    n_labels = len(labels)
+    spare = int(np.diff(excluded.indptr).max(initial=0)) if excluded is not None else 0
+    scores, ids = faiss.knn(
+        np.ascontiguousarray(queries, dtype=np.float32),
+        np.ascontiguousarray(labels, dtype=np.float32),
+        min(k + spare, n_labels),
+        metric=faiss.METRIC_INNER_PRODUCT,
+    )
+    return without(Shortlist(ids.astype(np.int32), scores), excluded, min(k, n_labels))
+
+
+def without(shortlist: Shortlist, excluded: sp.csr_array | None, k: int) -> Shortlist:
+    """Drop excluded pairs (boolean CSR, n x L), keep the k best of the others, pad with -1."""
+    ids, scores = shortlist.ids, shortlist.scores
+    if excluded is not None and excluded.nnz:
+        pairs = np.arange(len(ids), dtype=np.int64)[:, None] * excluded.shape[1] + ids
+        rows = np.repeat(np.arange(excluded.shape[0], dtype=np.int64), np.diff(excluded.indptr))
+        dropped = np.isin(pairs, rows * excluded.shape[1] + excluded.indices) | (ids < 0)
+        order = np.argsort(dropped, axis=1, kind="stable")
+        ids = np.take_along_axis(np.where(dropped, -1, ids), order, axis=1)
+        scores = np.take_along_axis(np.where(dropped, -np.inf, scores), order, axis=1)
+    return Shortlist(np.ascontiguousarray(ids[:, :k], dtype=np.int32), np.ascontiguousarray(scores[:, :k]))

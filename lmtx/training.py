@@ -1,0 +1,205 @@
+"""How a student learns from pseudo-labels: the loss, the batches, the loop.
+
+Nothing here takes annotations. What a document's positives are, a pair source says; LMTX's are
+the labels that the teacher accepted.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from tqdm.auto import tqdm
+
+from lmtx.config import TrainingConfig
+from lmtx.encoder import Encoder
+
+
+def triplet_loss(
+    similarity: torch.Tensor,
+    positives: torch.Tensor,
+    *,
+    ignored: torch.Tensor | None = None,
+    margin: float = 0.3,
+    temperature: float = 0.1,
+    hard_negatives: int = 10,
+) -> torch.Tensor:
+    """Softmax-weighted triplet loss over the hardest negatives of a batch (LMTX, section 3).
+
+    With s the cosine similarities of a document, p its positive and N the `hard_negatives` other
+    labels of largest s:  v_n = max(0, s_n - s_p + margin),  w = softmax over N of s_n / temperature
+    where v_n > 0 and of 0 elsewhere,  loss = mean over documents and n in N of w_n v_n.
+
+    Parameters
+    ----------
+    similarity
+        float (B, U): document against each label of the batch.
+    positives
+        int64 (B,): the column of each document's positive.
+    ignored
+        bool (B, U): pairs that are no negatives, such as another positive of the document. None:
+        each label but the positive is one.
+
+    Returns
+    -------
+    Scalar, with gradient through the similarities (the weights carry none). A document with fewer
+    than `hard_negatives` negatives counts zeros for the missing ones.
+    """
+    positive = similarity.gather(1, positives[:, None])
+    is_positive = torch.zeros_like(similarity, dtype=torch.bool).scatter_(1, positives[:, None], True)
+    blocked = is_positive if ignored is None else is_positive | ignored
+    candidates = similarity.masked_fill(blocked, -torch.inf)
+    negatives = candidates.topk(min(hard_negatives, candidates.shape[1]), dim=1).values
+    violation = (negatives - positive + margin).clamp(min=0)
+    with torch.no_grad():
+        logits = torch.where(violation > 0, negatives / temperature, 0.0)
+        weights = logits.masked_fill(negatives == -torch.inf, -torch.inf).softmax(dim=1).nan_to_num(0.0)
+    return (weights * violation).sum() / (similarity.shape[0] * hard_negatives)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's texts as token ids, and which of them belong together.
+
+    Attributes
+    ----------
+    documents, labels
+        Token ids of B documents and of U distinct labels.
+    positives
+        int64 (B,): the column of each document's positive.
+    ignored
+        bool (B, U): pairs that are no negatives.
+    """
+
+    documents: list[list[int]]
+    labels: list[list[int]]
+    positives: np.ndarray
+    ignored: np.ndarray
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """A teacher's verdicts as a pair source: batches of documents with one accepted label each.
+
+    Attributes
+    ----------
+    documents, labels
+        Token ids of all documents and labels.
+    positives, rejected
+        Boolean CSR (n_docs, L): what the teacher accepted and what it rejected.
+    excluded
+        Boolean CSR (n_docs, L): pairs that are no candidates, so no negatives either.
+    """
+
+    documents: Sequence[list[int]]
+    labels: Sequence[list[int]]
+    positives: sp.csr_array
+    rejected: sp.csr_array
+    excluded: sp.csr_array
+
+    @property
+    def trainable(self) -> np.ndarray:
+        """Rows of the documents that have a pseudo-positive."""
+        return np.flatnonzero(np.diff(self.positives.indptr))
+
+    def steps(self, config: TrainingConfig) -> int:
+        """Batches in all epochs."""
+        return config.epochs * -(-len(self.trainable) // config.batch_size)
+
+    def batches(self, config: TrainingConfig) -> Iterator[Batch]:
+        """Every trainable document once an epoch, in an order and with draws fixed by `config.seed`."""
+        rng = np.random.default_rng(config.seed)
+        known = self.positives + self.excluded
+        for _ in range(config.epochs):
+            order = rng.permutation(self.trainable)
+            for start in range(0, len(order), config.batch_size):
+                yield self._batch(order[start : start + config.batch_size], known, config, rng)
+
+    def _batch(
+        self, rows: np.ndarray, known: sp.csr_array, config: TrainingConfig, rng: np.random.Generator
+    ) -> Batch:
+        drawn = np.array([rng.choice(_row(self.positives, row)) for row in rows])
+        extra = []
+        for row in rows if config.rejected_negatives else ():
+            rejected = _row(self.rejected, row)
+            extra.append(rng.choice(rejected, min(len(rejected), config.rejected_negatives), replace=False))
+        columns = np.unique(np.concatenate([drawn, *extra]))
+        return Batch(
+            [self.documents[row] for row in rows],
+            [self.labels[column] for column in columns],
+            np.searchsorted(columns, drawn),
+            known[rows][:, columns].toarray(),
+        )
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """What a training run did: the loss of each step, and its wall time in seconds."""
+
+    losses: list[float]
+    seconds: float
+
+
+def train(
+    encoder: Encoder,
+    batches: Iterator[Batch],
+    steps: int,
+    config: TrainingConfig,
+    loss: Callable[..., torch.Tensor] = triplet_loss,
+) -> TrainingLog:
+    """Train `encoder` in place: AdamW, linear warm-up and decay, one step a batch.
+
+    Parameters
+    ----------
+    encoder
+        E0, freshly loaded; its weights are changed.
+    batches, steps
+        The steps' texts, and how many there are, which the schedule needs to know.
+    config
+        Learning rate, warm-up, margin and the other settings of the loss.
+    loss
+        Called as `triplet_loss` is.
+    """
+    from accelerate import Accelerator
+
+    torch.manual_seed(config.seed)
+    started = time.monotonic()
+    accelerator = Accelerator(
+        cpu=encoder.device.type == "cpu", mixed_precision="bf16" if encoder.precision == "bf16" else "no"
+    )
+    model = encoder.model.float().train()
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, eps=1e-6, weight_decay=config.weight_decay
+    )
+    warmup = min(config.warmup_steps, steps // 4)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / (warmup + 1), (steps - step) / max(1, steps - warmup))
+    )
+    losses = []
+    with tqdm(total=steps, desc="train", unit="step") as bar:
+        for batch in batches:
+            with accelerator.autocast():
+                similarity = encoder.forward(batch.documents) @ encoder.forward(batch.labels).T
+            value = loss(
+                similarity.float(),
+                torch.as_tensor(batch.positives, device=encoder.device),
+                ignored=torch.as_tensor(batch.ignored, device=encoder.device),
+                margin=config.margin,
+                temperature=config.temperature,
+                hard_negatives=config.hard_negatives,
+            )
+            optimizer.zero_grad(set_to_none=True)
+            accelerator.backward(value)
+            optimizer.step()
+            schedule.step()
+            losses.append(value.item())
+            bar.update()
+            bar.set_postfix_str(f"loss {np.mean(losses[-20:]):.5f}", refresh=False)
+    model.eval()
+    return TrainingLog(losses, time.monotonic() - started)
+
+
+def _row(matrix: sp.csr_array, row: int) -> np.ndarray:
+    return matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]
