@@ -74,10 +74,8 @@ class Encoder:
         texts = documents["text"].to_pylist()
         if not self.config.title:
             return texts
-        return [
-            f"{title}. {text}" if title else text
-            for title, text in zip(documents["title"].to_pylist(), texts)
-        ]
+        titles = documents["title"].to_pylist()
+        return [f"{title}. {text}" if title else text for title, text in zip(titles, texts, strict=True)]
 
     def encode_documents(self, documents: pa.Table, progress: str | None = None) -> np.ndarray:
         """Unit vectors of documents: float32 (n, d), in the table's order."""
@@ -112,9 +110,7 @@ class Encoder:
         if not len(texts):
             return []
         limit = min(max_tokens, self.model.max_seq_length or max_tokens)
-        encoded = self.model.tokenizer(
-            list(texts), truncation=True, max_length=limit, add_special_tokens=True
-        )
+        encoded = self.model.tokenizer(list(texts), truncation=True, max_length=limit)
         return encoded["input_ids"]
 
     def forward(self, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
@@ -228,7 +224,10 @@ def _check_hub(name: str, timeout: float = 5.0) -> None:
     import httpx
 
     address = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    remedy = f"to go on offline, set encoder.model={BUNDLED} and encoder.sha256=null, or the folder of a downloaded model"
+    remedy = (
+        f"to go on offline, set encoder.model={BUNDLED} and encoder.sha256=null, "
+        "or encoder.model to the folder of a downloaded model"
+    )
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         raise EncoderError(f"the model {name!r} is not on this machine and HF_HUB_OFFLINE is set; {remedy}")
     headers = {"authorization": f"Bearer {os.environ['HF_TOKEN']}"} if "HF_TOKEN" in os.environ else {}
