@@ -1,0 +1,222 @@
+"""Docstrings as plain text: a summary, the rest as paragraphs, and the entries of *See Also*.
+
+numpydoc's own parser brings Sphinx with it and keeps the sections that are to be cut, hence this one.
+"""
+
+import inspect
+import re
+from dataclasses import dataclass
+
+CUT = {"see also", "example", "examples", "reference", "references"}
+# Directives whose body is prose; the others (plots, code, images, version notes) are markup or noise.
+PROSE = {"note", "warning", "important", "tip", "hint", "caution", "attention", "math", "admonition"}
+
+_UNDERLINE = re.compile(r"([-=~^#*\"'+])\1{2,}$")
+_DIRECTIVE = re.compile(r"\.\. ?([A-Za-z][\w:-]*?) ?::(?: +(.*))?$")
+_RUBRIC = re.compile(r"\.\. rubric:: +(.*)|\*\*([\w ]+?):?\*\*:?$")
+_COMMENT = re.compile(r"\.\.( |$)")
+_SIGNATURE = re.compile(r"[A-Za-z_][\w.]*\(")
+_ROLE = r"(?::[\w:+-]+:)?"
+_NAMED = re.compile(rf"{_ROLE}`+(?:[^`<]*<)?[~!]?\.?([A-Za-z_][\w.]*?)(?:\(\))?>?`+")
+_PLAIN = re.compile(r"~?\.?([A-Za-z_][\w.-]*\w|\w)(?:\(\))?\.?")
+_OTHER_ROLES = re.compile(r":(?:ref|doc|term|mod|rc|pep|rfc|math|attr-ref|std:[\w-]+):`[^`]*`")
+
+
+@dataclass(frozen=True)
+class Docstring:
+    """What a docstring says.
+
+    Attributes
+    ----------
+    summary
+        The first paragraph as one line; "" where there is none.
+    body
+        The other paragraphs, one a line, without the sections See Also, Examples and References.
+    see_also
+        The names its See Also sections list, as written (`dot`, `numpy.dot`, `.Axes.plot`), in order;
+        a leading dot, as in Sphinx, says that a name may continue to the left.
+    """
+
+    summary: str
+    body: str
+    see_also: tuple[str, ...]
+
+    @property
+    def words(self) -> int:
+        return len(self.summary.split()) + len(self.body.split())
+
+
+def parse(docstring: str) -> Docstring:
+    """Split a docstring in numpydoc, Google or plain reStructuredText style."""
+    lines = [line.rstrip() for line in inspect.cleandoc(docstring).expandtabs(4).splitlines()]
+    lines = _without_signatures(lines)
+    kept, listed = _cut_sections(lines)
+    paragraphs = _paragraphs(_without_markup(kept))
+    summary, rest = (paragraphs[0], paragraphs[1:]) if paragraphs else ("", [])
+    return Docstring(summary, "\n".join(rest), tuple(dict.fromkeys(entries(listed))))
+
+
+def entries(lines: list[str]) -> list[str]:
+    """The names listed in the lines of a See Also section; descriptions are not searched for names.
+
+    A line that is prose instead of an entry gives the names it marks up.
+    """
+    lines = inspect.cleandoc("\n".join(["", *lines])).splitlines()
+    found: list[str] = []
+    continues = False
+    for line in lines:
+        if not line.strip() or (line[:1].isspace() and not continues):
+            continue
+        names, continues = _entry(_OTHER_ROLES.sub("", line.strip()))
+        found += names
+    return found
+
+
+def _entry(line: str) -> tuple[list[str], bool]:
+    """The names at the head of one entry, and whether the list goes on in the next line."""
+    rest = re.sub(r"^[-*•] +", "", line)
+    names: list[str] = []
+    while rest:
+        match = _NAMED.match(rest) or _PLAIN.match(rest)
+        if match is None:
+            break
+        after = rest[match.end() :].lstrip()
+        names.append(_spelled(match))
+        if after[:1] in {",", ";", "/"}:
+            rest = after[1:].lstrip()
+            continue
+        if after == "" or after[0] == ":" or after[:2] in {"--", "- "} or after[0] in "(–—":
+            return names, False
+        break
+    else:
+        return names, True
+    return [_spelled(match) for match in _NAMED.finditer(line)], False
+
+
+def _spelled(match: re.Match) -> str:
+    """The name in a match, with Sphinx's leading dot kept."""
+    start = match.start(1)
+    dot = "." if start and match.string[start - 1] == "." else ""
+    return dot + match.group(1).rstrip(".")
+
+
+def _without_signatures(lines: list[str]) -> list[str]:
+    """Drop the call signatures that compiled functions put before their first sentence."""
+    while lines and _SIGNATURE.match(lines[0]):
+        depth = end = 0
+        for end, line in enumerate(lines):  # noqa: B007
+            depth += line.count("(") - line.count(")")
+            if depth <= 0 or not line:
+                break
+        tail = lines[end][lines[end].rfind(")") + 1 :].strip()
+        blank = end + 1 >= len(lines) or not lines[end + 1] or _SIGNATURE.match(lines[end + 1])
+        if depth != 0 or (tail and not tail.startswith(("->", ":"))) or not blank:
+            break
+        lines = lines[end + 1 :]
+        while lines and not lines[0].strip():
+            lines = lines[1:]
+    return lines
+
+
+def _cut_sections(lines: list[str]) -> tuple[list[str], list[str]]:
+    """Lines without the sections to cut, and the lines of the See Also sections among them."""
+    kept: list[str] = []
+    listed: list[str] = []
+    i = 0
+    while i < len(lines):
+        title, start, end = _section(lines, i)
+        name = title.strip(" :").lower()
+        if name not in CUT:
+            kept.append(lines[i])
+            i += 1
+            continue
+        if name == "see also":
+            directive = _DIRECTIVE.match(lines[i].strip())
+            inline = directive.group(2) if directive else None
+            listed += ["", inline or "", *inspect.cleandoc("\n".join(["", *lines[start:end]])).splitlines()]
+        i = end
+    return kept, listed
+
+
+def _section(lines: list[str], i: int) -> tuple[str, int, int]:
+    """Title, first content line and end of the section that line i opens; the title is "" for none."""
+    title = _title(lines, i)
+    if title:
+        start = end = i + (1 if _RUBRIC.match(lines[i].strip()) else 2)
+        while end < len(lines) and not _title(lines, end):
+            end += 1
+        return title, start, end
+    line = lines[i].strip()
+    directive = _DIRECTIVE.match(line)
+    if directive and directive.group(1) == "seealso":
+        return "see also", i + 1, _block_end(lines, i)
+    if line.lower().rstrip(":") in CUT and (line.endswith(":") or i == 0 or not lines[i - 1]):
+        return line, i + 1, _block_end(lines, i)
+    return "", i, i
+
+
+def _title(lines: list[str], i: int) -> str:
+    """The title at line i when it is underlined or a rubric, else ""."""
+    line = lines[i].strip()
+    rubric = _RUBRIC.match(line)
+    if rubric:
+        return rubric.group(1) or rubric.group(2)
+    underlined = i + 1 < len(lines) and _UNDERLINE.match(lines[i + 1].strip())
+    return line if line and underlined and not _UNDERLINE.match(line) else ""
+
+
+def _block_end(lines: list[str], i: int) -> int:
+    """Where the block that line i opens ends: after its deeper lines or, for a title, its paragraph."""
+    depth = _indent(lines[i])
+    end = i + 1
+    while end < len(lines) and (not lines[end] or _indent(lines[end]) > depth):
+        end += 1
+    if not lines[i].strip().startswith("..") and not any(lines[i + 1 : end]):
+        while end < len(lines) and lines[end]:
+            end += 1
+    return end
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _without_markup(lines: list[str]) -> list[str]:
+    """Drop doctests, comments, targets, footnotes and directives without prose; keep the prose of others."""
+    kept: list[str] = []
+    i = 0
+    while i < len(lines):
+        line = lines[i].strip()
+        directive = _DIRECTIVE.match(line)
+        if directive and directive.group(1) in PROSE:
+            kept += ["", directive.group(2) or "", ""]
+            i += 1
+        elif _COMMENT.match(line):
+            i = _block_end(lines, i)
+            kept.append("")
+        elif line.startswith(">>>"):
+            while i < len(lines) and lines[i]:
+                i += 1
+        elif line and not set(line) - set("=-+|~ "):
+            kept.append("")
+            i += 1
+        else:
+            kept.append(lines[i])
+            i += 1
+    return kept
+
+
+def _paragraphs(lines: list[str]) -> list[str]:
+    """Each run of lines without a blank one, joined to a single line of plain words."""
+    joined = "\n".join(lines)
+    return [plain for block in re.split(r"\n\s*\n", joined) if (plain := _plain(" ".join(block.split())))]
+
+
+def _plain(text: str) -> str:
+    """Text without reStructuredText's inline markup."""
+    text = re.sub(r"\s*\[(?:\d+|[A-Z]\w*)\]_", "", text)
+    text = re.sub(r":[\w:+-]+:`[~!]?([^`<]*?)(?: *<[^`>]*>)?`", r"\1", text)
+    text = re.sub(r"`([^`<]+?) *<[^`>]*>`__?", r"\1", text)
+    text = re.sub(r"``?([^`]+)``?_{0,2}", r"\1", text)
+    text = re.sub(r"\*\*?([\w.,-]+)\*\*?(?!\w)", r"\1", text)
+    return re.sub(r" at 0x[0-9a-fA-F]{6,}", "", text).replace("::", ":").strip()

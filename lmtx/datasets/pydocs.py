@@ -1,0 +1,226 @@
+"""pydocs: the documentation of installed libraries, where "See Also" is what is to be found.
+
+A document is a public function, class, method or property with its docstring. The labels are all
+of them, as `name: summary`. The annotations are the docstrings' See Also sections, which are cut out of
+the documents' texts. So the data set needs no download, and says in its manifest which versions it shows.
+
+The libraries are imported in a process of their own (`python -m lmtx.datasets.pydocs`), so that reading
+them leaves neither modules, warnings nor settings behind.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import scipy.sparse as sp
+
+from lmtx.config import PydocsData
+from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA, SPLITS, Corpus, CorpusError, csr_from_lists
+from lmtx.datasets import Reading
+
+EXAMPLES = 20
+
+
+def read(config: PydocsData) -> Reading:
+    """Read the documentation of `config.libraries`, which must be installed.
+
+    The splits follow hashes of the names alone: test takes the `test_documents` documents with a truth
+    that have the lowest hash, dev the `dev_documents` with the lowest other hash of the rest, train what
+    then remains (`train_documents` of it; None: all). So a new version of a library moves next to none.
+
+    Raises
+    ------
+    CorpusError
+        When a library is not installed or fails to import, or there are too few documents.
+    """
+    libraries = list(dict.fromkeys(config.libraries))
+    for library in libraries:
+        if not _is_installed(library):
+            raise CorpusError(
+                f"the library {library!r} is not installed; install it, or remove it from dataset.libraries"
+            )
+    found = _scan_elsewhere(libraries)
+    pages = [page for page in found["pages"] if page["words"] >= config.min_words]
+    ids = {page["uid"]: i for i, page in enumerate(pages)}
+    truth = {page["uid"]: sorted(ids[uid] for uid in page["see_also"] if uid in ids) for page in pages}
+    splits = _split(truth, config)
+    labels = pa.table(
+        {"uid": list(ids), "text": [f"{page['uid']}: {page['summary']}" for page in pages]}, LABEL_SCHEMA
+    )
+    tables = {split: _table([pages[ids[uid]] for uid in splits[split]]) for split in SPLITS}
+    excluded = {s: csr_from_lists([[ids[uid]] for uid in splits[s]], len(ids), f"pydocs {s}") for s in SPLITS}
+    matrices = {s: csr_from_lists([truth[uid] for uid in splits[s]], len(ids), f"pydocs {s}") for s in SPLITS}
+    corpus = Corpus(**tables, labels=labels, excluded=excluded).validate("pydocs")
+    manifest = _manifest(found, pages, truth, splits)
+    manifest["content_sha256"] = _content_hash(corpus, matrices)
+    return Reading(corpus, matrices, manifest)
+
+
+def scan(libraries: list[str]) -> dict[str, Any]:
+    """Import libraries and describe their public objects, as plain data.
+
+    Importing everything has side effects; `read` runs this in another process.
+    """
+    from lmtx.datasets.docstrings import parse
+    from lmtx.datasets.objects import Catalogue
+
+    catalogue = Catalogue(libraries)
+    identical = catalogue.merge_identical()
+    items = sorted({id(item): item for item in catalogue.items.values()}.values(), key=lambda i: i.name)
+    pages = []
+    for item in items:
+        docstring = parse(item.docstring)
+        targets = {written: catalogue.resolve(item, written) for written in docstring.see_also}
+        pages.append(
+            {
+                "uid": item.name,
+                "library": item.library,
+                "summary": docstring.summary,
+                "body": docstring.body,
+                "words": docstring.words,
+                "see_also": sorted({t.name for t in targets.values() if t is not None} - {item.name}),
+                "entries": len(targets),
+                "unresolved": [written for written, target in targets.items() if target is None],
+            }
+        )
+    return {
+        "libraries": {library: _version(library) for library in libraries},
+        "names": sum(len(item.names) for item in items),
+        "identical": identical,
+        "failed": catalogue.failed,
+        "pages": pages,
+    }
+
+
+def _is_installed(library: str) -> bool:
+    try:
+        return importlib.util.find_spec(library) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _version(library: str) -> str:
+    """The version a package gives itself, else that of the distribution it came with."""
+    version = getattr(importlib.import_module(library), "__version__", None)
+    distributions = metadata.packages_distributions().get(library)
+    return str(version or (metadata.version(distributions[0]) if distributions else "unknown"))
+
+
+def _scan_elsewhere(libraries: list[str]) -> dict[str, Any]:
+    """Run `scan` in a process of its own, with this one's import path."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "pages.json"
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "lmtx.datasets.pydocs", str(result), *libraries],
+            env={
+                **os.environ,
+                "MPLBACKEND": "Agg",  # no window, whatever a library does when it is imported
+                "PYTHONHASHSEED": "0",  # some docstrings are made from sets
+                "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode or not result.is_file():
+            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+            raise CorpusError(f"the documentation of {', '.join(libraries)} cannot be read: {last}")
+        found = json.loads(result.read_text(encoding="utf-8"))
+    for library in libraries:
+        if library in found["failed"]:
+            raise CorpusError(
+                f"the library {library!r} cannot be imported ({found['failed'][library]}); "
+                "repair its installation, or remove it from dataset.libraries"
+            )
+    return found
+
+
+def _split(truth: dict[str, list[int]], config: PydocsData) -> dict[str, list[str]]:
+    """The uids of each split, in the order of the hash that chose them."""
+    annotated = _by_hash((uid for uid, labels in truth.items() if labels), "test")
+    rest = len(truth) - config.test_documents - config.dev_documents
+    if len(annotated) < config.test_documents or rest < 1:
+        raise CorpusError(
+            f"pydocs: {', '.join(dict.fromkeys(config.libraries))} give {len(truth)} documents, "
+            f"{len(annotated)} with a See Also section; not enough for {config.test_documents} test documents "
+            f"with one, {config.dev_documents} dev documents and some to train on; lower "
+            "dataset.test_documents or dataset.dev_documents, or add to dataset.libraries"
+        )
+    test = annotated[: config.test_documents]
+    others = _by_hash(truth.keys() - set(test), "dev")
+    dev = others[: config.dev_documents]
+    train = _by_hash(others[config.dev_documents :], "train")[: config.train_documents]
+    return {"train": train, "dev": dev, "test": test}
+
+
+def _by_hash(uids: Iterable[str], salt: str) -> list[str]:
+    return sorted(uids, key=lambda uid: hashlib.sha256(f"{salt}\0{uid}".encode()).digest())
+
+
+def _table(pages: list[dict[str, Any]]) -> pa.Table:
+    texts = ["\n".join(filter(None, (page["summary"], page["body"]))) for page in pages]
+    uids = [page["uid"] for page in pages]
+    return pa.table({"uid": uids, "title": uids, "text": texts}, DOCUMENT_SCHEMA)
+
+
+def _manifest(
+    found: dict[str, Any], pages: list[dict], truth: dict[str, list[int]], splits: dict[str, list[str]]
+) -> dict[str, Any]:
+    written = sum(page["entries"] for page in pages)
+    unresolved = [(page["uid"], name) for page in pages for name in page["unresolved"]]
+    annotated = [labels for labels in truth.values() if labels]
+    pairs = sum(map(len, annotated))
+    return {
+        "python": platform.python_version(),
+        "libraries": found["libraries"],
+        "modules_not_imported": found["failed"],
+        "objects": len(found["pages"]) + found["identical"],
+        "aliases": found["names"] - len(found["pages"]) - found["identical"],
+        "identical_docstrings_merged": found["identical"],
+        "near_empty_dropped": len(found["pages"]) - len(pages),
+        "documents": len(pages),
+        "documents_by_library": dict(sorted(Counter(page["library"] for page in pages).items())),
+        "labels": len(pages),
+        "splits": {split: len(uids) for split, uids in splits.items()},
+        "with_truth": len(annotated),
+        "truth_pairs": pairs,
+        "truth_labels": len({label for labels in annotated for label in labels}),
+        "mean_labels_per_document": round(pairs / max(len(annotated), 1), 3),
+        "see_also_entries": written,
+        "see_also_resolved": written - len(unresolved),
+        "see_also_unresolved": len(unresolved),
+        "unresolved_examples": [
+            f"{uid}: {name}" for uid, name in unresolved[:: max(1, len(unresolved) // EXAMPLES)]
+        ][:EXAMPLES],
+    }
+
+
+def _content_hash(corpus: Corpus, truth: dict[str, sp.csr_array]) -> str:
+    """SHA-256 over uids, titles, texts, labels and annotations, in order."""
+    digest = hashlib.sha256()
+    tables = [corpus.documents(split) for split in SPLITS] + [corpus.labels]
+    rows = [[list(row.values()) for row in table.to_pylist()] for table in tables]
+    pairs = [truth[split].tolil().rows.tolist() for split in SPLITS]
+    digest.update(json.dumps([rows, pairs]).encode())
+    return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    Path(sys.argv[1]).write_text(json.dumps(scan(sys.argv[2:])), encoding="utf-8")
