@@ -1,0 +1,65 @@
+# Every target but `help` and `lock` first makes .venv from requirements.lock when it is missing or
+# older than the lock. Nothing is installed or registered outside .venv.
+# PYTHON chooses the interpreter: make PYTHON=python3.12 test
+
+PYTHON ?= python3
+# `make lock` holds torch at the version that the figures of the study were measured with.
+TORCH := 2.13.0
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help repro report smoke test bench lab lock
+
+# The copy of the lock is the last thing a set-up writes, so an interrupted one starts over.
+READY := .venv/requirements.lock
+# The project itself, for the `lmtx` command and for imports from anywhere; seconds, so apart.
+INSTALLED := .venv/project.toml
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# A notebook's `python3` kernel is the one of .venv, whatever this machine has registered.
+export JUPYTER_PATH :=
+export JUPYTER_PREFER_ENV_PATH := 1
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+repro: $(INSTALLED) ## run the study: every stage of dvc.yaml that is not up to date
+	dvc repro
+
+report: $(INSTALLED) ## make tables, figures and index.html from the result files there are
+	dvc repro --single-item report
+
+smoke: $(INSTALLED) ## run the same stages at tiny sizes in a scratch copy, removed afterwards
+	python tests/smoke.py
+
+test: $(INSTALLED) ## check style, notebook hygiene, every test and every notebook
+	ruff check
+	ruff format --check
+	python -m pytest --nbval-lax --nbval-current-env tests notebooks
+
+bench: $(INSTALLED) ## measure speed and memory: the scripts of tests/benchmarks
+	@set -e; for script in tests/benchmarks/*.py; do echo "== $$script"; python "$$script"; done
+
+lab: $(INSTALLED) ## open the notebooks in JupyterLab
+	jupyter lab notebooks
+
+lock: ## pin the newest versions that pyproject.toml allows in requirements.lock
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && set -o pipefail && \
+	$(PYTHON) -m venv "$$scratch/venv" && \
+	"$$scratch/venv/bin/pip" install --quiet --upgrade pip setuptools && \
+	"$$scratch/venv/bin/pip" install --quiet 'torch==$(TORCH)' --editable '.[dev]' && \
+	{ sed -n '/^#/p' requirements.lock && \
+	  "$$scratch/venv/bin/pip" freeze --all --exclude-editable --exclude pip \
+	  | sed 's/+[a-z0-9.]*$$//' | grep -Ev '^(nvidia|cuda|triton)'; } > "$$scratch/lock" && \
+	cp "$$scratch/lock" requirements.lock
+
+$(READY): requirements.lock
+	@if cmp -s $< $@; then touch $@; else \
+	  $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, not " + sys.version.split()[0] + "; name one: make PYTHON=python3.11")' && \
+	  echo "making .venv from requirements.lock; this takes a few minutes" && \
+	  $(PYTHON) -m venv --clear .venv && \
+	  .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< && \
+	  cp $< $@; fi
+
+$(INSTALLED): $(READY) pyproject.toml
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@cp pyproject.toml $@
