@@ -21,6 +21,7 @@ GROUPS = ("dataset", "encoder", "teacher", "size")
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
+Wording = Literal["tag", "product-category", "encyclopedia-category", "related-page", "api-page"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -68,6 +69,52 @@ class EnsembleTeacher(Section):
     name: Name
     acceptance: Annotated[float, Field(gt=0, lt=1)]
     lexical_weight: Fraction
+
+
+class OpenAITeacher(Section):
+    """A language model behind an OpenAI-compatible address (see `lmtx.teachers.openai`).
+
+    The address and the key come from the environment: OPENAI_BASE_URL and OPENAI_API_KEY.
+    """
+
+    kind: Literal["openai"]
+    name: Name
+    model: Annotated[str, Field(min_length=1)]
+    wording: Wording
+    question: str | None
+    """The user's own question instead of the wording's; `{label}` stands for the label."""
+    mode: Literal["pointwise", "listwise"]
+    batch: bool
+    """Through the Batch API: half the price, an answer within a day."""
+    document_tokens: Annotated[int, Field(ge=8)]
+    tokenizer: str | None
+    """A `tokenizer.json`, its folder, or a hub name; null: four bytes count as a token."""
+    logprobs: bool
+    max_tokens: Positive
+    """Tokens of a pointwise answer; a listwise one gets what its JSON needs on top."""
+    extra: dict[str, Any]
+    """Added to each request as it is, such as `reasoning_effort`."""
+    concurrency: Annotated[int, Field(ge=1, le=1024)]
+    timeout: Annotated[float, Field(gt=0)]
+    patience: Annotated[float, Field(ge=0)]
+    """Seconds for which a passing fault is tried again."""
+    max_requests: Positive | None
+    max_cost: Annotated[float, Field(gt=0)] | None
+    """US dollars."""
+    max_missing: Fraction
+    retry_none: bool
+
+
+class SimulatedTeacher(Section):
+    """Reads the annotations, and errs at known rates: a simulation, never a zero-shot result."""
+
+    kind: Literal["simulated"]
+    name: Name
+    true_yes: Fraction
+    """Share of annotated pairs that get a yes."""
+    false_yes: Fraction
+    """Share of other pairs that get a yes."""
+    seed: Natural
 
 
 class ShortlistConfig(Section):
@@ -118,7 +165,7 @@ class Config(Section):
 
     dataset: PydocsData
     encoder: EncoderConfig
-    teacher: EnsembleTeacher
+    teacher: Annotated[EnsembleTeacher | OpenAITeacher | SimulatedTeacher, Field(discriminator="kind")]
     shortlist: ShortlistConfig
     training: TrainingConfig
     check: CheckConfig
@@ -157,6 +204,11 @@ def load_config(path: str | Path = "params.yaml", overrides: list[str] | tuple[s
         raise ConfigError(f"{path} holds no parameters; expected sections such as `dataset:`")
     for override in overrides:
         values = _override(values, override, path.parent / "conf")
+    try:
+        # A preset may take a value from another section, such as ${dataset.wording}.
+        values = OmegaConf.to_container(OmegaConf.create(values), resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: {error}") from None
     try:
         return Config.model_validate(values)
     except ValidationError as error:
