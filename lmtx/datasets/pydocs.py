@@ -76,29 +76,30 @@ def scan(libraries: list[str]) -> dict[str, Any]:
     """
     from lmtx.datasets.docstrings import parse
     from lmtx.datasets.objects import Catalogue
+    from lmtx.datasets.references import References
 
     catalogue = Catalogue(libraries)
     identical = catalogue.merge_identical()
-    items = sorted({id(item): item for item in catalogue.items.values()}.values(), key=lambda i: i.name)
+    references = References(catalogue)
     pages = []
-    for item in items:
+    for name, item in sorted({catalogue.name(item): item for item in catalogue.items()}.items()):
         docstring = parse(item.docstring)
-        targets = {written: catalogue.resolve(item, written) for written in docstring.see_also}
+        targets = {written: references.resolve(item, written) for written in docstring.see_also}
         pages.append(
             {
-                "uid": item.name,
+                "uid": name,
                 "library": item.library,
                 "summary": docstring.summary,
                 "body": docstring.body,
                 "words": docstring.words,
-                "see_also": sorted({t.name for t in targets.values() if t is not None} - {item.name}),
+                "see_also": sorted({catalogue.name(t) for t in targets.values() if t is not None} - {name}),
                 "entries": len(targets),
                 "unresolved": [written for written, target in targets.items() if target is None],
             }
         )
     return {
         "libraries": {library: _version(library) for library in libraries},
-        "names": sum(len(item.names) for item in items),
+        "names": sum(len({name.text for name in item.names}) for item in catalogue.items()),
         "identical": identical,
         "failed": catalogue.failed,
         "pages": pages,
@@ -158,7 +159,7 @@ def _split(truth: dict[str, list[int]], config: PydocsData) -> dict[str, list[st
     if len(annotated) < config.test_documents or rest < 1:
         raise CorpusError(
             f"pydocs: {', '.join(dict.fromkeys(config.libraries))} give {len(truth)} documents, "
-            f"{len(annotated)} with a See Also section; not enough for {config.test_documents} test documents "
+            f"{len(annotated)} with a See Also; not enough for {config.test_documents} test documents "
             f"with one, {config.dev_documents} dev documents and some to train on; lower "
             "dataset.test_documents or dataset.dev_documents, or add to dataset.libraries"
         )
