@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from omegaconf import OmegaConf
@@ -196,10 +196,7 @@ def load_config(path: str | Path = "params.yaml", overrides: list[str] | tuple[s
         Naming the file, the key, the value found and what is expected there.
     """
     path = find_upwards(path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    values = _read_yaml(path)
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no parameters; expected sections such as `dataset:`")
     for override in overrides:
@@ -234,6 +231,14 @@ def compose(overrides: list[str] | tuple[str, ...] = (), conf: str | Path = "con
         return OmegaConf.to_container(hydra_compose("config", list(overrides)), resolve=True)
 
 
+def _read_yaml(path: Path) -> Any:
+    """Read YAML as Hydra does: `1e-5` is a number, and a name that stands twice is an error."""
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path))
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+
+
 def _override(values: dict[str, Any], override: str, conf: Path) -> dict[str, Any]:
     key, separator, text = override.partition("=")
     if not separator:
@@ -243,14 +248,13 @@ def _override(values: dict[str, Any], override: str, conf: Path) -> dict[str, An
         if not file.is_file():
             known = ", ".join(sorted(f.stem for f in (conf / key).glob("*.yaml"))) or "none"
             raise ConfigError(f"override {override!r}: no preset {file}; {key} has: {known}")
-        content = file.read_text(encoding="utf-8")
-        preset = yaml.safe_load(content) or {}
-        if "@package _global_" not in content:
+        preset = _read_yaml(file)
+        if "@package _global_" not in file.read_text(encoding="utf-8"):
             return {**values, key: preset}
         return OmegaConf.to_container(OmegaConf.merge(values, preset))
     try:
         return OmegaConf.to_container(OmegaConf.merge(values, OmegaConf.from_dotlist([override])))
-    except OmegaConfBaseException as error:
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"override {override!r}: {error}") from None
 
 
@@ -258,25 +262,57 @@ def _explain(error: ValidationError, path: Path) -> str:
     """Turn pydantic's findings into one line a key: file, key, value, what is expected."""
     lines = []
     for found in error.errors():
-        keys = [str(k) for k in found["loc"]]
-        key = ".".join(keys)
-        if found["type"] == "extra_forbidden":
-            close = difflib.get_close_matches(keys[-1], _names(keys[:-1]), n=1)
-            hint = f"; did you mean `{close[0]}`?" if close else ""
-            lines.append(f"{path}: `{key}` is not a parameter{hint}")
-        elif found["type"] == "missing":
-            lines.append(f"{path}: `{key}` is missing")
+        key, allowed = _reach(found["loc"])
+        kind, context = found["type"], found.get("ctx", {})
+        tag = f"{key}.{context['discriminator'].strip(chr(39))}" if kind.startswith("union_tag") else ""
+        if kind == "extra_forbidden":
+            close = difflib.get_close_matches(key.rpartition(".")[2], allowed, n=1)
+            hint = f"did you mean `{close[0]}`?" if close else f"there are: {', '.join(allowed)}"
+            lines.append(f"`{key}` is not a parameter; {hint}")
+        elif kind in ("missing", "union_tag_not_found"):
+            lines.append(f"`{tag or key}` is missing")
+        elif kind == "union_tag_invalid":
+            lines.append(f"`{tag}` is {context['tag']!r}: expected one of {context['expected_tags']}")
+        elif kind in ("model_type", "model_attributes_type"):
+            lines.append(f"`{key}` is {found['input']!r}: expected a section, one `name: value` a line")
         else:
-            lines.append(
-                f"{path}: `{key}` is {found['input']!r}: {found['msg'][:1].lower()}{found['msg'][1:]}"
-            )
-    return "\n".join(lines)
+            expected = found["msg"][:1].lower() + found["msg"][1:]
+            lines.append(f"`{key}` is {found['input']!r}: {expected}")
+    return "\n".join(f"{path}: {line}" for line in lines)
 
 
-def _names(keys: list[str]) -> list[str]:
-    """The parameter names of the section reached by `keys`."""
-    section: Any = Config
-    for key in keys:
-        fields = getattr(section, "model_fields", {})
-        section = fields[key].annotation if key in fields else None
-    return list(getattr(section, "model_fields", {}))
+def _reach(location: tuple[int | str, ...]) -> tuple[str, list[str]]:
+    """The dotted key of a finding's location, and the parameters of the section it lies in.
+
+    Within a union of sections pydantic's location also names the member chosen, and "[key]" stands
+    behind a dictionary's key that is at fault; neither is part of the key.
+    """
+    keys, allowed, here = [], [], Config
+    for part in map(str, location):
+        if part == "[key]":
+            continue
+        if get_origin(here) is dict:
+            keys.append(part)
+            here = get_args(here)[1]
+            continue
+        sections = _sections(here)
+        if len(sections) > 1:
+            here = next((section for section in sections if part in _tags(section)), None)
+            continue
+        keys.append(part)
+        fields = sections[0].model_fields if sections else {}
+        allowed = list(fields)
+        here = fields[part].annotation if part in fields else None
+    return ".".join(keys), allowed
+
+
+def _sections(annotation: Any) -> list[type[Section]]:
+    """The sections that a parameter's annotation admits: one, several for a union, or none."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [section for inner in get_args(annotation) for section in _sections(inner)]
+
+
+def _tags(section: type[Section]) -> list[str]:
+    """The words that choose this section within a union: the values of its literal parameters."""
+    return [word for field in section.model_fields.values() for word in get_args(field.annotation)]

@@ -1,0 +1,243 @@
+"""Parameters: what is wrong with them is said before any work starts, by file, key and value."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lmtx.config import ConfigError, compose, find_upwards, load_config
+
+ROOT = Path(__file__).resolve().parents[1]
+CONF = ROOT / "conf"
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """A folder with a `params.yaml` of defaults and two presets of its own; the test runs in it."""
+    write(tmp_path / "params.yaml", compose(conf=CONF))
+    teacher = tmp_path / "conf" / "teacher"
+    teacher.mkdir(parents=True)
+    for name in ("openai", "simulated"):
+        (teacher / f"{name}.yaml").write_text((CONF / "teacher" / f"{name}.yaml").read_text())
+    size = tmp_path / "conf" / "size"
+    size.mkdir()
+    (size / "tiny.yaml").write_text(
+        "# @package _global_\ndataset:\n  libraries: [numpy]\ntraining:\n  seed: 7\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path, values):
+    path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+
+
+def change(study, key, value):
+    """Set one parameter in the file itself, as an editor would."""
+    values = yaml.safe_load((study / "params.yaml").read_text())
+    section = values
+    *sections, last = key.split(".")
+    for name in sections:
+        section = section[name]
+    section[last] = value
+    write(study / "params.yaml", values)
+
+
+def message(*overrides):
+    with pytest.raises(ConfigError) as error:
+        load_config(overrides=overrides)
+    return str(error.value)
+
+
+def test_defaults_load(study):
+    config = load_config()
+    assert config.shortlist.size == 10
+    assert config.training.margin == 0.3
+    assert config.cycles["c1"].previous == "zero-shot"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("trainning", {}, "`trainning` is not a parameter; did you mean `training`?"),
+        (
+            "training.learing_rate",
+            1e-5,
+            "`training.learing_rate` is not a parameter; did you mean `learning_rate`?",
+        ),
+        (
+            "cycles.c1.previuos",
+            "zero-shot",
+            "`cycles.c1.previuos` is not a parameter; did you mean `previous`?",
+        ),
+        (
+            "teacher.acceptence",
+            0.3,
+            "`teacher.acceptence` is not a parameter; did you mean `acceptance`?",
+        ),
+        ("check.zzz", 1, "`check.zzz` is not a parameter; there are: documents"),
+        ("training.batch_size", "64", "`training.batch_size` is '64': input should be a valid integer"),
+        ("training.batch_size", 64.5, "`training.batch_size` is 64.5: input should be a valid integer"),
+        ("encoder.title", 1, "`encoder.title` is 1: input should be a valid boolean"),
+        ("training.batch_size", 1, "`training.batch_size` is 1: input should be greater than or equal to 2"),
+        ("training.learning_rate", 0, "`training.learning_rate` is 0: input should be greater than 0"),
+        ("teacher.acceptance", 1.5, "`teacher.acceptance` is 1.5: input should be less than 1"),
+        (
+            "evaluation.cutoffs",
+            [1, 0],
+            "`evaluation.cutoffs.1` is 0: input should be greater than or equal to 1",
+        ),
+        (
+            "encoder.precision",
+            "fp8",
+            "`encoder.precision` is 'fp8': input should be 'auto', 'bf16' or 'fp32'",
+        ),
+        ("training", 5, "`training` is 5: expected a section"),
+        ("teacher", "openai", "`teacher` is 'openai': expected a section"),
+        ("cycles", {}, "`cycles` is {}: dictionary should have at least 1 item"),
+        ("cycles", {"a b": {"previous": "zero-shot"}}, "`cycles.a b` is 'a b': string should match pattern"),
+        ("baselines.tfidf.kind", "tf-idf", "`baselines.tfidf.kind` is 'tf-idf'"),
+        ("teacher.kind", "opnai", "`teacher.kind` is 'opnai': expected one of 'ensemble'"),
+    ],
+)
+def test_a_wrong_parameter_is_named(study, key, value, expected):
+    change(study, key, value)
+    assert f"{study / 'params.yaml'}: {expected}" in message()
+
+
+def test_a_missing_parameter_is_named(study):
+    values = yaml.safe_load((study / "params.yaml").read_text())
+    del values["shortlist"], values["teacher"]["kind"], values["training"]["margin"]
+    write(study / "params.yaml", values)
+    assert message().splitlines() == [
+        f"{study / 'params.yaml'}: `{key}` is missing"
+        for key in ("teacher.kind", "shortlist", "training.margin")
+    ]
+
+
+def test_every_wrong_parameter_is_reported_at_once(study):
+    change(study, "training.batch_size", 1)
+    change(study, "encoder.device", 3)
+    assert len(message().splitlines()) == 2
+
+
+def test_a_member_of_a_union_is_no_part_of_the_key(study):
+    found = message("teacher=openai", "teacher.concurency=4", "teacher.timeout=-1")
+    assert "`teacher.concurency` is not a parameter; did you mean `concurrency`?" in found
+    assert "`teacher.timeout` is -1" in found
+
+
+def test_a_missing_file_is_named(study):
+    with pytest.raises(ConfigError, match=r"no parameter file other\.yaml"):
+        load_config("other.yaml")
+    with pytest.raises(ConfigError, match="no parameter file"):
+        load_config(study)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"training: [1,\n", "line 2"),
+        (b"training:\n  seed: 1\n  seed: 2\n", "duplicate key seed"),
+        (b"name: \xff\n", "is not valid YAML"),
+        (b"- 1\n", "holds no parameters"),
+    ],
+)
+def test_a_file_that_is_no_yaml_is_named(study, content, expected):
+    (study / "params.yaml").write_bytes(content)
+    assert str(study / "params.yaml") in message()
+    assert expected in message()
+
+
+def test_an_exponent_without_a_point_is_a_number(study):
+    """DVC writes 0.00001 as 1e-05, which PyYAML alone takes for a word."""
+    text = (study / "params.yaml").read_text().replace("learning_rate: 5.0e-05", "learning_rate: 1e-05")
+    (study / "params.yaml").write_text(text)
+    assert load_config().training.learning_rate == 0.00001
+
+
+def test_the_file_is_found_from_a_folder_below(study, monkeypatch):
+    (study / "notebooks" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(study / "notebooks" / "deep")
+    assert find_upwards("params.yaml") == study / "params.yaml"
+    assert load_config(overrides=["size=tiny"]).training.seed == 7
+
+
+def test_overrides_set_typed_values(study):
+    config = load_config(
+        overrides=[
+            "training.documents=500",
+            "training.learning_rate=1e-5",
+            "dataset.libraries=[numpy, scipy]",
+            "encoder.title=false",
+            "encoder.sha256=null",
+            "cycles.c3.previous=lmtx-c2",
+        ]
+    )
+    assert config.training.documents == 500
+    assert config.training.learning_rate == 0.00001
+    assert config.dataset.libraries == ["numpy", "scipy"]
+    assert config.encoder.title is False
+    assert config.encoder.sha256 is None
+    assert list(config.cycles) == ["c1", "c2", "c3"]
+
+
+def test_later_overrides_win(study):
+    assert load_config(overrides=["training.seed=1", "size=tiny"]).training.seed == 7
+    assert load_config(overrides=["size=tiny", "training.seed=1"]).training.seed == 1
+
+
+def test_a_preset_replaces_its_section_and_a_global_one_changes_several(study):
+    simulated = load_config(overrides=["teacher.acceptance=0.4", "teacher=simulated"])
+    assert simulated.teacher.kind == "simulated"
+    assert not hasattr(simulated.teacher, "acceptance")
+    tiny = load_config(overrides=["size=tiny"])
+    assert tiny.dataset.libraries == ["numpy"]
+    assert tiny.dataset.name == load_config().dataset.name
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("training.seed", "expected section.key=value or group=name"),
+        ("size=hugh", "size has: tiny"),
+        ("dataset=other", "dataset has: none"),
+        ("training.sead=1", "`training.sead` is not a parameter; did you mean `seed`?"),
+        ("training.seed=many", "`training.seed` is 'many': input should be a valid integer"),
+        ("training.documents=[1", "override 'training.documents=[1'"),
+        ("dataset.libraries.name=x", "override 'dataset.libraries.name=x'"),
+    ],
+)
+def test_a_wrong_override_is_named(study, override, expected):
+    assert expected in message(override)
+
+
+def test_a_broken_preset_is_named(study):
+    (study / "conf" / "size" / "tiny.yaml").write_text("training: [\n")
+    assert str(study / "conf" / "size" / "tiny.yaml") in message("size=tiny")
+
+
+def test_parameters_cannot_be_changed_after_loading(study):
+    config = load_config()
+    with pytest.raises(ValueError, match="frozen"):
+        config.training.seed = 1
+
+
+def test_the_digest_tells_apart_values_and_nothing_else(study):
+    config = load_config()
+    values = yaml.safe_load((study / "params.yaml").read_text())
+    write(study / "params.yaml", dict(reversed(values.items())))
+    assert load_config().digest() == config.digest()
+    other = load_config(overrides=["training.seed=1"])
+    assert other.digest() != config.digest()
+    assert other.digest("training") != config.digest("training")
+    assert other.digest("encoder", "teacher") == config.digest("teacher", "encoder")
+
+
+def test_presets_compose_as_hydra_does():
+    """A preset changes what it names and leaves the rest; a value given by hand wins over it."""
+    preset = yaml.safe_load((CONF / "size" / "smoke.yaml").read_text())
+    default, smoke = compose(conf=CONF), compose(["size=smoke", "training.seed=3"], conf=CONF)
+    assert smoke["dataset"] == {**default["dataset"], **preset["dataset"]}
+    assert smoke["training"] == {**default["training"], **preset["training"], "seed": 3}
+    assert smoke["teacher"] == default["teacher"]
