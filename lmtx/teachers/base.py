@@ -6,8 +6,9 @@ the plan and the progress bar are here.
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import asdict
 from hashlib import blake2b
 from typing import Any
 
@@ -15,10 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from lmtx.teachers.cost import FREE, Cost, Plan, Price
-from lmtx.teachers.store import KEY_BYTES, NONE, VerdictStore, identity_digest, key_order
-
-YES, NO = 1, 0
-_BLOCK = 256  # documents whose text is in memory at once
+from lmtx.teachers.pairs import NO, NONE, YES, DocumentPairs, Pairs, Verdicts
+from lmtx.teachers.store import KEY_BYTES, VerdictStore, identity_digest, key_order
 
 __all__ = [
     "NO",
@@ -46,100 +45,6 @@ class TooFewAnswersError(TeacherError):
     """More pairs than allowed have no verdict, so that training on the rest would mislead."""
 
 
-@dataclass(frozen=True)
-class DocumentPairs:
-    """The pairs of one document: its texts, its labels' texts, and their positions in the `Pairs`.
-
-    `positions` is int64 (m,); `labels` are the m label texts in the same order.
-    """
-
-    uid: str
-    title: str
-    text: str
-    positions: np.ndarray
-    labels: list[str]
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """(document, label) pairs to judge.
-
-    Attributes
-    ----------
-    documents, labels
-        Tables with the columns uid, title, text and uid, text.
-    rows, columns
-        int32 (n,): a pair's row in `documents` and in `labels`. Pairs of one document stand
-        together, which lets a teacher read the document once.
-    """
-
-    documents: pa.Table
-    labels: pa.Table
-    rows: np.ndarray
-    columns: np.ndarray
-
-    def __post_init__(self) -> None:
-        if self.rows.shape != self.columns.shape or self.rows.ndim != 1:
-            raise ValueError(f"rows {self.rows.shape} and columns {self.columns.shape} must be equally long")
-        for name, numbers, table in (
-            ("rows", self.rows, self.documents),
-            ("columns", self.columns, self.labels),
-        ):
-            if len(numbers) and not 0 <= numbers.min() <= numbers.max() < table.num_rows:
-                raise ValueError(
-                    f"{name} run from {numbers.min()} to {numbers.max()}, "
-                    f"but the table's row numbers from 0 to {table.num_rows - 1}"
-                )
-
-    @classmethod
-    def from_shortlist(cls, documents: pa.Table, labels: pa.Table, ids: np.ndarray) -> "Pairs":
-        """The pairs of a shortlist: `ids` int32 (n_docs, k), best label first; -1 is skipped."""
-        if len(ids) != documents.num_rows:
-            raise ValueError(f"{len(ids)} shortlists for {documents.num_rows} documents")
-        rows, places = np.nonzero(ids >= 0)
-        return cls(documents, labels, rows.astype(np.int32), ids[rows, places].astype(np.int32))
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def select(self, positions: np.ndarray) -> "Pairs":
-        """The pairs at `positions`, in that order."""
-        return Pairs(self.documents, self.labels, self.rows[positions], self.columns[positions])
-
-    def by_document(self) -> Iterator[DocumentPairs]:
-        """Yield neighbouring pairs of the same document together; few texts are in memory at once."""
-        starts = np.flatnonzero(np.diff(self.rows, prepend=-1))
-        ends = np.append(starts[1:], len(self))
-        for first in range(0, len(starts), _BLOCK):
-            begin, end = starts[first : first + _BLOCK], ends[first : first + _BLOCK]
-            documents = self.documents.take(pa.array(self.rows[begin])).to_pylist()
-            labels = self.labels["text"].take(pa.array(self.columns[begin[0] : end[-1]])).to_pylist()
-            for document, b, e in zip(documents, begin.tolist(), end.tolist(), strict=True):
-                yield DocumentPairs(
-                    document["uid"],
-                    document["title"] or "",
-                    document["text"],
-                    np.arange(b, e),
-                    labels[b - begin[0] : e - begin[0]],
-                )
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """The verdicts on `Pairs`, in their order.
-
-    Attributes
-    ----------
-    p_yes
-        float32 (n,): probability of *yes* against *no*; NaN where there is no verdict.
-    answer
-        int8 (n,): YES (p_yes >= 0.5), NO, or NONE: neither, or no answer at all.
-    """
-
-    p_yes: np.ndarray
-    answer: np.ndarray
-
-
 class Teacher(ABC):
     """A judge of (document, label) pairs, with a store of its verdicts. A context manager.
 
@@ -159,11 +64,14 @@ class Teacher(ABC):
         Dollars per million tokens; None when unknown.
     max_missing
         Largest share of pairs without a verdict that `judge` accepts; 1 accepts all.
+    retry_none
+        Whether `judge` asks again where the stored answer is neither yes nor no.
     """
 
     notes: tuple[str, ...] = ()
     price: Price | None = FREE
     max_missing: float = 1.0
+    retry_none: bool = False
 
     def __init__(self, name: str, identity: dict[str, Any], store: VerdictStore):
         self.name = name
@@ -173,8 +81,8 @@ class Teacher(ABC):
         self._teacher = store.teacher(name, identity)
 
     @abstractmethod
-    def ask(self, pairs: Pairs) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Judge pairs that the store does not know.
+    def ask(self, pairs: Pairs) -> Generator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Judge pairs that the store does not know; a generator.
 
         Yields, as answers arrive and in any order, the positions in `pairs` (int64), p_yes (float32,
         NaN for none) and answer (int8). What was yielded is stored when the next item is asked for.
@@ -183,7 +91,14 @@ class Teacher(ABC):
 
     def estimate(self, pairs: Pairs) -> dict[str, Any]:
         """Fields of the `Plan` for pairs that the store does not know; a free teacher sends nothing."""
-        return {"requests": 0, "prompt_tokens": 0, "answer_tokens": 0, "usd": 0.0, "notes": ()}
+        return {
+            "requests": 0,
+            "prompt_tokens": 0,
+            "answer_tokens": 0,
+            "usd": 0.0,
+            "seconds": None,
+            "notes": (),
+        }
 
     def document_key(self, document: DocumentPairs) -> bytes:
         """What of a document its verdicts depend on, for the store's key."""
@@ -191,17 +106,21 @@ class Teacher(ABC):
 
     def plan(self, pairs: Pairs) -> Plan:
         """What `judge` would send, write, cost and take, without sending anything."""
-        _, _, found = self.store.lookup(keys := self._keys(pairs))
-        open_pairs = np.flatnonzero(~found)
-        unknown = open_pairs[_first_of_equal(keys[open_pairs])[0]]
+        keys = self._keys(pairs)
+        _, answer, found = self.store.lookup(keys)
+        unknown = self._unknown(answer, found, None)
+        cached = len(pairs) - len(unknown)
+        unknown = unknown[_first_of_equal(keys[unknown])[0]]
         estimate = self.estimate(pairs.select(unknown))
         speed = self.store.speed(self._teacher)
-        seconds = None if speed is None else speed * (estimate["requests"] or len(unknown))
         if not len(unknown):
-            seconds = 0.0
-        return Plan(self.name, len(pairs), int(found.sum()), **({"seconds": seconds} | estimate))
+            estimate["seconds"] = 0.0
+        elif speed is not None:
+            estimate["seconds"] = speed * (estimate["requests"] or len(unknown))
+            estimate["notes"] = (*estimate["notes"], "time as measured in this teacher's earlier runs")
+        return Plan(self.name, len(pairs), cached, **estimate)
 
-    def judge(self, pairs: Pairs, progress: bool = True, retry_none: bool = False) -> Verdicts:
+    def judge(self, pairs: Pairs, progress: bool = True, retry_none: bool | None = None) -> Verdicts:
         """The verdicts on `pairs`: from the store, and by asking for the rest.
 
         Parameters
@@ -211,7 +130,7 @@ class Teacher(ABC):
         progress
             Show a progress bar with rate, cost and time left.
         retry_none
-            Ask again where the stored answer is neither yes nor no.
+            Ask again where the stored answer is neither yes nor no; None: as `self.retry_none` says.
 
         Raises
         ------
@@ -220,23 +139,47 @@ class Teacher(ABC):
             `max_missing` of the pairs have no verdict (`TooFewAnswersError`). What was answered until
             then is stored, and not asked again.
         """
-        from tqdm.auto import tqdm
-
         started = time.monotonic()
         keys = self._keys(pairs)
         p_yes, answer, found = self.store.lookup(keys)
-        unknown = np.flatnonzero(~found | ((answer == NONE) & retry_none))
+        unknown = self._unknown(answer, found, retry_none)
         self.cost.cached += len(pairs) - len(unknown)
-        spent = asdict(self.cost)
         # Equal pairs (documents may repeat) are asked once.
         first, twin = _first_of_equal(keys[unknown])
         asked = unknown[first]
-        answered = found.copy()
-        run = self.store.start_run(self._teacher) if len(asked) else None
         try:
-            with tqdm(total=len(asked), desc=f"{self.name} judges", unit="pair", disable=not progress) as bar:
-                for part, part_p, part_answer in self.ask(pairs.select(asked)) if len(asked) else ():
+            if len(asked):
+                self._ask_and_keep(pairs, keys, asked, (p_yes, answer, found), progress, started)
+        finally:
+            self.cost.seconds += time.monotonic() - started
+        for column in (p_yes, answer, found):
+            column[unknown] = column[asked][twin]
+        self.cost.failed += int((~found).sum())
+        self._check_missing(answer, found)
+        return Verdicts(p_yes, answer)
+
+    def _ask_and_keep(
+        self,
+        pairs: Pairs,
+        keys: np.ndarray,
+        asked: np.ndarray,
+        columns: tuple[np.ndarray, np.ndarray, np.ndarray],
+        progress: bool,
+        started: float,
+    ) -> None:
+        """Ask for the pairs at `asked`; enter each answer in the store, then in `columns`."""
+        from tqdm.auto import tqdm
+
+        p_yes, answer, found = columns
+        before = asdict(self.cost)
+        run = self.store.start_run(self._teacher)
+        bar = tqdm(total=len(asked), desc=f"{self.name} judges", unit="pair", disable=not progress)
+        done = 0
+        try:
+            with bar, closing(self.ask(pairs.select(asked))) as answers:
+                for part, part_p, part_answer in answers:
                     places = asked[part]
+                    done += len(places)
                     self.cost.verdicts += len(places)
                     self.store.save(
                         self._teacher,
@@ -246,19 +189,22 @@ class Teacher(ABC):
                         part_p,
                         part_answer,
                         run,
-                        self._totals(spent, time.monotonic() - started),
+                        self._spent_since(before) | {"seconds": time.monotonic() - started},
                     )
-                    p_yes[places], answer[places], answered[places] = part_p, part_answer, True
+                    p_yes[places], answer[places], found[places] = part_p, part_answer, True
                     bar.update(len(places))
                     if self.cost.usd:
                         bar.set_postfix_str(f"${self.cost.usd:,.4f}", refresh=False)
-        finally:
-            self.cost.seconds += time.monotonic() - started
-        p_yes[unknown], answer[unknown] = p_yes[asked][twin], answer[asked][twin]
-        answered[unknown] = answered[asked][twin]
-        self.cost.failed += int((~answered).sum())
-        self._check_missing(answer, answered)
-        return Verdicts(p_yes, answer)
+        except TeacherError as error:
+            raise type(error)(
+                f"{error}\n{done:,} of {len(asked):,} new pairs were answered and are kept in "
+                f"{self.store.path}; {len(asked) - done:,} are missing. Running again asks only for those"
+            ) from None
+
+    def _unknown(self, answer: np.ndarray, found: np.ndarray, retry_none: bool | None) -> np.ndarray:
+        """Positions of the pairs to ask for."""
+        again = self.retry_none if retry_none is None else retry_none
+        return np.flatnonzero(~found | ((answer == NONE) & again))
 
     def close(self) -> None:
         """Close the store."""
@@ -270,14 +216,13 @@ class Teacher(ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _totals(self, before: dict[str, Any], seconds: float) -> dict[str, Any]:
+    def _spent_since(self, before: dict[str, Any]) -> dict[str, Any]:
         now = asdict(self.cost)
         names = ("verdicts", "requests", "prompt_tokens", "answer_tokens", "usd")
-        spent = {name: None if now[name] is None else now[name] - before[name] for name in names}
-        return spent | {"seconds": seconds}
+        return {name: None if now[name] is None else now[name] - before[name] for name in names}
 
-    def _check_missing(self, answer: np.ndarray, answered: np.ndarray) -> None:
-        missing, failed = int((answer == NONE).sum()), int((~answered).sum())
+    def _check_missing(self, answer: np.ndarray, found: np.ndarray) -> None:
+        missing, failed = int((answer == NONE).sum()), int((~found).sum())
         if len(answer) and missing / len(answer) > self.max_missing:
             raise TooFewAnswersError(
                 f"{missing:,} of {len(answer):,} pairs ({missing / len(answer):.1%}) have no verdict: "

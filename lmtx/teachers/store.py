@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from lmtx.teachers.pairs import NONE
+
 KEY_BYTES = 16
-NONE = -1
 _APPLICATION = 0x4C4D5458  # "LMTX"
 _WAIT = 60.0  # seconds to wait for another process's transaction
 _BLOCK = 10_000  # keys in one look-up
@@ -42,24 +43,6 @@ INSERT INTO verdicts (key, teacher, document, label, p_yes, answer) VALUES (?, ?
 ON CONFLICT (key) DO UPDATE SET p_yes = excluded.p_yes, answer = excluded.answer
 WHERE excluded.answer != -1 OR verdicts.answer = -1
 """  # an answer is never replaced by none
-_MERGE = (
-    "INSERT INTO teachers (digest, name, identity) SELECT digest, name, identity FROM other.teachers"
-    " WHERE true ON CONFLICT DO NOTHING",
-    """
-    INSERT INTO verdicts (key, teacher, document, label, p_yes, answer)
-    SELECT v.key, mine.id, v.document, v.label, v.p_yes, v.answer FROM other.verdicts AS v
-    JOIN other.teachers AS theirs ON theirs.id = v.teacher
-    JOIN main.teachers AS mine ON mine.digest = theirs.digest WHERE true
-    ON CONFLICT (key) DO UPDATE SET p_yes = excluded.p_yes, answer = excluded.answer
-    WHERE verdicts.answer = -1 AND excluded.answer != -1""",
-    """
-    INSERT INTO runs (teacher, started, seconds, verdicts, requests, prompt_tokens, answer_tokens, usd)
-    SELECT mine.id, r.started, r.seconds, r.verdicts, r.requests, r.prompt_tokens, r.answer_tokens, r.usd
-    FROM other.runs AS r JOIN other.teachers AS theirs ON theirs.id = r.teacher
-    JOIN main.teachers AS mine ON mine.digest = theirs.digest
-    WHERE NOT EXISTS (SELECT 1 FROM main.runs AS m WHERE m.teacher = mine.id AND m.started = r.started)""",
-    "INSERT INTO collected SELECT batch FROM other.collected WHERE true ON CONFLICT DO NOTHING",
-)
 
 
 class StoreError(RuntimeError):
@@ -213,6 +196,29 @@ class VerdictStore:
             ).fetchone()
         return seconds / (requests or verdicts) if verdicts else None
 
+    def query(self, sql: str, values: tuple = (), block: int = 65_536) -> Iterator[list[tuple]]:
+        """Yield the rows of a SELECT, `block` at a time."""
+        with self._explained():
+            with self._lock:
+                cursor = self._open.execute(sql, values)
+            while True:
+                with self._lock:
+                    rows = cursor.fetchmany(block)
+                if not rows:
+                    return
+                yield rows
+
+    @contextmanager
+    def attached(self, other: Path) -> Iterator[sqlite3.Connection]:
+        """A write transaction in which the store at `other` can be read as `other`."""
+        with self._explained():
+            self._open.execute("ATTACH ? AS other", (str(other),))
+            try:
+                with self._transaction() as connection:
+                    yield connection
+            finally:
+                self._open.execute("DETACH other")
+
     def mark_collected(self, batch: str) -> None:
         """Remember that all answers of a provider's batch are stored."""
         with self._explained(), self._transaction() as connection:
@@ -223,73 +229,6 @@ class VerdictStore:
         with self._explained(), self._lock:
             row = self._open.execute("SELECT 1 FROM collected WHERE batch = ?", (batch,)).fetchone()
         return row is not None
-
-    def summary(self) -> list[dict[str, Any]]:
-        """One dict a teacher: name, digest, identity, counts of yes, no and none, and what its runs cost."""
-        query = """
-            SELECT name, lower(hex(digest)) AS digest, identity,
-                   ifnull(v.verdicts, 0) AS verdicts, ifnull(yes, 0) AS yes, ifnull(no, 0) AS no,
-                   ifnull(none, 0) AS none, ifnull(requests, 0) AS requests, usd,
-                   ifnull(seconds, 0) AS seconds
-            FROM teachers AS t
-            LEFT JOIN (SELECT teacher, count(*) AS verdicts, sum(answer = 1) AS yes,
-                              sum(answer = 0) AS no, sum(answer = -1) AS none FROM verdicts GROUP BY teacher) AS v ON v.teacher = t.id
-            LEFT JOIN (SELECT teacher, sum(requests) AS requests, sum(usd) AS usd, sum(seconds) AS seconds
-                       FROM runs GROUP BY teacher) AS r ON r.teacher = t.id
-            ORDER BY t.id"""
-        with self._explained(), self._lock:
-            cursor = self._open.execute(query)
-            names = [column[0] for column in cursor.description]
-            rows = [dict(zip(names, row, strict=True)) for row in cursor]
-        for row in rows:
-            row["identity"] = json.loads(row["identity"])
-        return rows
-
-    def read(self, teacher: str | None = None, block: int = 65_536) -> Iterator[list[tuple]]:
-        """Yield blocks of (teacher name, teacher digest, document uid, label uid, p_yes, answer).
-
-        `teacher`: a name, or the start of a digest; None for all. p_yes is None for none.
-        """
-        where, values = "", ()
-        if teacher is not None:
-            where, values = "WHERE name = ? OR hex(digest) LIKE ?", (teacher, f"{teacher}%")
-        with self._explained():
-            cursor = self._open.execute(
-                "SELECT name, lower(hex(digest)), document, label, p_yes, answer"
-                f" FROM verdicts JOIN teachers ON teachers.id = verdicts.teacher {where}",
-                values,
-            )
-            while rows := cursor.fetchmany(block):
-                yield rows
-
-    def merge(self, other: str | Path) -> int:
-        """Take over the verdicts and runs of another store; returns how many verdicts were new here.
-
-        Where both hold a verdict, this store's stays, unless it is none and the other's is not.
-        Merging the same store twice changes nothing the second time.
-        """
-        if Path(other).resolve() == self.path.resolve():
-            raise StoreError(f"{other} cannot be merged into itself")
-        if not Path(other).is_file():
-            raise StoreError(f"there is no verdict store {other}")
-        with VerdictStore(other):
-            pass  # a damaged or foreign file is reported under its own name, before anything is changed
-        with self._explained(), self._lock:
-            connection = self._open
-            before = connection.execute("SELECT count(*) FROM verdicts").fetchone()[0]
-            connection.execute("ATTACH ? AS other", (str(other),))
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                for statement in _MERGE:
-                    connection.execute(statement)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-            finally:
-                connection.execute("DETACH other")
-            return connection.execute("SELECT count(*) FROM verdicts").fetchone()[0] - before
 
     @property
     def _open(self) -> sqlite3.Connection:
@@ -359,30 +298,3 @@ def key_order(keys: np.ndarray) -> np.ndarray:
     """The order that sorts uint8 (n, 16) keys as byte strings: int64 (n,)."""
     halves = np.ascontiguousarray(keys).view(">u8").astype(np.uint64).reshape(-1, 2)
     return np.lexsort((halves[:, 1], halves[:, 0]))
-
-
-def export(store: VerdictStore, file: str | Path, teacher: str | None = None) -> int:
-    """Write the verdicts as Parquet, in blocks; returns their number.
-
-    Columns: teacher, teacher_id, document, label, p_yes (null for none), answer ("yes", "no", "none").
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from lmtx.files import replacing
-
-    schema = pa.schema(
-        [(name, pa.string()) for name in ("teacher", "teacher_id", "document", "label")]
-        + [("p_yes", pa.float32()), ("answer", pa.string())]
-    )
-    words = {1: "yes", 0: "no", NONE: "none"}
-    count = 0
-    with replacing(file) as scratch, pq.ParquetWriter(scratch, schema) as out:
-        for rows in store.read(teacher):
-            columns = list(zip(*rows, strict=True))
-            columns[-1] = [words[a] for a in columns[-1]]
-            out.write_table(
-                pa.table([pa.array(c, t) for c, t in zip(columns, schema.types, strict=True)], schema=schema)
-            )
-            count += len(rows)
-    return count

@@ -1,0 +1,104 @@
+"""What a teacher is asked, and what it answers: plain arrays over the tables of a corpus."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+YES, NO, NONE = 1, 0, -1
+_BLOCK = 256  # documents whose text is in memory at once
+
+
+@dataclass(frozen=True)
+class DocumentPairs:
+    """The pairs of one document: its texts, its labels' texts, and their positions in the `Pairs`.
+
+    `positions` is int64 (m,); `labels` are the m label texts in the same order.
+    """
+
+    uid: str
+    title: str
+    text: str
+    positions: np.ndarray
+    labels: list[str]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """(document, label) pairs to judge.
+
+    Attributes
+    ----------
+    documents, labels
+        Tables with the columns uid, title, text and uid, text.
+    rows, columns
+        int32 (n,): a pair's row in `documents` and in `labels`. Pairs of one document stand
+        together, which lets a teacher read the document once.
+    """
+
+    documents: pa.Table
+    labels: pa.Table
+    rows: np.ndarray
+    columns: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.rows.shape != self.columns.shape or self.rows.ndim != 1:
+            raise ValueError(f"rows {self.rows.shape} and columns {self.columns.shape} must be equally long")
+        for name, numbers, table in (
+            ("rows", self.rows, self.documents),
+            ("columns", self.columns, self.labels),
+        ):
+            if len(numbers) and not 0 <= numbers.min() <= numbers.max() < table.num_rows:
+                raise ValueError(
+                    f"{name} run from {numbers.min()} to {numbers.max()}, "
+                    f"but the table's row numbers from 0 to {table.num_rows - 1}"
+                )
+
+    @classmethod
+    def from_shortlist(cls, documents: pa.Table, labels: pa.Table, ids: np.ndarray) -> "Pairs":
+        """The pairs of a shortlist: `ids` int32 (n_docs, k), best label first; -1 is skipped."""
+        if len(ids) != documents.num_rows:
+            raise ValueError(f"{len(ids)} shortlists for {documents.num_rows} documents")
+        rows, places = np.nonzero(ids >= 0)
+        return cls(documents, labels, rows.astype(np.int32), ids[rows, places].astype(np.int32))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def select(self, positions: np.ndarray) -> "Pairs":
+        """The pairs at `positions`, in that order."""
+        return Pairs(self.documents, self.labels, self.rows[positions], self.columns[positions])
+
+    def by_document(self) -> Iterator[DocumentPairs]:
+        """Yield neighbouring pairs of the same document together; few texts are in memory at once."""
+        starts = np.flatnonzero(np.diff(self.rows, prepend=-1))
+        ends = np.append(starts[1:], len(self))
+        for first in range(0, len(starts), _BLOCK):
+            begin, end = starts[first : first + _BLOCK], ends[first : first + _BLOCK]
+            documents = self.documents.take(pa.array(self.rows[begin])).to_pylist()
+            labels = self.labels["text"].take(pa.array(self.columns[begin[0] : end[-1]])).to_pylist()
+            for document, b, e in zip(documents, begin.tolist(), end.tolist(), strict=True):
+                yield DocumentPairs(
+                    document["uid"],
+                    document["title"] or "",
+                    document["text"],
+                    np.arange(b, e),
+                    labels[b - begin[0] : e - begin[0]],
+                )
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The verdicts on `Pairs`, in their order.
+
+    Attributes
+    ----------
+    p_yes
+        float32 (n,): probability of *yes* against *no*; NaN where there is no verdict.
+    answer
+        int8 (n,): YES (p_yes >= 0.5), NO, or NONE: neither, or no answer at all.
+    """
+
+    p_yes: np.ndarray
+    answer: np.ndarray
