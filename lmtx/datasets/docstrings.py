@@ -6,16 +6,20 @@ numpydoc's own parser brings Sphinx with it and keeps the sections that are to b
 import inspect
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
-CUT = {"see also", "example", "examples", "reference", "references"}
+CUT = {"see also", "example", "examples", "reference", "references", "array api standard support"}
 # Directives whose body is prose; the others (plots, code, images, version notes) are markup or noise.
 PROSE = {"note", "warning", "important", "tip", "hint", "caution", "attention", "math", "admonition"}
 
 _UNDERLINE = re.compile(r"([-=~^#*\"'+])\1{2,}$")
 _DIRECTIVE = re.compile(r"\.\. ?([A-Za-z][\w:-]*?) ?::(?: +(.*))?$")
 _RUBRIC = re.compile(r"\.\. rubric:: +(.*)|\*\*([\w ]+?):?\*\*:?$")
+_TITLE = "\0"  # marks section titles between two steps
+_TEMPLATE = re.compile(r"(?:%\(\w+\)s\s*)+")
 _COMMENT = re.compile(r"\.\.( |$)")
-_SIGNATURE = re.compile(r"[A-Za-z_][\w.]*\(")
+_SIGNATURE = re.compile(r"(?:[\w, \[\]]+ = )?[A-Za-z_][\w.]*\(")
+_SEE_ALSO = re.compile(r"see also\b:?(.*)", re.IGNORECASE)
 _ROLE = r"(?::[\w:+-]+:)?"
 _NAMED = re.compile(rf"{_ROLE}`+(?:[^`<]*<)?[~!]?\.?([A-Za-z_][\w.]*?)(?:\(\))?>?`+")
 _PLAIN = re.compile(r"~?\.?([A-Za-z_][\w.-]*\w|\w)(?:\(\))?\.?")
@@ -49,7 +53,7 @@ class Docstring:
 def parse(docstring: str) -> Docstring:
     """Split a docstring in numpydoc, Google or plain reStructuredText style."""
     lines = [line.rstrip() for line in inspect.cleandoc(docstring).expandtabs(4).splitlines()]
-    lines = _without_signatures(lines)
+    lines = _without_signatures([line if line.strip() != "--" else "" for line in lines])
     kept, listed = _cut_sections(lines)
     paragraphs = _paragraphs(_without_markup(kept))
     summary, rest = (paragraphs[0], paragraphs[1:]) if paragraphs else ("", [])
@@ -131,9 +135,13 @@ def _cut_sections(lines: list[str]) -> tuple[list[str], list[str]]:
             i += 1
             continue
         if name == "see also":
-            directive = _DIRECTIVE.match(lines[i].strip())
-            inline = directive.group(2) if directive else None
-            listed += ["", inline or "", *inspect.cleandoc("\n".join(["", *lines[start:end]])).splitlines()]
+            opening = _DIRECTIVE.match(lines[i].strip()) or _SEE_ALSO.match(lines[i].strip())
+            inline = opening.groups()[-1] if opening else None
+            listed += [
+                "",
+                (inline or "").strip(),
+                *inspect.cleandoc("\n".join(["", *lines[start:end]])).splitlines(),
+            ]
         i = end
     return kept, listed
 
@@ -150,6 +158,10 @@ def _section(lines: list[str], i: int) -> tuple[str, int, int]:
     directive = _DIRECTIVE.match(line)
     if directive and directive.group(1) == "seealso":
         return "see also", i + 1, _block_end(lines, i)
+    sentence = _SEE_ALSO.match(line) if i == 0 or not lines[i - 1] else None
+    if sentence:
+        inline = sentence.group(1).strip(" .")
+        return "see also", i + 1, lines.index("", i) if inline and "" in lines[i:] else _block_end(lines, i)
     if line.lower().rstrip(":") in CUT and (line.endswith(":") or i == 0 or not lines[i - 1]):
         return line, i + 1, _block_end(lines, i)
     return "", i, i
@@ -197,7 +209,9 @@ def _without_markup(lines: list[str]) -> list[str]:
         elif line.startswith(">>>"):
             while i < len(lines) and lines[i]:
                 i += 1
-        elif line and not set(line) - set("=-+|~ "):
+        elif _TEMPLATE.fullmatch(line) or (line and not set(line) - set("=-+|~ ")):
+            if title := kept and _UNDERLINE.match(line) and kept[-1].strip():
+                kept[-1] = _TITLE + title
             kept.append("")
             i += 1
         else:
@@ -207,16 +221,23 @@ def _without_markup(lines: list[str]) -> list[str]:
 
 
 def _paragraphs(lines: list[str]) -> list[str]:
-    """Each run of lines without a blank one, joined to a single line of plain words."""
-    joined = "\n".join(lines)
-    return [plain for block in re.split(r"\n\s*\n", joined) if (plain := _plain(" ".join(block.split())))]
+    """Each run of lines without a blank one as one line of plain words; no title without content."""
+    blocks = [" ".join(block.split()) for block in re.split(r"\n\s*\n", "\n".join(lines))]
+    blocks = [plain for block in blocks if (plain := _plain(block))]
+    return [
+        block.strip(_TITLE)
+        for block, following in pairwise([*blocks, _TITLE])
+        if not (block[0] == following[0] == _TITLE)
+    ]
 
 
 def _plain(text: str) -> str:
     """Text without reStructuredText's inline markup."""
     text = re.sub(r"\s*\[(?:\d+|[A-Z]\w*)\]_", "", text)
-    text = re.sub(r":[\w:+-]+:`[~!]?([^`<]*?)(?: *<[^`>]*>)?`", r"\1", text)
+    text = re.sub(r":[\w:+-]+:`[~!]?\.?([^`<]*?)(?: *<[^`>]*>)?`", r"\1", text)
     text = re.sub(r"`([^`<]+?) *<[^`>]*>`__?", r"\1", text)
+    text = re.sub(r"(?<!`)`[~!]?\.?([A-Za-z_][^`]*)`(?!`)", r"\1", text)
     text = re.sub(r"``?([^`]+)``?_{0,2}", r"\1", text)
     text = re.sub(r"\*\*?([\w.,-]+)\*\*?(?!\w)", r"\1", text)
+    text = re.sub(r"(?<=\w)\\(?=s\b)", "", text)
     return re.sub(r" at 0x[0-9a-fA-F]{6,}", "", text).replace("::", ":").strip()

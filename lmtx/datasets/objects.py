@@ -11,6 +11,7 @@ import inspect
 import pkgutil
 import re
 import types
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,7 +24,6 @@ INTERNAL_MODULES = {
     "matplotlib.pylab",
     "matplotlib.sphinxext",
     "matplotlib.testing",
-    "numpy.core",
     "numpy.distutils",
     "numpy.f2py",
     "numpy.ma.testutils",
@@ -31,7 +31,6 @@ INTERNAL_MODULES = {
     "pandas.compat",
     "pandas.core",
     "pandas.io",
-    "scipy.misc",
     "scipy.special.cython_special",
 }
 # Public modules inside internal ones.
@@ -40,7 +39,8 @@ MORE_MODULES = {"pandas": ["pandas.io.formats.style", "pandas.io.json"]}
 
 @dataclass(frozen=True)
 class Name:
-    """A public name, the class it goes through (None: a module's), and whether that class inherits it."""
+    """A public name, the class it goes through (None: a module's), and whether that class has the object
+    from another public class."""
 
     text: str
     owner: type | None
@@ -95,14 +95,13 @@ class Catalogue:
     def name(self, item: Item) -> str:
         """The name to show of those that an item has.
 
-        That of the class that defines it, or, if no public class does, of the most general ones that
+        That of the class that defines it, or, if that one is not public, of the most general ones that
         inherit it; then the fewest parts; then the name the object gives itself; then the class that
         the library's docstrings mention most, as the one users know; then the alphabet.
         """
-        names = [n for n in item.names if not n.inherited]
-        if not names:
-            owners = {n.owner for n in item.names}
-            names = [n for n in item.names if owners.isdisjoint(n.owner.__mro__[1:])]
+        names = [n for n in item.names if not n.inherited] or item.names
+        owners = {n.owner for n in names if n.owner is not None}
+        names = [n for n in names if n.owner is None or owners.isdisjoint(n.owner.__mro__[1:])]
         own = getattr(item.value, "__qualname__", getattr(item.value, "__name__", None)) or ""
         path = f"{getattr(item.value, '__module__', None)}.{own}"
         mentions = self._mentions[item.library]
@@ -127,13 +126,14 @@ class Catalogue:
     def merge_identical(self) -> int:
         """Make one item of those of a library that share their last name and their whole docstring.
 
-        What copies the docstring of the function it wraps (`matplotlib.pyplot.plot`, that of
-        `Axes.plot`) is the same page a second time. Returns how many items went into another.
+        Where a wrapper or a subclass copies a docstring word for word, it is the same page a second
+        time. Returns how many items went into another.
         """
         groups: dict[tuple, list[Item]] = defaultdict(list)
         for item in self.items():
             if item.docstring.strip():
-                groups[item.library, self.name(item).rpartition(".")[2], item.docstring].append(item)
+                words = " ".join(item.docstring.split())
+                groups[item.library, self.name(item).rpartition(".")[2], words].append(item)
         into = {}
         for group in groups.values():
             for other in group[1:]:
@@ -171,8 +171,10 @@ class Catalogue:
         listed = set(getattr(module, "__all__", ()))
         for leaf in filter(is_public, sorted(listed | set(dir(module)))):
             try:
-                value = getattr(module, leaf)
-            except Exception:  # deprecated names raise whatever they like
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error", DeprecationWarning)
+                    value = getattr(module, leaf)
+            except Exception:  # deprecated, or lazy and broken
                 continue
             maker = value.func if isinstance(value, functools.partial) else value
             origin = getattr(maker, "__module__", None)
@@ -193,7 +195,8 @@ class Catalogue:
                 definer = next((c for c in item.value.__mro__ if leaf in vars(c)), None)
                 if definer is None or root(definer.__module__) != library:
                     continue
-                name = Name(f"{self.name(item)}.{leaf}", item.value, definer is not item.value)
+                inherited = definer is not item.value and id(definer) in self.by_id
+                name = Name(f"{self.name(item)}.{leaf}", item.value, inherited)
                 nested = _nested_class(item.value, leaf, library)
                 if nested is None:
                     self._add(library, name, vars(definer)[leaf])
@@ -226,16 +229,32 @@ def _documented(value: Any, name: Name, library: str) -> tuple[Any, str | None]:
     """What stands for a value, and its own docstring: "" if it lacks one, None if nothing to document."""
     value = getattr(value, "__func__", value)
     kind = type(value)
+    if inspect.isclass(value):
+        foreign = root(value.__module__) != library and name.owner is not None
+        return value, None if foreign else _text(value)
+    if name.owner is not None and not hasattr(kind, "__get__"):
+        return value, None  # a plain class attribute
+    if _has_own_docstring(value):
+        return value, _text(value)
+    if name.owner is not None:
+        made = getattr(name.owner, name.text.rpartition(".")[2], None)
+        return value, _text(made) if inspect.isroutine(made) else None
+    # Such as numpy.r_: an object whose class is private stands for that class.
+    private = not all(map(is_public, (*kind.__module__.split("."), kind.__name__)))
+    return (kind, _text(kind)) if private and root(kind.__module__) == library else (value, None)
+
+
+def _text(value: Any) -> str:
     docstring = getattr(value, "__doc__", None)
-    if inspect.isclass(value) or inspect.isroutine(value) or docstring != kind.__doc__:
-        if name.owner is not None and not hasattr(kind, "__get__") and not inspect.isclass(value):
-            return value, None  # a plain class attribute
-        return value, docstring if isinstance(docstring, str) else ""
-    if name.owner is None:  # such as numpy.r_: what it is made of is private, so it stands for that
-        private = not all(map(is_public, (*kind.__module__.split("."), kind.__name__)))
-        return (kind, docstring) if private and root(kind.__module__) == library else (value, None)
-    made = getattr(name.owner, name.text.rpartition(".")[2], None) if hasattr(kind, "__get__") else None
-    return value, (made.__doc__ or "") if inspect.isroutine(made) else None
+    return docstring if isinstance(docstring, str) else ""
+
+
+def _has_own_docstring(value: Any) -> bool:
+    """Whether an object can say something else than its class."""
+    if isinstance(value, types.GenericAlias):
+        return False
+    held = next(vars(cls)["__doc__"] for cls in type(value).__mro__ if "__doc__" in vars(cls))
+    return "__doc__" in getattr(value, "__dict__", ()) or not isinstance(held, str | None)
 
 
 def _nested_class(cls: type, leaf: str, library: str) -> type | None:

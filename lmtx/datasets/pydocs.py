@@ -14,6 +14,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,8 @@ from lmtx.config import PydocsData
 from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA, SPLITS, Corpus, CorpusError, csr_from_lists
 from lmtx.datasets import Reading
 
-EXAMPLES = 20
+EXAMPLES = 20  # unresolved entries that the manifest shows
+LONG = 25  # words; a label ends after its first sentence then
 
 
 def read(config: PydocsData) -> Reading:
@@ -39,7 +41,8 @@ def read(config: PydocsData) -> Reading:
 
     The splits follow hashes of the names alone: test takes the `test_documents` documents with a truth
     that have the lowest hash, dev the `dev_documents` with the lowest other hash of the rest, train what
-    then remains (`train_documents` of it; None: all). So a new version of a library moves next to none.
+    then remains (`train_documents` of it; None: all). So few documents change their split when a new
+    version of a library adds or drops some.
 
     Raises
     ------
@@ -55,10 +58,14 @@ def read(config: PydocsData) -> Reading:
     found = _scan_elsewhere(libraries)
     pages = [page for page in found["pages"] if page["words"] >= config.min_words]
     ids = {page["uid"]: i for i, page in enumerate(pages)}
-    truth = {page["uid"]: sorted(ids[uid] for uid in page["see_also"] if uid in ids) for page in pages}
+    truth = {
+        page["uid"]: sorted({ids[uid] for uid in page["see_also"].values() if uid in ids} - {i})
+        for i, page in enumerate(pages)
+    }
     splits = _split(truth, config)
     labels = pa.table(
-        {"uid": list(ids), "text": [f"{page['uid']}: {page['summary']}" for page in pages]}, LABEL_SCHEMA
+        {"uid": list(ids), "text": [f"{page['uid']}: {_one_line(page['summary'])}" for page in pages]},
+        LABEL_SCHEMA,
     )
     tables = {split: _table([pages[ids[uid]] for uid in splits[split]]) for split in SPLITS}
     excluded = {s: csr_from_lists([[ids[uid]] for uid in splits[s]], len(ids), f"pydocs {s}") for s in SPLITS}
@@ -84,7 +91,7 @@ def scan(libraries: list[str]) -> dict[str, Any]:
     pages = []
     for name, item in sorted({catalogue.name(item): item for item in catalogue.items()}.items()):
         docstring = parse(item.docstring)
-        targets = {written: references.resolve(item, written) for written in docstring.see_also}
+        found = {written: references.resolve(item, written) for written in docstring.see_also}
         pages.append(
             {
                 "uid": name,
@@ -92,9 +99,7 @@ def scan(libraries: list[str]) -> dict[str, Any]:
                 "summary": docstring.summary,
                 "body": docstring.body,
                 "words": docstring.words,
-                "see_also": sorted({catalogue.name(t) for t in targets.values() if t is not None} - {name}),
-                "entries": len(targets),
-                "unresolved": [written for written, target in targets.items() if target is None],
+                "see_also": {written: target and catalogue.name(target) for written, target in found.items()},
             }
         )
     return {
@@ -180,11 +185,19 @@ def _table(pages: list[dict[str, Any]]) -> pa.Table:
     return pa.table({"uid": uids, "title": uids, "text": texts}, DOCUMENT_SCHEMA)
 
 
+def _one_line(summary: str) -> str:
+    """The summary, or its first sentence where a whole paragraph stands in its place."""
+    sentence = re.match(r"(\S+ ){3,}?\S+[.!?](?= [A-Z])", summary)
+    return sentence.group() if sentence and len(summary.split()) > LONG else summary
+
+
 def _manifest(
     found: dict[str, Any], pages: list[dict], truth: dict[str, list[int]], splits: dict[str, list[str]]
 ) -> dict[str, Any]:
-    written = sum(page["entries"] for page in pages)
-    unresolved = [(page["uid"], name) for page in pages for name in page["unresolved"]]
+    entries = [(page["uid"], *entry) for page in pages for entry in page["see_also"].items()]
+    unresolved = [f"{uid}: {written}" for uid, written, target in entries if target is None]
+    to_itself = sum(uid == target for uid, _, target in entries)
+    dropped = sum(target is not None and target not in truth for _, _, target in entries)
     annotated = [labels for labels in truth.values() if labels]
     pairs = sum(map(len, annotated))
     return {
@@ -203,12 +216,12 @@ def _manifest(
         "truth_pairs": pairs,
         "truth_labels": len({label for labels in annotated for label in labels}),
         "mean_labels_per_document": round(pairs / max(len(annotated), 1), 3),
-        "see_also_entries": written,
-        "see_also_resolved": written - len(unresolved),
+        "see_also_entries": len(entries),
+        "see_also_resolved": len(entries) - len(unresolved) - to_itself - dropped,
+        "see_also_to_itself": to_itself,
+        "see_also_near_empty": dropped,
         "see_also_unresolved": len(unresolved),
-        "unresolved_examples": [
-            f"{uid}: {name}" for uid, name in unresolved[:: max(1, len(unresolved) // EXAMPLES)]
-        ][:EXAMPLES],
+        "unresolved_examples": unresolved[:: max(1, len(unresolved) // EXAMPLES)][:EXAMPLES],
     }
 
 

@@ -28,18 +28,22 @@ class References:
 
         Looked for in turn: among the libraries; in the item's classes; in the modules that define it,
         and those above; where it is public; in the item itself, if a class; at last, the only object of
-        the library whose name ends like this. It is `item` itself only where nothing else fits.
+        the library whose name ends like this. In a method, a name that is its own means the function of
+        that name, if there is one.
         """
         path = written.strip(".").split(".")
         itself = None
         for place in self._places(item):
             found = self._look_up(place, path)
-            if found is not None and found is not item:
+            if found is item and inspect.isclass(place):
+                itself = item
+            elif found is not None:
                 return found
-            itself = itself or found
+        if itself is not None:
+            return itself
         ending = self.endings.get((item.library, ".".join(path)), {})
         others = [other for other in ending.values() if other is not item]
-        return others[0] if len(others) == 1 else itself
+        return others[0] if len(others) == 1 else None
 
     def _places(self, item: Item) -> list[Any]:
         """The modules and classes to look in; None stands for the libraries themselves."""
