@@ -1,0 +1,33 @@
+"""Every test runs as on a machine without a network and without anybody's keys."""
+
+import errno
+import os
+import socket
+
+import pytest
+
+LOCAL = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "", None}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def offline():
+    """Let connections reach this machine only; any other ends as it does where there is no network."""
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+
+    def local_connect(self, address):
+        if isinstance(address, tuple) and address[0] not in LOCAL:
+            raise OSError(errno.ENETUNREACH, f"tests have no network, not even to {address[0]}")
+        return connect(self, address)
+
+    def local_look_up(host, *args, **options):
+        name = host.decode() if isinstance(host, bytes) else host
+        if name not in LOCAL:
+            raise socket.gaierror(socket.EAI_NONAME, f"tests have no network, not even to {name}")
+        return look_up(host, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", local_connect)
+        patch.setattr(socket, "getaddrinfo", local_look_up)
+        for name in [name for name in os.environ if name.startswith(("OPENAI_", "HF_TOKEN"))]:
+            patch.delenv(name)
+        yield

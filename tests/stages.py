@@ -1,0 +1,171 @@
+"""What a notebook depends on, read from its code: library modules and sections of the parameters.
+
+`dvc.yaml` must say the same, or a changed module or parameter would leave a stale result behind.
+Run as a script, it prints what each notebook's stage has to declare.
+"""
+
+import ast
+import sys
+from functools import cache
+from pathlib import Path
+
+import nbformat
+
+import lmtx
+from lmtx.config import Config
+
+ROOT = Path(lmtx.__file__).parents[1]
+SECTIONS = set(Config.model_fields)
+FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def notebook_tree(path: Path) -> ast.Module:
+    """The code of a notebook as one syntax tree; lines of IPython's own are left out."""
+    cells = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    lines = [line for cell in cells for line in cell.splitlines() if not line.lstrip().startswith(("%", "!"))]
+    return ast.parse("\n".join(lines))
+
+
+@cache
+def module_tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def module_file(name: str) -> Path | None:
+    """The file of a module of the library, or None when `name` is no module of it."""
+    base = ROOT.joinpath(*name.split("."))
+    return next((f for f in (base.with_suffix(".py"), base / "__init__.py") if f.is_file()), None)
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """The library's modules that a tree imports: at its top, inside a function, or by name in a string."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {_origin(f"{node.module}.{alias.name}") for alias in node.names}
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "lmtx":
+            names.add(_origin(f"lmtx.{node.attr}"))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names |= {node.value} if node.value.startswith("lmtx.") else set()
+    with_parents = {".".join(name.split(".")[: i + 1]) for name in names for i in range(name.count(".") + 1)}
+    return {name for name in with_parents if name.split(".")[0] == "lmtx" and module_file(name)}
+
+
+def _origin(name: str) -> str:
+    """`lmtx.X` may stand for a name that the package takes from one of its modules."""
+    return lmtx._EXPORTS.get(name.removeprefix("lmtx."), name)
+
+
+def modules(tree: ast.AST) -> set[Path]:
+    """Files of the library that a tree depends on, over any number of imports.
+
+    Left out are files without code, and `lmtx/__init__.py`, which only says where names come from.
+    """
+    found, waiting = set(), imported(tree)
+    while waiting:
+        name = waiting.pop()
+        file = module_file(name)
+        if file in found:
+            continue
+        found.add(file)
+        if name != "lmtx":
+            waiting |= imported(module_tree(file))
+    return {f for f in found if f != ROOT / "lmtx" / "__init__.py" and module_tree(f).body}
+
+
+def sections(tree: ast.AST) -> set[str]:
+    """Sections of the parameters that a tree reads, itself or in a function it hands them to.
+
+    Followed are a `Study`, its `config`, and what `load_config` returns: through assignments,
+    attributes, the properties of `Study`, and calls of the library's functions.
+    """
+    definitions: dict[str, list[ast.AST]] = {}
+    for file in sorted(modules(tree)):
+        for node in ast.walk(module_tree(file)):
+            if isinstance(node, (*FUNCTION, ast.ClassDef)):
+                definitions.setdefault(node.name, []).append(node)
+    return _Reader(definitions).read(tree, {})
+
+
+class _Reader:
+    """Follows values of the kinds "study" and "config" through code."""
+
+    def __init__(self, definitions: dict[str, list[ast.AST]]):
+        self.definitions = definitions
+        self.seen: set[tuple[int, tuple[tuple[str, str], ...]]] = set()
+
+    def read(self, body: ast.AST, kinds: dict[str, str]) -> set[str]:
+        """Sections read in `body`, where `kinds` says which names hold a study or a config."""
+        visit = (id(body), tuple(sorted(kinds.items())))
+        if visit in self.seen:
+            return set()
+        self.seen.add(visit)
+        kinds = dict(kinds)
+        for node in ast.walk(body):
+            if isinstance(node, ast.Assign) and (kind := self.kind(node.value, kinds)):
+                kinds |= {target.id: kind for target in node.targets if isinstance(target, ast.Name)}
+        found: set[str] = set()
+        for node in ast.walk(body):
+            if isinstance(node, ast.Attribute):
+                found |= self.attribute(node, kinds)
+            elif isinstance(node, ast.Call):
+                found |= self.call(node, kinds)
+        return found
+
+    def kind(self, node: ast.AST, kinds: dict[str, str]) -> str | None:
+        """Whether an expression is a study, a config, or neither."""
+        if isinstance(node, ast.Name):
+            return kinds.get(node.id)
+        if isinstance(node, ast.Attribute) and node.attr == "config":
+            return "config" if self.kind(node.value, kinds) == "study" else None
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func).removeprefix("lmtx.")
+            return {"Study": "study", "Study.open": "study", "load_config": "config"}.get(called)
+        return None
+
+    def attribute(self, node: ast.Attribute, kinds: dict[str, str]) -> set[str]:
+        kind = self.kind(node.value, kinds)
+        if kind == "config":
+            return SECTIONS if node.attr == "model_dump" else {node.attr} & SECTIONS
+        if kind == "study":
+            (study,) = self.definitions["Study"]
+            members = [n for n in study.body if isinstance(n, FUNCTION) and n.name == node.attr]
+            return set().union(*(self.read(member, {"self": "study"}) for member in members))
+        return set()
+
+    def call(self, node: ast.Call, kinds: dict[str, str]) -> set[str]:
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        if name == "digest" and self.kind(node.func.value, kinds) == "config":
+            return {argument.value for argument in node.args} or SECTIONS
+        given = {i: self.kind(argument, kinds) for i, argument in enumerate(node.args)}
+        given |= {keyword.arg: self.kind(keyword.value, kinds) for keyword in node.keywords}
+        given = {place: kind for place, kind in given.items() if kind}
+        found: set[str] = set()
+        for definition in self.definitions.get(name, []) if given else []:
+            function = _constructor(definition) if isinstance(definition, ast.ClassDef) else definition
+            if function is None:
+                continue
+            names = [a.arg for a in (*function.args.posonlyargs, *function.args.args)]
+            if names[:1] in (["self"], ["cls"]):
+                names = names[1:]
+            bound = {
+                place if isinstance(place, str) else names[place]: kind
+                for place, kind in given.items()
+                if isinstance(place, str) or place < len(names)
+            }
+            found |= self.read(function, bound)
+        return found
+
+
+def _constructor(definition: ast.ClassDef) -> ast.AST | None:
+    return next((n for n in definition.body if isinstance(n, FUNCTION) and n.name == "__init__"), None)
+
+
+if __name__ == "__main__":
+    for notebook in sorted((ROOT / "notebooks").glob(sys.argv[1] if len(sys.argv) > 1 else "*.ipynb")):
+        tree = notebook_tree(notebook)
+        print(notebook.relative_to(ROOT))
+        print("  deps:   ", *sorted(str(f.relative_to(ROOT)) for f in modules(tree)), sep="\n    - ")
+        print("  params: ", *sorted(sections(tree)))
