@@ -1,0 +1,62 @@
+"""The whole study at tiny sizes, in a scratch copy: a check that everything runs, not a result.
+
+`make smoke` runs this file; the tests of the stages work in such a copy too.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+from lmtx.config import compose
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def copy_study(folder: Path, overrides: list[str]) -> dict[str, str]:
+    """Copy the project into `folder`, with its parameters composed from presets and `overrides`.
+
+    Copied is what is, or could be put, under version control, save for results. Returns the
+    environment in which to run `dvc` there: it uses the copy's code and leaves no trace elsewhere.
+    """
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout.split("\0")
+    for name in names:
+        if (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("reports/"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(sys.prefix)
+    (folder / "params.yaml").write_text(yaml.safe_dump(compose(overrides, ROOT / "conf"), sort_keys=False))
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    (folder / ".git" / "info" / "exclude").write_text("/.venv\n")
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(folder),
+        "DVC_SITE_CACHE_DIR": str(folder / ".dvc" / "tmp" / "site"),
+    }
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="lmtx-smoke-") as scratch:
+        folder = Path(scratch).resolve()
+        environment = copy_study(folder, ["size=smoke"])
+        finished = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=folder, env=environment)
+        if finished.returncode:
+            return finished.returncode
+        for table in sorted((folder / "reports" / "tables").glob("t2_*.md")):
+            print(f"\n{table.read_text().strip()}")
+    print(f"\nThe study runs, in {time.monotonic() - started:.0f} s at tiny sizes. Its figures mean nothing.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
