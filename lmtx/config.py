@@ -94,7 +94,7 @@ class OpenAITeacher(Section):
     """Tokens of a pointwise answer; a listwise one gets what its JSON needs on top."""
     extra: dict[str, Any]
     """Added to each request as it is, such as `reasoning_effort`."""
-    concurrency: Annotated[int, Field(ge=1, le=1024)]
+    concurrency: Annotated[int, Field(ge=1, le=1000)]
     timeout: Annotated[float, Field(gt=0)]
     patience: Annotated[float, Field(ge=0)]
     """Seconds for which a passing fault is tried again."""

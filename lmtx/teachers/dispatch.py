@@ -1,0 +1,237 @@
+"""Many requests at once, from a thread with an event loop of its own (a notebook already runs one).
+
+A fixed number of workers take jobs one after the other, so that memory does not grow with their
+number. A worker takes its next job only when its last answer has been kept: whatever kills the
+process, at most the jobs in work are lost.
+"""
+
+import asyncio
+import queue
+import random
+import threading
+import time
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any, Generic, TypeVar
+
+from lmtx.teachers.base import TeacherError
+from lmtx.teachers.cost import duration
+from lmtx.teachers.faults import Fault, backoff, read_fault
+
+Job = TypeVar("Job")
+Answer = TypeVar("Answer")
+
+_FIRST_PATIENCE = 10.0  # seconds, while the server has not answered anything yet
+_DRAIN = 30.0  # seconds for requests in work when everything stops
+
+
+class SendAgain(Exception):
+    """Raised by a `send` that wants the job sent again at once, in another form."""
+
+
+class Dispatcher(Generic[Job, Answer]):
+    """Sends jobs, tries again after passing faults, and stops at lasting ones.
+
+    Parameters
+    ----------
+    open_client
+        Makes the async context manager whose value `send` gets; called in the worker thread.
+    send
+        `await send(client, job)` gives the answer; its exceptions are read by `read_fault`.
+        A None is no answer and no failure.
+    filtered
+        `filtered(job)` gives the answer to a request that the provider refuses for its content.
+    model
+        The model's name, for messages.
+    concurrency, patience
+        Requests at once; seconds for which a passing fault is tried again.
+    """
+
+    def __init__(
+        self,
+        open_client: Callable[[], AbstractAsyncContextManager],
+        send: Callable[[Any, Job], Awaitable[Answer | None]],
+        filtered: Callable[[Job], Answer],
+        *,
+        model: str,
+        concurrency: int,
+        patience: float,
+    ):
+        self._open_client, self._send, self._filtered = open_client, send, filtered
+        self._model, self._concurrency, self._patience = model, concurrency, patience
+        self._answers: queue.SimpleQueue[tuple[Answer, asyncio.Future] | None] = queue.SimpleQueue()
+        self._error: BaseException | None = None
+        self._answered_at: float | None = None
+        self._resume_at = 0.0
+        self.failed = 0
+        self.last_fault = ""
+
+    def run(self, jobs: Iterator[Job]) -> Generator[list[Answer]]:
+        """Yield answers as they arrive, several at a time when they come fast.
+
+        An answer counts as kept when the next item is asked for. Raises, after the answers of the
+        requests in work have been yielded, the `TeacherError` that stopped the work. Ctrl-C too is
+        raised only when these answers are in; a second one is raised at once.
+        """
+        ready = threading.Event()
+        thread = threading.Thread(target=self._work, args=(jobs, ready), name="lmtx-requests", daemon=True)
+        thread.start()
+        ready.wait()
+        interrupted = False
+        try:
+            while True:
+                try:
+                    items = [self._answers.get()]
+                except KeyboardInterrupt:
+                    if interrupted:
+                        raise
+                    interrupted = True
+                    self._call(self._stop, None)
+                    continue
+                while not self._answers.empty():
+                    items.append(self._answers.get())
+                finished = None in items
+                if answers := [item for item in items if item is not None]:
+                    yield [answer for answer, _ in answers]
+                    self._call(self._release, [kept for _, kept in answers])
+                if finished:
+                    break
+        finally:
+            self._call(self._cancel)
+            thread.join()
+        if interrupted:
+            raise KeyboardInterrupt
+        if self._error is not None:
+            raise self._error
+
+    def _work(self, jobs: Iterator[Job], ready: threading.Event) -> None:
+        """The thread's body."""
+
+        async def main() -> None:
+            self._loop = asyncio.get_running_loop()
+            self._stopping = asyncio.Event()
+            self._workers: list[asyncio.Task] = []
+            ready.set()
+            async with self._open_client() as client:
+                self._workers += [
+                    asyncio.create_task(self._take_jobs(client, jobs)) for _ in range(self._concurrency)
+                ]
+                everyone = asyncio.gather(*self._workers, return_exceptions=True)
+                stopped = asyncio.create_task(self._stopping.wait())
+                await asyncio.wait([everyone, stopped], return_when=asyncio.FIRST_COMPLETED)
+                if not everyone.done():
+                    await asyncio.wait([everyone], timeout=_DRAIN)
+                stopped.cancel()
+                for worker in self._workers:
+                    worker.cancel()
+                await asyncio.gather(*self._workers, return_exceptions=True)
+
+        try:
+            asyncio.run(main())
+        except BaseException as error:
+            self._error = self._error or error
+        finally:
+            ready.set()
+            self._answers.put(None)
+
+    async def _take_jobs(self, client: Any, jobs: Iterator[Job]) -> None:
+        while not self._stopping.is_set():
+            try:
+                job = next(jobs, None)
+                if job is None:
+                    return
+                answer = await self._persist(client, job)
+            except BaseException as error:
+                if not isinstance(error, asyncio.CancelledError):
+                    self._stop(error)
+                return
+            if answer is None:
+                continue
+            kept = self._loop.create_future()
+            self._answers.put((answer, kept))
+            await kept
+
+    async def _persist(self, client: Any, job: Job) -> Answer | None:
+        """The answer to a job; None when it failed, or everything stops. Raises what must stop the rest."""
+        attempt, first_fault_at = 0, None
+        while True:
+            await self._pause(self._resume_at - time.monotonic())
+            if self._stopping.is_set():
+                return None
+            try:
+                answer = await self._send(client, job)
+                self._answered_at = time.monotonic()
+                return answer
+            except SendAgain:
+                continue
+            except Exception as error:
+                fault = read_fault(error, self._model)
+                if fault is None:
+                    raise
+            now = time.monotonic()
+            self.last_fault = fault.message
+            if fault.kind == "lasting" or (fault.kind == "refused" and self._answered_at is None):
+                raise TeacherError(fault.message)
+            if fault.kind != "passing":
+                return self._give_up(job, fault)
+            first_fault_at = first_fault_at or now
+            self._check_pause(fault)
+            if now - first_fault_at > self._patience_for(fault):
+                if self._answered_at is None or self._answered_at < first_fault_at:
+                    raise TeacherError(
+                        f"{fault.message}: no answer to any request for {duration(now - first_fault_at)} "
+                        "(teacher.patience). Check that the server is up, then run again"
+                    )
+                return self._give_up(job, fault)
+            await self._pause(backoff(attempt, random.random()) if fault.pause is None else 0)
+            attempt += 1
+
+    def _patience_for(self, fault: Fault) -> float:
+        """A server that never answered is more likely missing than away for a moment."""
+        if self._answered_at is None and not fault.alive:
+            return min(self._patience, _FIRST_PATIENCE)
+        return self._patience
+
+    def _check_pause(self, fault: Fault) -> None:
+        """Let everyone wait when the server asks for it; stop when it asks for more than our patience."""
+        if fault.pause is None:
+            return
+        if fault.pause > max(self._patience, 1.0):
+            raise TeacherError(
+                f"{fault.message}: it asks to wait {duration(fault.pause)}, longer than teacher.patience "
+                f"({duration(self._patience)}). Run again then"
+            )
+        # A little spread, so that not all come back in the same instant.
+        self._resume_at = max(self._resume_at, time.monotonic() + fault.pause * (1 + 0.1 * random.random()))
+
+    def _give_up(self, job: Job, fault: Fault) -> Answer | None:
+        if fault.kind == "filtered":
+            return self._filtered(job)
+        self.failed += 1
+        return None
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not longer than until everything stops."""
+        if seconds > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    def _stop(self, error: BaseException | None) -> None:
+        """Take no more jobs; what is in work may finish."""
+        self._error = self._error or error
+        self._stopping.set()
+
+    def _cancel(self) -> None:
+        self._stopping.set()
+        for worker in self._workers:
+            worker.cancel()
+
+    def _release(self, kept: list[asyncio.Future]) -> None:
+        for future in kept:
+            if not future.done():
+                future.set_result(None)
+
+    def _call(self, function: Callable, *arguments: Any) -> None:
+        """Run a function in the loop's thread; after its end there is nothing left to tell it."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *arguments)
