@@ -74,7 +74,7 @@ def completion(
 
 
 def with_logprobs(text: str, positions: list[dict[str, float]]) -> dict[str, Any]:
-    """A chat completion whose n-th token is the first key of `positions[n]`, with those top log-probabilities."""
+    """A chat completion whose n-th token is the first key of `positions[n]`, which gives log-probabilities."""
     body = completion(text)
     body["choices"][0]["logprobs"] = {
         "content": [
