@@ -1,0 +1,162 @@
+"""How every figure looks, and how it is saved: the same bytes for the same numbers."""
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import fill
+from xml.sax.saxutils import quoteattr
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from lmtx.files import replacing
+from lmtx.report.render import csv
+
+# Okabe and Ito's palette: told apart with any colour vision, and readable on white and on dark.
+BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+INK, MUTED, GRID, PAPER = "#1a1c20", "#5c6370", "#d9dce1", "#fefefe"
+# On the page each colour is a variable, which a dark theme sets to a lighter one.
+VARIABLES = {
+    **{INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper"},
+    **{BLUE: "--blue", ORANGE: "--orange", GREEN: "--green", PURPLE: "--purple"},
+}
+
+STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 10,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.facecolor": PAPER,
+    "xtick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.color": MUTED,
+    "ytick.labelcolor": INK,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "figure.facecolor": PAPER,
+    "savefig.dpi": 200,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "svg.fonttype": "none",  # text stays text: it can be selected, searched, and recoloured
+    "svg.hashsalt": "lmtx",
+    "pdf.fonttype": 42,
+}
+# Every field that would differ between two runs, or name the machine, is left out.
+_METADATA = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, and the numbers behind it.
+
+    Attributes
+    ----------
+    name
+        File name without ending, such as "f6_curriculum".
+    title
+        Which figure of the study it is.
+    message
+        The one thing it shows, in a sentence made from its numbers; it stands above the axes.
+    caption
+        What the marks are, n, and what is missing.
+    figure
+        The matplotlib figure.
+    frame
+        The numbers drawn, as `name.csv` holds them; fractions.
+    """
+
+    name: str
+    title: str
+    message: str
+    caption: str
+    figure: Figure
+    frame: pd.DataFrame
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write `name` as .png, .pdf, .svg and .csv; each appears whole or not at all."""
+        contents = {kind: self._render(kind) for kind in _METADATA}
+        contents["csv"] = csv(self.frame).encode()
+        paths = []
+        for ending, content in contents.items():
+            paths.append(Path(folder) / f"{self.name}.{ending}")
+            with replacing(paths[-1]) as scratch:
+                scratch.write_bytes(content)
+        return paths
+
+    def inline_svg(self) -> str:
+        """The figure as an SVG element for a page: its colours are the page's variables, its ids its own."""
+        svg = self._render("svg").decode()
+        svg = svg[svg.index("<svg") :]
+        svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+        svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{self.name}-", svg)
+        for colour, variable in VARIABLES.items():
+            svg = svg.replace(colour, f"var({variable})")
+        width = float(re.search(r'viewBox="0 0 ([\d.]+)', svg).group(1)) * 4 / 3  # points to pixels
+        svg = re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", svg, count=1)
+        label = quoteattr(f"{self.title}: {self.message}")
+        opening = f'<svg role="img" aria-label={label} style="max-width:{width:.0f}px" '
+        return svg.replace("<svg ", opening, 1)
+
+    def _repr_png_(self) -> bytes:
+        return self._render("png", dpi=100)
+
+    def _render(self, kind: str, **options) -> bytes:
+        stream = io.BytesIO()
+        with style():
+            self.figure.savefig(stream, format=kind, metadata=_METADATA[kind], **options)
+        return stream.getvalue()
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """matplotlib's defaults with `STYLE`, whatever the notebook around has set."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
+
+
+def blank(width: float, height: float) -> Figure:
+    """An empty figure in inches, on no screen; its axes are to be made within `style`."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def headline(figure: Figure, message: str, subtitle: str) -> None:
+    """The message in bold above the axes, and below it what the reader must know of the data."""
+    width = figure.get_size_inches()[0]
+    figure.suptitle(fill(message, int(width * 10.5)), x=0.01, ha="left", fontweight="bold", fontsize=11.5)
+    figure.supxlabel(
+        fill(subtitle, int(width * 15.5), break_on_hyphens=False),
+        x=0.01,
+        ha="left",
+        fontsize=8.5,
+        color=MUTED,
+    )
+
+
+def gap(axes: Axes, text: str) -> None:
+    """Say on an axes what is missing, instead of drawing."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, fill(text, 50), ha="center", va="center", color=MUTED, transform=axes.transAxes)
