@@ -1,0 +1,441 @@
+"""The report from a small set of result files that the tests write: its numbers, gaps and bytes."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+from lmtx import report
+from lmtx.report import tables
+from lmtx.report.render import latex, percent
+
+HEADLINE = {
+    "P@1": 0.386,
+    "P@3": 0.25,
+    "P@5": 0.2,
+    "R@1": 0.17,
+    "R@3": 0.3,
+    "R@5": 0.4,
+    "R@10": 0.6,
+    "R@100": 0.9,
+}
+VOID = {"meta", "br", "path", "use", "rect", "line", "circle"}
+
+
+def system(name, label, gain=0.0, difference=None, **more):
+    """A result: the zero-shot metrics plus `gain`, with intervals of 0.03 to both sides."""
+    metrics = {
+        k: {"value": v + gain, "low": v + gain - 0.03, "high": v + gain + 0.03} for k, v in HEADLINE.items()
+    }
+    if difference is not None:
+        difference = {"P@1": {"value": difference, "low": difference - 0.02, "high": difference + 0.02}}
+    return {
+        "system": name,
+        "label": label,
+        "family": "lmtx" if name.startswith("lmtx") else "baseline",
+        "dataset": "toy",
+        "notes": [],
+        "n": 1000,
+        "metrics": metrics,
+        "against_lmtx": difference,
+        "seconds": {"encode": 2.0},
+        "cost": {"usd": 0.0, "requests": 0, "prompt_tokens": 0, "answer_tokens": 0, "verdicts": 0},
+        "seed": 108,
+        "precision": "bf16",
+        "host": {"processor": "Toy <1>", "cores": 2, "gpu": None, "python": "3.11"},
+        "versions": {"torch": "2.13.0"},
+        "config_hash": "abc",
+        **more,
+    }
+
+
+def cycle(number, check, best):
+    return {
+        "number": number, "check": check, "yes_rate": 0.3 + 0.01 * number, "pseudo_positives": 2.4,
+        "pseudo_precision": 0.2 + 0.01 * number, "pseudo_recall": None, "documents_used": 8000, "best": best,
+    }  # fmt: skip
+
+
+def write_results(folder, *results, dataset="toy"):
+    (folder / "metrics" / dataset).mkdir(parents=True, exist_ok=True)
+    for result in results:
+        (folder / "metrics" / dataset / f"{result['system']}.json").write_text(json.dumps(result))
+
+
+def write_statistics(folder):
+    (folder / "corpus").mkdir(parents=True, exist_ok=True)
+    statistics = {
+        "dataset": "toy", "documents": {"train": 9000, "dev": 800, "test": 1000}, "labels": 11180,
+        "with_truth": 3433, "mean_labels_per_document": 2.61, "mean_words_per_document": 143.2,
+        "mean_words_per_label": 9.1, "truth_labels": 3036,
+        "manifest": {"libraries": {"numpy": "2.4.6"}, "content_hash": "f00"},
+    }  # fmt: skip
+    (folder / "corpus" / "toy.json").write_text(json.dumps(statistics))
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    """A complete study: two baselines, one system that reads annotations, three cycles of which two ran."""
+    folder = tmp_path_factory.mktemp("reports")
+    paid = {"seconds": {"encode": 10.0, "label": 5.5, "train": 100.0, "check": 1.0}}
+    paid["cost"] = {"usd": 0.25, "requests": 7, "prompt_tokens": 900, "answer_tokens": 20, "verdicts": 90_000}
+    write_results(
+        folder,
+        system("zero-shot", "MiniLM", difference=-0.065),
+        system("tfidf", "TF-IDF <b>50 % | a_b & c</b>", 0.03, -0.035),
+        system("supervised", "Supervised", 0.2, 0.135, notes=["reads annotations of the training documents"]),
+        system("lmtx-c1", "LMTX, cycle 1", 0.05, -0.015, cycle=cycle(1, 0.6, False), **paid),
+        system("lmtx-c2", "LMTX, cycle 2", 0.065, cycle=cycle(2, 0.66, True), **paid),
+        {"system": "lmtx-c3", "label": "LMTX, cycle 3", "stopped": "cycle 2 was the last to improve"},
+        system("lmtx", "LMTX", 0.065, cycle=cycle(2, 0.66, True), **paid),
+    )
+    write_statistics(folder)
+    report.write(folder, "toy")
+    return folder
+
+
+def table(reports, name, index="system"):
+    return pd.read_csv(reports / "tables" / f"{name}.csv").set_index(index)
+
+
+def test_every_file_of_the_study_is_written(reports):
+    found = {str(p.relative_to(reports)) for p in reports.rglob("*") if p.is_file()}
+    expected = {
+        f"tables/{t}.{e}" for t in ("t1_datasets", "t2_main", "t4_cost") for e in ("md", "tex", "csv")
+    }
+    for figure in ("main_comparison", "f6_curriculum"):
+        expected |= {f"figures/{figure}.{e}" for e in ("png", "pdf", "svg", "csv")}
+    inputs = {f for f in found if f.startswith(("metrics/", "corpus/"))}
+    assert found - inputs == expected | {"index.html"}
+
+
+def test_t1_holds_the_statistics(reports):
+    row = table(reports, "t1_datasets", "dataset").loc["toy"]
+    assert row[["train", "dev", "test", "labels", "with_truth", "truth_labels"]].tolist() == [
+        *(9000, 800, 1000, 11180, 3433, 3036)
+    ]
+    assert row["mean_labels_per_document"] == 2.61
+    assert "| toy | 9,000 | 800 | 1,000 | 11,180 | 3,433 | 3,036 | 2.6 | 143.2 | 9.1 |" in (
+        reports / "tables" / "t1_datasets.md"
+    ).read_text(encoding="utf-8")
+
+
+def test_t2_holds_every_metric_as_a_fraction(reports):
+    found = table(reports, "t2_main")
+    assert found.index.tolist() == [
+        *("zero-shot", "tfidf", "supervised", "lmtx-c1", "lmtx-c2", "lmtx-c3", "lmtx")
+    ]
+    for name, value in HEADLINE.items():
+        assert found.loc["lmtx-c1", name] == pytest.approx(value + 0.05)
+        assert found.loc["lmtx-c1", f"{name}_low"] == pytest.approx(value + 0.02)
+        assert found.loc["lmtx-c1", f"{name}_high"] == pytest.approx(value + 0.08)
+    difference = found.loc["zero-shot", [f"P@1_minus_lmtx{end}" for end in ("", "_low", "_high")]]
+    assert difference.tolist() == pytest.approx([-0.065, -0.085, -0.045])
+    assert found.loc["lmtx-c3", "gap"] == "cycle 2 was the last to improve"
+    assert found.loc["lmtx-c3", list(HEADLINE)].isna().all()
+
+
+def test_t2_in_markdown_shows_percent_and_marks_the_best_zero_shot_system(reports):
+    text = (reports / "tables" / "t2_main.md").read_text(encoding="utf-8")
+    rows = {
+        line.split(" | ")[0].removeprefix("| "): line for line in text.splitlines() if line.startswith("|")
+    }
+    assert rows["MiniLM"].split(" | ")[1] == "38.6 [35.6, 41.6]"
+    assert rows["MiniLM"].endswith("| −6.5 [−8.5, −4.5] |")
+    assert rows["LMTX"].split(" | ")[1] == "**45.1** [42.1, 48.1]"
+    assert rows["LMTX"].count("**") == 16
+    assert rows["Supervised †"].split(" | ")[1] == "58.6 [55.6, 61.6]", (
+        "reading annotations is never the best"
+    )
+    assert rows["LMTX, cycle 3"].split(" | ")[1] == "—"
+    assert "no result: cycle 2 was the last to improve" in text
+    assert r"TF-IDF <b>50 % \| a_b & c</b>" in text
+    assert "LMTX (toy) is cycle 2" in text
+
+
+def test_t4_sums_what_the_whole_curriculum_cost(reports):
+    found = table(reports, "t4_cost")
+    assert found.loc["zero-shot", "total_seconds"] == 2
+    assert pd.isna(found.loc["zero-shot", "train_seconds"])
+    assert found.loc["lmtx-c1", "total_seconds"] == pytest.approx(116.5)
+    assert found.loc["lmtx", ["train_seconds", "total_seconds", "usd"]].tolist() == pytest.approx(
+        [200, 233, 0.5]
+    )
+    assert found.loc["lmtx", ["requests", "prompt_tokens", "answer_tokens", "verdicts"]].tolist() == [
+        *(14, 1800, 40, 180_000)
+    ]
+    assert pd.isna(found.loc["lmtx-c3", "verdicts"])
+
+
+def test_f6_holds_each_cycle_from_zero_shot_on(reports):
+    found = pd.read_csv(reports / "figures" / "f6_curriculum.csv").set_index("cycle")
+    assert found.index.tolist() == [0, 1, 2, 3]
+    assert found["P@1"].tolist()[:3] == pytest.approx([0.386, 0.436, 0.451])
+    assert found["P@1_low"].tolist()[:3] == pytest.approx([0.356, 0.406, 0.421])
+    assert found["yes_rate"].tolist()[1:3] == pytest.approx([0.31, 0.32])
+    assert found["pseudo_precision"].tolist()[1:3] == pytest.approx([0.21, 0.22])
+    assert found["check"].tolist()[1:3] == pytest.approx([0.6, 0.66])
+    assert pd.isna(found.loc[3, "P@1"])
+
+
+def test_the_main_figure_draws_each_system_once_in_the_order_of_its_p1(reports):
+    found = pd.read_csv(reports / "figures" / "main_comparison.csv").set_index("system")
+    assert found.index.tolist() == ["zero-shot", "tfidf", "lmtx-c1", "lmtx", "supervised"]
+    assert found.loc["lmtx", ["R@10", "R@10_low", "R@10_high"]].tolist() == pytest.approx(
+        [0.665, 0.635, 0.695]
+    )
+
+
+def test_figures_say_their_message_and_what_is_missing(reports):
+    texts = {}
+    for name in ("main_comparison", "f6_curriculum"):
+        root = ElementTree.parse(reports / "figures" / f"{name}.svg").getroot()
+        texts[name] = " ".join(t.text for t in root.iter("{http://www.w3.org/2000/svg}text") if t.text)
+    # The paired difference of zero-shot to LMTX is -6.5 [-8.5, -4.5] points; seen from LMTX the ends swap.
+    for words in ("right for 45.1 %", "6.5 points above", "[+4.5, +8.5]", "n = 1,000", "P@1 (%)", "R@10 (%)"):
+        assert words in texts["main_comparison"]
+    for words in (
+        "Of 2 cycles, the teacher's check keeps cycle 2",
+        "38.6 % to 45.1 %",
+        "not run",
+        "filled: the cycle kept",
+    ):
+        assert words in texts["f6_curriculum"]
+
+
+class Page(HTMLParser):
+    """Collects ids, addresses and text, and checks that tags close in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.addresses, self.text = [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+        self._attributes(attrs)
+
+    def handle_startendtag(self, tag, attrs):
+        self._attributes(attrs)
+
+    def _attributes(self, attrs):
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("src", "href", "xlink:href", "data", "srcset", "poster"):
+                self.addresses.append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_is_well_formed_and_needs_nothing_beside_itself(reports):
+    text = (reports / "index.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert page.addresses, "the table of contents and the figures' own parts"
+    for address in page.addresses:
+        assert address.startswith("#"), address
+        assert address[1:] in page.ids, address
+    assert set(re.findall(r"url\((.)", text)) == {"#"}
+    assert "@import" not in text
+    assert "<script" not in text
+    shown = " ".join(page.text)
+    for words in (
+        "T1 Data sets",
+        "T2 Main comparison",
+        "F6 The curriculum",
+        "T4 Time",
+        "Provenance",
+        "Toy <1>",
+    ):
+        assert words in shown
+    assert "TF-IDF <b>50 % | a_b & c</b>" in shown, "a label is text, whatever it holds"
+    assert text.count("<svg ") == 2
+
+
+def test_the_page_has_both_themes_and_no_colour_outside_them(reports):
+    text = (reports / "index.html").read_text(encoding="utf-8")
+    assert "prefers-color-scheme: dark" in text
+    for figure in re.findall(r"<svg .*?</svg>", text, flags=re.DOTALL):
+        assert re.findall(r"#[0-9a-f]{6}\b", figure) == []
+        assert "var(--ink)" in figure
+    declared = {v for block in re.findall(r":root \{(.*?)\}", text) for v in re.findall(r"--\w+(?=:)", block)}
+    assert set(re.findall(r"var\((--\w+)\)", text)) <= declared
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")
+def test_latex_tables_compile_as_they_are(reports, tmp_path):
+    names = ("t1_datasets", "t2_main", "t4_cost")
+    inputs = "".join(rf"\input{{{name}}}" for name in names)
+    for name in names:
+        shutil.copy(reports / "tables" / f"{name}.tex", tmp_path)
+    (tmp_path / "all.tex").write_text(
+        r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}" + inputs + r"\end{document}"
+    )
+    run = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout[-2000:]
+    assert "Overfull" not in run.stdout
+
+
+def test_latex_reads_no_command_out_of_a_label(reports):
+    assert latex(r"50 % | a_b & c\d {x} #1 $ ~ ^ −2") == (
+        r"50 \% \textbar{} a\_b \& c\textbackslash{}d \{x\} \#1 \$ \textasciitilde{} \textasciicircum{} $-$2"
+    )
+    text = (reports / "tables" / "t2_main.tex").read_text(encoding="utf-8")
+    assert r"TF-IDF \textless{}b\textgreater{}50 \% \textbar{} a\_b \& c" in text
+    assert r"\textbf{45.1}" in text
+    assert "toprule" in text
+
+
+def test_the_same_results_give_the_same_bytes_in_another_process(reports, tmp_path):
+    for part in ("metrics", "corpus"):
+        shutil.copytree(reports / part, tmp_path / part)
+    program = "import sys; from lmtx import report; report.write(sys.argv[1], 'toy')"
+    environment = {**os.environ, "PYTHONHASHSEED": "77", "MPLBACKEND": "svg", "TZ": "Asia/Tokyo"}
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, env=environment)
+    files = sorted(p.relative_to(reports) for p in reports.rglob("*") if p.is_file())
+    assert files == sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
+    for file in files:
+        assert (reports / file).read_bytes() == (tmp_path / file).read_bytes(), file
+
+
+def test_nothing_at_all_gives_a_report_of_labelled_gaps(tmp_path):
+    paths = report.write(tmp_path, "toy")
+    assert all(path.stat().st_size for path in paths)
+    shown = " ".join(Page((tmp_path / "index.html").read_text(encoding="utf-8")).text)
+    for words in (
+        *("no statistics", "No system has a result on toy yet", "No cycle of LMTX has a result on toy yet"),
+        *("no file zero-shot.json", "no file lmtx.json", "manifest is missing"),
+    ):
+        assert words in shown
+    assert table(tmp_path, "t2_main").index.tolist() == ["zero-shot", "lmtx"]
+    assert report.summary(tmp_path, "toy") == {}
+
+
+def test_a_part_of_the_results_is_a_report_with_gaps(tmp_path):
+    first = system("lmtx-c1", "LMTX, cycle 1", 0.05, cycle={"number": 1, "best": True})
+    del first["metrics"]["R@10"], first["metrics"]["P@5"]
+    write_results(tmp_path, first)
+    report.write(tmp_path, "toy")
+    texts = {p.stem: p.read_text(encoding="utf-8") for p in (tmp_path / "figures").glob("*.svg")}
+    assert "Cycle 0 is missing" in texts["f6_curriculum"]
+    assert "verdicts were not measured" in texts["f6_curriculum"]
+    assert "not measured" in texts["main_comparison"]
+    assert "LMTX has no result yet" in texts["main_comparison"]
+    assert pd.isna(table(tmp_path, "t2_main").loc["lmtx-c1", "P@5"])
+    write_results(tmp_path, first | {"cycle": {"number": 1, "best": True, "yes_rate": 0.3}})
+    report.write(tmp_path, "toy")
+    text = (tmp_path / "figures" / "f6_curriculum.svg").read_text(encoding="utf-8")
+    assert text.count("(not measured)") == 2
+    assert "verdicts were not measured" not in text
+
+
+def test_other_data_sets_join_the_tables_after_the_first(reports, tmp_path):
+    shutil.copytree(reports / "metrics", tmp_path / "metrics")
+    write_results(tmp_path, system("zero-shot", "MiniLM", 0.4), dataset="another")
+    report.write(tmp_path, "toy")
+    assert table(tmp_path, "t2_main")["dataset"].unique().tolist() == ["toy", "another"]
+    text = (tmp_path / "tables" / "t2_main.md").read_text(encoding="utf-8")
+    assert "*another, n = 1,000 test documents*" in text
+    assert "**78.6** [75.6, 81.6]" in text, "the best of each data set"
+    assert "**45.1**" in text
+    assert "78.6" not in (tmp_path / "figures" / "main_comparison.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"system": "tfidf"', r"tfidf\.json is not valid JSON \(line 1\)"),
+        (
+            '{"system": "tfidf", "label": "x", "metrics": {"P@1": {"value": 1, "low": 0}}}',
+            r"`metrics\.P@1\.high`",
+        ),
+        ('{"system": "bm25", "label": "x", "stopped": "y"}', "`system` is 'bm25', not the file's name"),
+        ('{"system": "tfidf", "label": "x"}', "neither `metrics` nor `stopped`"),
+        ('{"system": "tfidf", "label": "x", "metrics": {"P@1": 0.5}}', r"tfidf\.json: `metrics\.P@1`"),
+    ],
+)
+def test_a_broken_result_file_is_named_and_nothing_is_written(tmp_path, content, message):
+    (tmp_path / "metrics" / "toy").mkdir(parents=True)
+    (tmp_path / "metrics" / "toy" / "tfidf.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        report.write(tmp_path, "toy")
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics"]
+
+
+def test_the_summary_is_what_dvc_compares(reports):
+    found = report.summary(reports, "toy")
+    assert list(found) == ["zero-shot", "tfidf", "supervised", "lmtx-c1", "lmtx-c2", "lmtx"]
+    assert found["lmtx"] == pytest.approx({"P@1": 0.451, "R@10": 0.665, "R@100": 0.965})
+
+
+def test_the_readme_gets_its_numbers_from_t2(reports, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("# Title\n<!-- main-table -->\nold\n<!-- /main-table -->\nrest\n")
+    report.update_readme(readme, reports, "toy")
+    text = readme.read_text(encoding="utf-8")
+    assert (
+        "| LMTX | 45.1 [42.1, 48.1] | 26.5 [23.5, 29.5] | 66.5 [63.5, 69.5] | 96.5 [93.5, 99.5] | — |" in text
+    )
+    assert "| MiniLM | 38.6 [35.6, 41.6] |" in text
+    assert "LMTX, cycle 3" not in text
+    assert "old" not in text
+    assert text.startswith("# Title\n")
+    assert text.endswith("<!-- /main-table -->\nrest\n")
+    report.update_readme(readme, reports, "toy")
+    assert readme.read_text(encoding="utf-8") == text, "a second time changes nothing"
+
+
+def test_a_readme_without_the_markers_stays_as_it_is(reports, tmp_path):
+    readme = tmp_path / "README.md"
+    for text in ("no markers", "<!-- /main-table --> wrong order <!-- main-table -->", "<!-- main-table -->"):
+        readme.write_text(text)
+        with pytest.raises(ValueError, match="needs one <!-- main-table -->"):
+            report.update_readme(readme, reports, "toy")
+        assert readme.read_text() == text
+    with pytest.raises(ValueError, match="no result on other"):
+        report.readme_table(reports, "other")
+    with pytest.raises(ValueError, match="run the `report` stage"):
+        report.readme_table(tmp_path, "toy")
+
+
+def test_a_table_shows_itself_in_a_notebook(reports):
+    shown = tables.t2(reports, ["toy"])
+    assert Page(shown._repr_html_()).open == []
+    assert shown.frame.set_index("system").loc["lmtx", "P@1"] == pytest.approx(0.451)
+
+
+@pytest.mark.parametrize(
+    ("value", "sign", "shown"),
+    [
+        *((0.4449, False, "44.5"), (-0.0004, True, "0.0"), (-0.0651, True, "−6.5"), (0.012, True, "+1.2")),
+        *((None, False, "—"), (float("nan"), False, "—"), (1, False, "100.0")),
+    ],
+)
+def test_percent(value, sign, shown):
+    assert percent(value, sign=sign) == shown
+
+
+def test_reading_the_summary_needs_no_drawing_library():
+    program = "import sys; from lmtx import report; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[1]).returncode == 0
