@@ -105,6 +105,24 @@ class OpenAITeacher(Section):
     retry_none: bool
 
 
+class HuggingFaceTeacher(Section):
+    """A causal language model in this process (see `lmtx.teachers.huggingface`)."""
+
+    kind: Literal["huggingface"]
+    name: Name
+    model: Annotated[str, Field(min_length=1)]
+    """A folder, or a name on the Hugging Face hub."""
+    wording: Wording
+    question: str | None
+    """The user's own question instead of the wording's; `{label}` stands for the label."""
+    document_tokens: Annotated[int, Field(ge=8)]
+    precision: Literal["auto", "bf16", "fp32"]
+    device: str
+    """A device of torch, or "auto": all GPUs, and the CPU where there is none."""
+    batch_tokens: Annotated[int, Field(ge=64)]
+    """Tokens in one forward pass, after padding."""
+
+
 class SimulatedTeacher(Section):
     """Reads the annotations, and errs at known rates: a simulation, never a zero-shot result."""
 
@@ -165,7 +183,9 @@ class Config(Section):
 
     dataset: PydocsData
     encoder: EncoderConfig
-    teacher: Annotated[EnsembleTeacher | OpenAITeacher | SimulatedTeacher, Field(discriminator="kind")]
+    teacher: Annotated[
+        EnsembleTeacher | OpenAITeacher | HuggingFaceTeacher | SimulatedTeacher, Field(discriminator="kind")
+    ]
     shortlist: ShortlistConfig
     training: TrainingConfig
     check: CheckConfig

@@ -1,0 +1,265 @@
+"""Find, identify and load a causal language model: a folder here, or a name on the Hugging Face hub.
+
+Only safetensors are loaded and no code of the model's repository is run.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import torch
+
+from lmtx.encoder import resolve_precision
+from lmtx.teachers.base import TeacherError
+
+_TEXT_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
+_IN_FOLDERS = "*/*"  # copies of the weights in other formats
+_HUB_TIMEOUT = 5.0  # seconds
+_SAMPLES, _SAMPLE_BYTES = 16, 2**20
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a model's files are, and what tells it from every other.
+
+    Attributes
+    ----------
+    name
+        As the parameters name it.
+    folder
+        Its files; the weights may be missing until `load_model`.
+    identity
+        The hub's commit, or, for a folder, a hash of its configuration, tokenizer and weights.
+    on_hub
+        Whether `folder` is the hub's cache.
+    """
+
+    name: str
+    folder: Path
+    identity: str
+    on_hub: bool
+
+
+def find(name: str) -> Checkpoint:
+    """Find a model by the path of its folder or its name on the hub; fetch its small files.
+
+    Raises `TeacherError`, at once, when it is neither here nor to be reached.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise TeacherError(
+                f"no config.json in {folder}; set teacher.model to the folder of a causal language model"
+            )
+        if not list(folder.glob("*.safetensors")):
+            raise TeacherError(
+                f"no *.safetensors in {folder}; weights in another format are not loaded. Save the model "
+                "anew with save_pretrained of transformers"
+            )
+        return Checkpoint(name, folder, _fingerprint(folder), on_hub=False)
+    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise TeacherError(f"no folder {folder}; check teacher.model")
+    return _from_hub(name)
+
+
+def load_tokenizer(checkpoint: Checkpoint):
+    """The model's tokenizer; `TeacherError` when there is none that gives offsets."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            checkpoint.folder, trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise TeacherError(
+            f"the tokenizer of {checkpoint.name} cannot be loaded ({first_line(error)}); "
+            f"{checkpoint.folder} must hold its tokenizer.json"
+        ) from error
+    if not tokenizer.is_fast:
+        raise TeacherError(f"the tokenizer of {checkpoint.name} has no tokenizer.json; convert it first")
+    return tokenizer
+
+
+def load_config(checkpoint: Checkpoint):
+    """The model's configuration; `TeacherError` when transformers does not know its kind."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise TeacherError(
+            f"{checkpoint.name}: {first_line(error)}; teacher.model must be a model that the installed "
+            "transformers knows without code of its own"
+        ) from error
+
+
+def load_model(checkpoint: Checkpoint, device: str, precision: str):
+    """The model in `precision` ("bf16" or "fp32"), for inference.
+
+    `device` "auto" spreads it over the GPUs, and over the memory of the CPU where these are too
+    small; without a GPU it is the CPU.
+    """
+    from transformers import AutoModelForCausalLM
+
+    if checkpoint.on_hub and not list(checkpoint.folder.glob("*.safetensors")):
+        _download(checkpoint, (*_TEXT_FILES, "*.safetensors"))
+    spread = device == "auto" and torch.cuda.is_available()
+    try:
+        model, found = AutoModelForCausalLM.from_pretrained(
+            checkpoint.folder,
+            dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
+            device_map="auto" if spread else {"": main_device(device)},
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except torch.OutOfMemoryError as error:
+        raise TeacherError(
+            f"{checkpoint.name} does not fit into the memory of {device}; set teacher.device=auto to use "
+            "all GPUs, take a smaller model, or serve it with vLLM and use teacher=openai"
+        ) from error
+    except Exception as error:  # SafetensorError is a plain Exception
+        raise TeacherError(
+            f"{checkpoint.name} cannot be loaded as a causal language model ({first_line(error)}); "
+            f"check teacher.model and the files in {checkpoint.folder}"
+        ) from error
+    if missing := sorted(found["missing_keys"]):
+        raise TeacherError(
+            f"the weights of {checkpoint.name} lack {len(missing)} of a causal language model's parts, first "
+            f"{missing[0]}; set teacher.model to a model that was trained to continue text"
+        )
+    return model.eval()
+
+
+def parameter_count(config) -> int:
+    """Parameters of a model outside its embeddings, found without its weights."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config).num_parameters(exclude_embeddings=True)
+
+
+def operations_a_second(device: str, precision: str) -> float:
+    """Additions and multiplications a second in a product of matrices of a language model's size."""
+    place = main_device(device)
+    tokens, width = 512, 2048
+    factors = [
+        torch.ones(shape, device=place, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+        for shape in ((tokens, width), (width, width))
+    ]
+    seconds = []
+    for _ in range(4):  # the first also starts up libraries
+        started = time.perf_counter()
+        (factors[0] @ factors[1]).sum().item()  # waits for the device
+        seconds.append(time.perf_counter() - started)
+    return 2 * tokens * width * width / min(seconds)
+
+
+def main_device(device: str) -> torch.device:
+    """The device that inputs go to; "auto": the first GPU, else the CPU."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def precision_on(device: str, precision: str) -> str:
+    """What `precision` "auto" means on `device`: "bf16" or "fp32"."""
+    return resolve_precision(precision, main_device(device))
+
+
+def answer_tokens(tokenizer, model: str) -> tuple[list[int], list[int]]:
+    """The ids of all single tokens that spell *yes*, and of those that spell *no*.
+
+    Case and a leading space (the marks Ġ and ▁) make no difference. Raises `TeacherError` where a
+    word has no such token.
+    """
+    spelled: dict[str, list[int]] = {"yes": [], "no": []}
+    for token, number in tokenizer.get_vocab().items():
+        word = token.lstrip("Ġ▁ ").lower()
+        if word in spelled:
+            spelled[word].append(number)
+    for word, ids in spelled.items():
+        if not ids:
+            raise TeacherError(
+                f"the tokenizer of {model} has no single token for “{word}”, so its probability cannot be "
+                "read from one forward pass; take another model, or serve this one and use teacher=openai"
+            )
+    return sorted(spelled["yes"]), sorted(spelled["no"])
+
+
+def _from_hub(name: str) -> Checkpoint:
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        # One request that fails at once; the downloads below would try again for minutes.
+        commit = HfApi().model_info(name, timeout=_HUB_TIMEOUT).sha
+        checkpoint = Checkpoint(name, Path(), commit, on_hub=True)
+        return Checkpoint(name, _download(checkpoint, _TEXT_FILES), commit, on_hub=True)
+    except RepositoryNotFoundError as error:
+        raise TeacherError(
+            f"{name!r} is neither a folder here nor a model on the hub that this account may read "
+            f"({first_line(error)}); check teacher.model, and HF_TOKEN for a private or gated model"
+        ) from None
+    except TeacherError:
+        raise
+    except Exception as error:  # the hub's client shows the exceptions of the HTTP library it happens to use
+        reason = first_line(error)
+    try:
+        folder = Path(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, ValueError):
+        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
+        raise TeacherError(
+            f"{name!r} is no folder here and not in the hub's cache, and the hub cannot be reached{offline}: "
+            f"{reason}. Set teacher.model to the folder of a downloaded model, or fetch it where there is a "
+            f"network: hf download {name}"
+        ) from None
+    return Checkpoint(name, folder, folder.name, on_hub=True)
+
+
+def _download(checkpoint: Checkpoint, patterns: tuple[str, ...]) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                checkpoint.name,
+                revision=checkpoint.identity,
+                allow_patterns=list(patterns),
+                ignore_patterns=[_IN_FOLDERS],
+            )
+        )
+    except Exception as error:  # as above
+        raise TeacherError(
+            f"{checkpoint.name} cannot be fetched from the hub ({first_line(error)}); run again to go on, "
+            f"or fetch it by hand: hf download {checkpoint.name}"
+        ) from None
+
+
+def _fingerprint(folder: Path) -> str:
+    """A hash of what decides a model's answers, quick enough for any size.
+
+    Of each weights file it takes the size and parts spread over it (all of a small one): training
+    changes every part of a file, so another model does not pass for this one.
+    """
+    digest = blake2b(digest_size=16)
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".safetensors":
+            size = path.stat().st_size
+            digest.update(f"{path.name} {size}".encode())
+            with path.open("rb") as file:
+                for start in range(0, size, max(_SAMPLE_BYTES, size // _SAMPLES)):
+                    file.seek(start)
+                    digest.update(file.read(_SAMPLE_BYTES))
+        elif path.name == "config.json" or path.name.startswith("tokenizer") or path.suffix == ".jinja":
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def first_line(error: object) -> str:
+    """An error in one line, for a message that names cause and remedy."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,292 @@
+"""Any causal language model as a teacher in this process: p_yes from one forward pass, no generation.
+
+A document and its labels go through the model together (`packing`), so the document is read once.
+"""
+
+import warnings
+from collections.abc import Generator, Iterable
+from datetime import datetime
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import expit
+
+from lmtx.config import HuggingFaceTeacher as HuggingFaceConfig
+from lmtx.encoder import batches_by_length
+from lmtx.teachers import checkpoint as checkpoints
+from lmtx.teachers.base import NO, YES, DocumentPairs, Pairs, Teacher, TeacherError
+from lmtx.teachers.packing import Row, UnshareableError, attention_windows, packed_logits, whole_logits
+from lmtx.teachers.prompts import Wording, document_text
+from lmtx.teachers.store import VerdictStore
+
+_BLOCK = 512  # documents tokenised, and sorted by length, at once
+_SAMPLE = 256  # documents whose tokens a plan counts
+_PLAIN_TAIL = "\nAnswer:"  # for a model without a chat template
+_ODDS_LIMIT = {"fp32": 0.004, "bf16": 0.5}
+"""How far the log-odds of packed and whole prompts may differ. 0.004 moves p_yes by 0.001 at most; in
+bf16, rounding alone moves the log-odds of a large model by tenths, a wrong mask by whole units."""
+_LEAST_MASS = 0.1
+_OVERHEAD = 2.0
+"""A forward pass takes about this many times as long as the multiplications by its weights alone."""
+
+
+class HuggingFaceTeacher(Teacher):
+    """Reads p_yes off the model's probabilities of the first token of its answer.
+
+    p_yes = P(yes) / (P(yes) + P(no)), each summed over all single tokens that spell the word. The
+    scored tokens are those of `Wording.prefix`, then those of `Wording.suffix`, within the
+    tokenizer's chat template where it has one.
+
+    The weights are loaded when the first pair is asked for: a run that the store can answer needs
+    no model.
+
+    Raises
+    ------
+    TeacherError
+        When the model cannot be found or used; at once, also without a network.
+    """
+
+    def __init__(self, config: HuggingFaceConfig, *, store: VerdictStore):
+        self._config = config
+        self._wording = Wording.of(config.wording, config.question)
+        self._checkpoint = checkpoints.find(config.model)
+        self._tokenizer = checkpoints.load_tokenizer(self._checkpoint)
+        self._model_config = checkpoints.load_config(self._checkpoint)
+        self._yes, self._no = checkpoints.answer_tokens(self._tokenizer, config.model)
+        self._precision = checkpoints.precision_on(config.device, config.precision)
+        head, tail = chat_frame(self._tokenizer, config.model)
+        self._head, self._tail = self._head_ids(head), self._ids([tail], split=False)[0]
+        self._checked = 0  # tokens of the longest row whose packing was checked
+        self._mass_is_checked = False
+        try:
+            attention_windows(self._model_config)
+            self._packs = True
+        except UnshareableError as reason:
+            self._read_whole(reason)
+        super().__init__(
+            config.name,
+            {
+                "kind": "huggingface",
+                "model": self._checkpoint.identity,
+                "precision": self._precision,
+                "document_tokens": config.document_tokens,
+                "frame": [head, tail],
+                **self._wording.identity("pointwise"),
+            },
+            store,
+        )
+
+    def ask(self, pairs: Pairs) -> Generator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        documents = pairs.by_document()
+        while block := list(islice(documents, _BLOCK)):
+            rows, positions = self._rows(block)
+            self._check_packing(rows)
+            if not self._packs:
+                rows, positions = _one_by_one(rows), np.concatenate(positions)[:, None]
+            for batch in batches_by_length([len(row) for row in rows], self._config.batch_tokens):
+                odds = self._log_odds([rows[i] for i in batch], self._packs)
+                answer = np.where(odds >= 0, YES, NO).astype(np.int8)
+                yield np.concatenate([positions[i] for i in batch]), expit(odds), answer
+
+    def estimate(self, pairs: Pairs) -> dict[str, Any]:
+        starts = np.flatnonzero(np.diff(pairs.rows, prepend=-1))
+        ends = np.append(starts[1:], len(pairs))
+        sample = np.unique(np.linspace(0, max(len(starts) - 1, 0), _SAMPLE).astype(int))[: len(starts)]
+        places = [np.arange(starts[i], ends[i]) for i in sample]
+        rows, _ = self._rows(pairs.select(np.concatenate(places)).by_document()) if places else ([], None)
+        if not self._packs:
+            rows = _one_by_one(rows)
+        scale = len(pairs) / max(1, sum(map(len, places)))
+        tokens = round(scale * sum(map(len, rows)))
+        unit = "a document with its labels" if self._packs else "a document with one label"
+        notes = [f"a request is one forward pass over {unit}"]
+        if len(sample) < len(starts):
+            notes.append(f"tokens counted in {len(sample)} of {len(starts):,} documents")
+        if self.store.speed(self._teacher) is None:
+            notes.append("time estimated from a trial multiplication on this machine")
+        return {
+            "requests": round(scale * len(rows)),
+            "prompt_tokens": tokens,
+            "answer_tokens": 0,
+            "usd": 0.0,
+            "seconds": self._trial_seconds(tokens) if tokens else 0.0,
+            "notes": tuple(notes),
+        }
+
+    def _rows(self, documents: Iterable[DocumentPairs]) -> tuple[list[Row], list[np.ndarray]]:
+        """The prompts of documents, and for each row the positions (int64) of its pairs."""
+        documents = list(documents)
+        prefixes = self._ids([self._wording.prefix(text) for text in self._cut(documents)])
+        suffixes = iter(self._ids([self._wording.suffix(x) for doc in documents for x in doc.labels]))
+        rows, positions = [], []
+        for document, prefix in zip(documents, prefixes, strict=True):
+            ends = [[*next(suffixes), *self._tail] for _ in document.labels]
+            # Whatever all questions begin with is read once too.
+            shared = _shared_start(ends)
+            prefix = [*self._head, *prefix, *ends[0][:shared]]
+            self._check_length(document.uid, len(prefix) + max(map(len, ends)) - shared)
+            ends = [end[shared:] for end in ends]
+            room = max(1, (self._config.batch_tokens - len(prefix)) // max(map(len, ends)))
+            for start in range(0, len(ends), room):
+                rows.append(Row(prefix, ends[start : start + room]))
+                positions.append(document.positions[start : start + room])
+        return rows, positions
+
+    def _cut(self, documents: list[DocumentPairs]) -> list[str]:
+        """The documents as the wording takes them, cut at the budget by the model's own tokenizer."""
+        budget = self._config.document_tokens
+        texts = [document_text(document.title, document.text) for document in documents]
+        # A token has a few dozen characters at most: what lies far behind the budget need not be read.
+        texts = [text[: 64 * budget] for text in texts]
+        encoded = self._tokenizer(
+            texts,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            truncation=True,
+            max_length=budget,
+            return_offsets_mapping=True,
+        )
+        return [
+            text[: offsets[-1][1]] if len(offsets) == budget else text
+            for text, offsets in zip(texts, encoded["offset_mapping"], strict=True)
+        ]
+
+    def _ids(self, texts: list[str], split: bool = True) -> list[list[int]]:
+        """Token ids; with `split`, a special token that stands in a text is read as its letters."""
+        return self._tokenizer(
+            texts,
+            add_special_tokens=False,
+            split_special_tokens=split,
+            return_attention_mask=False,
+            verbose=False,
+        )["input_ids"]
+
+    def _head_ids(self, head: str) -> list[int]:
+        if head:
+            return self._ids([head], split=False)[0]
+        first = self._tokenizer("")["input_ids"][:1]
+        return first if first == [self._tokenizer.bos_token_id] else []
+
+    def _log_odds(self, rows: list[Row], packed: bool) -> np.ndarray:
+        """ln P(yes) - ln P(no) after each end of each row: float32 (n,). One forward pass."""
+        score = packed_logits if packed else whole_logits
+        padding = self._tokenizer.pad_token_id or 0  # any will do: the mask hides it
+        try:
+            logits = score(self._model, rows, padding, self._model.device)
+        except torch.OutOfMemoryError as error:
+            raise TeacherError(
+                f"out of memory with batches of {self._config.batch_tokens:,} tokens; lower "
+                "teacher.batch_tokens, or teacher.document_tokens where one document is too much"
+            ) from error
+        yes, no = logits[:, self._yes].logsumexp(-1), logits[:, self._no].logsumexp(-1)
+        if not torch.isfinite(yes - no).all():
+            remedy = "set teacher.precision=fp32" if self._precision == "bf16" else "its weights are broken"
+            raise TeacherError(
+                f"{self._config.model} gives no finite probabilities in {self._precision}; {remedy}"
+            )
+        if not self._mass_is_checked:
+            self._check_mass((torch.logaddexp(yes, no) - logits.logsumexp(-1)).exp().median().item())
+        self.cost.requests += len(rows)
+        self.cost.prompt_tokens += sum(map(len, rows))
+        return (yes - no).cpu().numpy()
+
+    @cached_property
+    def _model(self):
+        return checkpoints.load_model(self._checkpoint, self._config.device, self._precision)
+
+    def _check_packing(self, rows: list[Row]) -> None:
+        """Compare packed with whole prompts on the longest row yet; where they differ, pack no more.
+
+        What a model does with masks and positions shows in its answers only, and some limits of
+        attention show in long rows only.
+        """
+        row = max((row for row in rows if len(row.suffixes) > 1), key=len, default=None)
+        if not self._packs or row is None or len(row) <= self._checked:
+            return
+        few = Row(row.prefix, [row.suffixes[0], row.suffixes[-1]])
+        try:
+            packed = self._log_odds([row], packed=True)[[0, -1]]
+        except TeacherError:
+            raise
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            self._read_whole(error)
+            return
+        whole = self._log_odds([few], packed=False)
+        difference = float(np.abs(packed - whole).max())
+        if difference > _ODDS_LIMIT[self._precision]:
+            self._read_whole(f"its log-odds differ by {difference:.3f} from those of whole prompts")
+        self._checked = len(row)
+
+    def _read_whole(self, reason: object) -> None:
+        """Go on with one prompt a pair."""
+        self._packs = False
+        warnings.warn(
+            f"{self._config.model} cannot read a document once for all its labels: "
+            f"{checkpoints.first_line(reason)}. Each pair gets a prompt of its own, several times as slow",
+            stacklevel=2,
+        )
+
+    def _check_mass(self, mass: float) -> None:
+        self._mass_is_checked = True
+        if mass < _LEAST_MASS:
+            warnings.warn(
+                f"{self._config.model} gives yes and no together a probability of {mass:.1%} in the first "
+                "batch: it would rather write something else, and p_yes means little. Take a model that "
+                "is tuned to follow instructions, or another teacher.question",
+                stacklevel=2,
+            )
+
+    def _check_length(self, uid: str, tokens: int) -> None:
+        limit = getattr(self._model_config.get_text_config(), "max_position_embeddings", None)
+        if limit is not None and tokens > limit:
+            budget = self._config.document_tokens
+            raise TeacherError(
+                f"the prompt for document {uid!r} has {tokens:,} tokens, and {self._config.model} reads "
+                f"{limit:,}; lower teacher.document_tokens, now {budget:,}, by at least {tokens - limit:,}"
+            )
+
+    def _trial_seconds(self, tokens: int) -> float:
+        """Rough seconds for `tokens` tokens, by the machine's speed at multiplying matrices."""
+        operations = 2 * checkpoints.parameter_count(self._model_config) * tokens
+        return _OVERHEAD * operations / checkpoints.operations_a_second(self._config.device, self._precision)
+
+
+def chat_frame(tokenizer, model: str) -> tuple[str, str]:
+    """What stands before and after the user's message in the tokenizer's chat template.
+
+    Without a template nothing stands before it, and an opening for the answer after it. Raises
+    `TeacherError` for a template that cannot hold one message of a user.
+    """
+    if not tokenizer.chat_template:
+        return "", _PLAIN_TAIL
+    mark = "⁂"
+    try:
+        text = tokenizer.apply_chat_template(
+            [{"role": "user", "content": mark}],
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=False,
+            # Some templates print the date, which would make another teacher each day.
+            strftime_now=datetime(2026, 1, 1).strftime,
+        )
+    except Exception as error:  # a template may fail in any way
+        raise TeacherError(
+            f"the chat template of {model} takes no single user message ({checkpoints.first_line(error)})"
+        ) from error
+    if text.count(mark) != 1:
+        raise TeacherError(f"the chat template of {model} shows a message {text.count(mark)} times, not once")
+    head, _, tail = text.partition(mark)
+    return head, tail
+
+
+def _one_by_one(rows: list[Row]) -> list[Row]:
+    return [Row(row.prefix, [end]) for row in rows for end in row.suffixes]
+
+
+def _shared_start(ends: list[list[int]]) -> int:
+    """How many tokens all ends begin with, leaving each at least its last."""
+    most = min(map(len, ends)) - 1
+    return next((i for i in range(most) if len({end[i] for end in ends}) > 1), most)
