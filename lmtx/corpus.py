@@ -5,11 +5,16 @@ are saved beside it and read by `load_truth`, for the metrics, the statistics, a
 simulated teacher.
 """
 
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from lmtx.files import replacing
@@ -91,20 +96,12 @@ def load_corpus(folder: str | Path) -> Corpus:
     Raises `CorpusError` when the folder or one of its files is missing or cannot be read.
     """
     folder = Path(folder)
-    try:
+    with _reading("corpus", folder):
         tables = {
             name: pa.ipc.open_file(pa.memory_map(str(folder / f"{name}.arrow"))).read_all()
             for name in (*SPLITS, "labels")
         }
         excluded = {split: _load_csr(folder / f"excluded-{split}.npz") for split in SPLITS}
-    except FileNotFoundError as error:
-        raise CorpusError(
-            f"no corpus in {folder} ({error.filename or error}); run the `prepare` stage first"
-        ) from None
-    except (pa.ArrowInvalid, OSError, ValueError) as error:
-        raise CorpusError(
-            f"the corpus in {folder} cannot be read ({error}); run the `prepare` stage again"
-        ) from None
     return Corpus(**tables, excluded=excluded)
 
 
@@ -117,8 +114,12 @@ def save_truth(folder: str | Path, truth: dict[str, sp.csr_array]) -> None:
 
 
 def load_truth(folder: str | Path, split: str) -> sp.csr_array:
-    """Read the annotations of one split: boolean CSR (n_docs, L)."""
-    return _load_csr(Path(folder) / f"{split}.npz")
+    """Read the annotations of one split: boolean CSR (n_docs, L).
+
+    Raises `CorpusError` when the file is missing or cannot be read.
+    """
+    with _reading("annotations", Path(folder)):
+        return _load_csr(Path(folder) / f"{split}.npz")
 
 
 def csr_from_lists(rows: list[list[int]], n_labels: int, source: str = "the corpus") -> sp.csr_array:
@@ -140,9 +141,25 @@ def csr_from_lists(rows: list[list[int]], n_labels: int, source: str = "the corp
     return sp.csr_array((np.ones(len(indices), dtype=bool), indices, indptr), shape=(len(rows), n_labels))
 
 
-def _check_rows(table: pa.Table, where: str) -> None:
-    import pyarrow.compute as pc
+@contextmanager
+def _reading(what: str, folder: Path) -> Iterator[None]:
+    """Turn what goes wrong in reading result files into a `CorpusError` that says how to get new ones."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        missing = error.filename or error
+        raise CorpusError(f"no {what} in {folder} ({missing}); run the `prepare` stage first") from None
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+        raise CorpusError(
+            f"the {what} in {folder} cannot be read ({error}); run the `prepare` stage again"
+        ) from None
 
+
+def _check_rows(table: pa.Table, where: str) -> None:
+    for column in table.column_names:
+        if table[column].null_count:
+            row = pc.index(pc.is_null(table[column]), True).as_py()
+            raise CorpusError(f"{where}: row {row} has no {column}; fill it, or drop the row")
     empty = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(table["text"])), 0)
     if pc.any(empty).as_py():
         row = pc.index(empty, True).as_py()

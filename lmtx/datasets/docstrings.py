@@ -93,7 +93,7 @@ def _entry(line: str) -> tuple[list[str], bool]:
             return names, False
         break
     else:
-        return names, True
+        return names, bool(names)
     return [_spelled(match) for match in _NAMED.finditer(line)], False
 
 

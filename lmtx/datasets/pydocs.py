@@ -121,8 +121,10 @@ def _is_installed(library: str) -> bool:
 def _version(library: str) -> str:
     """The version a package gives itself, else that of the distribution it came with."""
     version = getattr(importlib.import_module(library), "__version__", None)
-    distributions = metadata.packages_distributions().get(library)
-    return str(version or (metadata.version(distributions[0]) if distributions else "unknown"))
+    if version is None:
+        distributions = metadata.packages_distributions().get(library)
+        version = metadata.version(distributions[0]) if distributions else "unknown"
+    return str(version)
 
 
 def _scan_elsewhere(libraries: list[str]) -> dict[str, Any]:
@@ -130,7 +132,7 @@ def _scan_elsewhere(libraries: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "pages.json"
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "lmtx.datasets.pydocs", str(result), *libraries],
+            [sys.executable, "-P", "-W", "ignore", "-m", "lmtx.datasets.pydocs", str(result), *libraries],
             env={
                 **os.environ,
                 "MPLBACKEND": "Agg",  # no window, whatever a library does when it is imported
