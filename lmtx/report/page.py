@@ -17,6 +17,10 @@ _DARK = {
     **{"--ink": "#e8eaed", "--muted": "#a4abb6", "--grid": "#3a404a", "--paper": "#16181c"},
     **{"--blue": "#56a8e0", "--orange": "#f08f52", "--green": "#35c598", "--purple": "#e3a6c9"},
 }
+_HOST = {
+    **{"processor": "Processor", "cores": "Cores", "memory_gib": "Memory (GiB)"},
+    **{"gpu": "GPU", "python": "Python", "system": "System"},
+}
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,8 @@ def provenance(results: Sequence[Result]) -> list[Provenance]:
             "Parameters": r.config_hash,
             "Seed": r.seed,
             "Precision": r.precision,
+            **{_HOST.get(key, key): value for key, value in r.host.items()},
             "GPU": r.host.get("gpu") or "none",
-            **{key.capitalize(): value for key, value in r.host.items() if key != "gpu"},
         }
         shown = tuple((key, GAP if value is None else str(value)) for key, value in facts.items())
         versions = ", ".join(f"{name} {version}" for name, version in sorted(r.versions.items()) if version)
