@@ -305,5 +305,6 @@ def _resampled_sums(columns: np.ndarray, bootstrap: int, seed: int) -> np.ndarra
 
 
 def _interval(value: float, drawn: np.ndarray) -> dict[str, float]:
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    return {"value": float(value), "low": float(low), "high": float(high)}
+    # Digits beyond the twelfth depend on the order in which a machine adds.
+    low, high = np.round(np.percentile(drawn, (2.5, 97.5)), 12) + 0.0
+    return {"value": round(float(value), 12) + 0.0, "low": float(low), "high": float(high)}
