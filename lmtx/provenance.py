@@ -1,0 +1,75 @@
+"""Where a result comes from: what it took, on which machine, with which versions."""
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+_PACKAGES = ("lmtx", "torch", "transformers", "sentence-transformers", "faiss-cpu", "scikit-learn", "numpy")
+
+
+class Clock:
+    """Wall time by part.
+
+    Attributes
+    ----------
+    seconds
+        Part name to seconds, in the order in which the parts began.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        """Add the time of the block to `part`."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[part] = round(self.seconds.get(part, 0.0) + time.monotonic() - started, 3)
+
+
+@cache
+def host() -> dict:
+    """The machine: processor, cores, memory in GiB, GPU (None without one), Python, system."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(_memory() / 2**30, 1),
+        "gpu": _gpu(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide a result."""
+    return {package: version(package) for package in _PACKAGES}
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return 0
+
+
+def _gpu() -> str | None:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
