@@ -51,7 +51,11 @@ def read(config: PydocsData) -> Reading:
     """
     libraries = list(dict.fromkeys(config.libraries))
     for library in libraries:
-        if not _is_installed(library):
+        if not library.isidentifier():
+            raise CorpusError(
+                f"{library!r} in dataset.libraries is not the name of a top-level package, such as 'scipy'"
+            )
+        if importlib.util.find_spec(library) is None:
             raise CorpusError(
                 f"the library {library!r} is not installed; install it, or remove it from dataset.libraries"
             )
@@ -103,19 +107,12 @@ def scan(libraries: list[str]) -> dict[str, Any]:
             }
         )
     return {
-        "libraries": {library: _version(library) for library in libraries},
+        "libraries": {library: _version(library) for library in libraries if library not in catalogue.failed},
         "names": sum(len({name.text for name in item.names}) for item in catalogue.items()),
         "identical": identical,
         "failed": catalogue.failed,
         "pages": pages,
     }
-
-
-def _is_installed(library: str) -> bool:
-    try:
-        return importlib.util.find_spec(library) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 def _version(library: str) -> str:
