@@ -6,7 +6,7 @@ the plan and the progress bar are here.
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import asdict
 from hashlib import blake2b
@@ -66,6 +66,8 @@ class Teacher(ABC):
         Largest share of pairs without a verdict that `judge` accepts; 1 accepts all.
     retry_none
         Whether `judge` asks again where the stored answer is neither yes nor no.
+    say
+        For `ask`: tells the user something beside the progress bar.
     """
 
     notes: tuple[str, ...] = ()
@@ -78,6 +80,8 @@ class Teacher(ABC):
         self.identity = identity
         self.store = store
         self.cost = Cost(usd=None if self.price is None else 0.0)
+        self.last_fault = ""  # of the last request that failed, for the message when too many do
+        self.say: Callable[[str], None] = _silent
         self._teacher = store.teacher(name, identity)
 
     @abstractmethod
@@ -106,7 +110,7 @@ class Teacher(ABC):
 
     def plan(self, pairs: Pairs) -> Plan:
         """What `judge` would send, write, cost and take, without sending anything."""
-        keys = self._keys(pairs)
+        keys = self.keys(pairs)
         _, answer, found = self.store.lookup(keys)
         unknown = self._unknown(answer, found, None)
         cached = len(pairs) - len(unknown)
@@ -140,7 +144,7 @@ class Teacher(ABC):
             then is stored, and not asked again.
         """
         started = time.monotonic()
-        keys = self._keys(pairs)
+        keys = self.keys(pairs)
         p_yes, answer, found = self.store.lookup(keys)
         unknown = self._unknown(answer, found, retry_none)
         self.cost.cached += len(pairs) - len(unknown)
@@ -175,6 +179,7 @@ class Teacher(ABC):
         run = self.store.start_run(self._teacher)
         bar = tqdm(total=len(asked), desc=f"{self.name} judges", unit="pair", disable=not progress)
         done = 0
+        self.say = bar.write if progress else _silent
         try:
             with bar, closing(self.ask(pairs.select(asked))) as answers:
                 for part, part_p, part_answer in answers:
@@ -224,15 +229,16 @@ class Teacher(ABC):
     def _check_missing(self, answer: np.ndarray, found: np.ndarray) -> None:
         missing, failed = int((answer == NONE).sum()), int((~found).sum())
         if len(answer) and missing / len(answer) > self.max_missing:
+            why = f" ({self.last_fault})" if failed and self.last_fault else ""
             raise TooFewAnswersError(
                 f"{missing:,} of {len(answer):,} pairs ({missing / len(answer):.1%}) have no verdict: "
-                f"{failed:,} requests failed, {missing - failed:,} answers were neither yes nor no; "
+                f"{failed:,} were not answered{why}, {missing - failed:,} answers were neither yes nor no; "
                 f"teacher.max_missing allows {self.max_missing:.1%}. Every answer is kept in "
                 f"{self.store.path}: run again to ask only what failed, look at the wording if answers "
                 "are neither, or raise teacher.max_missing"
             )
 
-    def _keys(self, pairs: Pairs) -> np.ndarray:
+    def keys(self, pairs: Pairs) -> np.ndarray:
         """The store's keys of the pairs: uint8 (n, 16)."""
         keys = bytearray(KEY_BYTES * len(pairs))
         teacher = blake2b(identity_digest(self.identity), digest_size=KEY_BYTES)
@@ -260,6 +266,10 @@ def _first_of_equal(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     representative[order] = order[new][np.cumsum(new) - 1] if len(keys) else 0
     first = np.unique(representative)
     return first, np.searchsorted(first, representative)
+
+
+def _silent(text: str) -> None:
+    """What `say` does without a progress bar."""
 
 
 def _uids(table: pa.Table, rows: np.ndarray) -> list[str]:

@@ -6,6 +6,7 @@ process, at most the jobs in work are lost.
 """
 
 import asyncio
+import math
 import queue
 import random
 import threading
@@ -22,6 +23,7 @@ Job = TypeVar("Job")
 Answer = TypeVar("Answer")
 
 _FIRST_PATIENCE = 10.0  # seconds, while the server has not answered anything yet
+_QUIET = 60.0  # seconds between two messages about faults
 _DRAIN = 30.0  # seconds for requests in work when everything stops
 
 
@@ -45,6 +47,8 @@ class Dispatcher(Generic[Job, Answer]):
         The model's name, for messages.
     concurrency, patience
         Requests at once; seconds for which a passing fault is tried again.
+    say
+        Tells the user something, at most once a minute.
     """
 
     def __init__(
@@ -56,9 +60,11 @@ class Dispatcher(Generic[Job, Answer]):
         model: str,
         concurrency: int,
         patience: float,
+        say: Callable[[str], None] = lambda text: None,
     ):
         self._open_client, self._send, self._filtered = open_client, send, filtered
         self._model, self._concurrency, self._patience = model, concurrency, patience
+        self._say, self._said_at = say, -math.inf
         self._answers: queue.SimpleQueue[tuple[Answer, asyncio.Future] | None] = queue.SimpleQueue()
         self._error: BaseException | None = None
         self._answered_at: float | None = None
@@ -175,6 +181,9 @@ class Dispatcher(Generic[Job, Answer]):
             if fault.kind != "passing":
                 return self._give_up(job, fault)
             first_fault_at = first_fault_at or now
+            if now - self._said_at > _QUIET:
+                self._said_at = now
+                self._say(f"{fault.message}: trying again")
             self._check_pause(fault)
             if now - first_fault_at > self._patience_for(fault):
                 if self._answered_at is None or self._answered_at < first_fault_at:

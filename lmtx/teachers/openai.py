@@ -66,7 +66,7 @@ class OpenAITeacher(Teacher):
             **self.chat.wording.identity(config.mode),
         }
         super().__init__(config.name, identity, store)
-        self._reserved = 0.0  # dollars that the requests in work may cost
+        self.reserved = 0.0  # dollars that the requests in work may still cost
         self._answered = self._neither = 0
         self._example = ""
 
@@ -109,10 +109,13 @@ class OpenAITeacher(Teacher):
             model=self.config.model,
             concurrency=self.config.concurrency,
             patience=self.config.patience,
+            say=self.say,
         )
-        for answers in dispatcher.run(jobs):
-            yield joined(answers)
-        self.last_fault = dispatcher.last_fault
+        try:
+            for answers in dispatcher.run(jobs):
+                yield joined(answers)
+        finally:
+            self.last_fault = dispatcher.last_fault
 
     def check_budget(self, job: Job) -> float:
         """The most a request may cost, in dollars; raises `BudgetError` where a limit has no room for it."""
@@ -127,7 +130,7 @@ class OpenAITeacher(Teacher):
         most = self.price.usd(
             self.chat.prompt_tokens(job), self.chat.answer_tokens(job), batch=self.config.batch
         )
-        if limits.max_cost is not None and cost.usd + self._reserved + most > limits.max_cost:
+        if limits.max_cost is not None and cost.usd + self.reserved + most > limits.max_cost:
             raise BudgetError(
                 f"teacher.max_cost = ${limits.max_cost:,.4f} is reached (${cost.usd:,.4f} spent): raise it, "
                 "or run again to spend as much once more"
@@ -161,7 +164,7 @@ class OpenAITeacher(Teacher):
         most = self.check_budget(job)
         body = self.chat.body(job)
         self.cost.requests += 1
-        self._reserved += most
+        self.reserved += most
         try:
             async with asyncio.timeout(self.config.timeout):
                 reply = await client.post("/chat/completions", body=body, cast_to=object)
@@ -172,7 +175,7 @@ class OpenAITeacher(Teacher):
                 raise SendAgain from None
             raise
         finally:
-            self._reserved -= most
+            self.reserved -= most
         return answer
 
     @asynccontextmanager
