@@ -440,12 +440,8 @@ def test_numpy_as_it_is_installed():
     assert not [uid for uid in uids if re.search(r"\._|\.(tests|f2py|core)\.", uid)]
     labels = {label.partition(": ")[0]: label for label in found.corpus.labels["text"].to_pylist()}
     assert labels["numpy.add"] == "numpy.add: Add arguments element-wise."
-    assert truth(found)["numpy.dot"] == [
-        "numpy.einsum",
-        "numpy.linalg.multi_dot",
-        "numpy.tensordot",
-        "numpy.vdot",
-    ]
+    related = {"numpy.einsum", "numpy.linalg.multi_dot", "numpy.matmul", "numpy.tensordot", "numpy.vdot"}
+    assert set(truth(found)["numpy.dot"]) >= related
     assert found.manifest["see_also_unresolved"] < 0.1 * found.manifest["see_also_entries"]
     prefix = os.path.realpath(os.__file__).partition("lib")[0]
     for text in texts(found).values():
@@ -521,8 +517,10 @@ def test_sections_in_google_style_and_as_rubrics():
         ("f(x) - 1 for small x.", "f(x) - 1 for small x."),
         ("Do it (now)\nor never.", "Do it (now) or never."),
         ("f(x)", ""),
+        ("Returns\n-------\nint\n    How many.", "int How many."),
+        (".. deprecated:: 2.0\n   Use g.\n\nDo it.", "Do it."),
         ("", ""),
     ],
 )
-def test_signatures_of_compiled_functions_are_no_summaries(docstring, summary):
+def test_summaries_are_no_signatures_titles_or_notices(docstring, summary):
     assert parse(docstring).summary == summary

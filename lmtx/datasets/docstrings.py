@@ -33,7 +33,7 @@ class Docstring:
     Attributes
     ----------
     summary
-        The first paragraph as one line; "" where there is none.
+        The first paragraph that is no section title, as one line; "" where there is none.
     body
         The other paragraphs, one a line, without the sections See Also, Examples and References.
     see_also
@@ -56,7 +56,9 @@ def parse(docstring: str) -> Docstring:
     lines = _without_signatures([line if line.strip() != "--" else "" for line in lines])
     kept, listed = _cut_sections(lines)
     paragraphs = _paragraphs(_without_markup(kept))
-    summary, rest = (paragraphs[0], paragraphs[1:]) if paragraphs else ("", [])
+    while paragraphs and paragraphs[0].startswith(_TITLE):  # such as Returns, where there is no summary
+        del paragraphs[0]
+    summary, *rest = [paragraph.strip(_TITLE) for paragraph in paragraphs] or [""]
     return Docstring(summary, "\n".join(rest), tuple(dict.fromkeys(entries(listed))))
 
 
@@ -221,13 +223,14 @@ def _without_markup(lines: list[str]) -> list[str]:
 
 
 def _paragraphs(lines: list[str]) -> list[str]:
-    """Each run of lines without a blank one as one line of plain words; no title without content."""
+    """Each run of lines without a blank one as one line of plain words; no title without content.
+
+    The titles that stay keep their mark.
+    """
     blocks = [" ".join(block.split()) for block in re.split(r"\n\s*\n", "\n".join(lines))]
     blocks = [plain for block in blocks if (plain := _plain(block))]
     return [
-        block.strip(_TITLE)
-        for block, following in pairwise([*blocks, _TITLE])
-        if not (block[0] == following[0] == _TITLE)
+        block for block, following in pairwise([*blocks, _TITLE]) if not (block[0] == following[0] == _TITLE)
     ]
 
 
