@@ -17,7 +17,7 @@ TOP = '''
 """A package whose parts are private, and shown here."""
 
 from boxes import _core
-from boxes._core import Box, Crate, alpha, alpha as first_letter, beta, empty, gamma, knob, _hidden
+from boxes._core import Box, Crate, alpha, alpha as first_letter, beta, empty, gamma, knob, moody, _hidden
 
 __version__ = "1.2.3"
 print("noise on standard output")
@@ -146,6 +146,16 @@ class _Knob:
 
 
 knob = _Knob()
+
+
+class _Moody:
+    """An object that computes its attributes, and cannot here."""
+
+    def __getattr__(self, name):
+        raise RuntimeError("no such device")
+
+
+moody = _Moody()
 '''
 
 SHAPES = '''

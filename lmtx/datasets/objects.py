@@ -177,10 +177,10 @@ class Catalogue:
                 with warnings.catch_warnings():
                     warnings.simplefilter("error", DeprecationWarning)
                     value = getattr(module, leaf)
-            except Exception:  # deprecated, or lazy and broken
+                maker = value.func if isinstance(value, functools.partial) else value
+                origin = getattr(maker, "__module__", None)
+            except Exception:  # deprecated, or lazy and in want of something
                 continue
-            maker = value.func if isinstance(value, functools.partial) else value
-            origin = getattr(maker, "__module__", None)
             known = isinstance(origin, str) and origin != "builtins"
             if isinstance(value, types.ModuleType) or (known and root(origin) != library):
                 continue
@@ -206,11 +206,14 @@ class Catalogue:
                 else:
                     is_new = id(nested) not in self.by_id
                     added = self._add(library, name, nested)
-                    if is_new:
+                    if is_new and added is not None:
                         queue.append(added)
 
     def _add(self, library: str, name: Name, value: Any) -> Item | None:
-        value, docstring = _documented(value, name, library)
+        try:
+            value, docstring = _documented(value, name, library)
+        except Exception:  # an object that computes its attributes, and cannot here
+            return None
         if docstring is None:
             return None
         item = self.by_id.setdefault(id(value), Item(value, library, docstring))

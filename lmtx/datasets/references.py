@@ -72,6 +72,7 @@ class References:
                         return found
             try:
                 place = getattr(place, leaf)
+                place = getattr(place, "__func__", place)
             except Exception:  # properties and lazy modules raise whatever they like
                 return None
         return self._item(place)
