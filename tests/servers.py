@@ -74,7 +74,7 @@ def completion(
 
 
 def with_logprobs(text: str, positions: list[dict[str, float]]) -> dict[str, Any]:
-    """A chat completion whose n-th token is the first key of `positions[n]`, which gives log-probabilities."""
+    """A chat completion: `positions[n]` gives the log-probabilities of token n, the chosen one first."""
     body = completion(text)
     body["choices"][0]["logprobs"] = {
         "content": [
@@ -162,6 +162,11 @@ class Server:
 
         asyncio.run_coroutine_threadsafe(close(), self._loop).result(10)
 
+    @property
+    def connections(self) -> int:
+        """Connections that are open now."""
+        return len(self._connections)
+
     def come_back(self) -> None:
         """Listen (again) on the same port."""
 
@@ -248,6 +253,69 @@ def judge_by_length(request: Request) -> dict[str, Any]:
         answers = {number: "yes" if len(label) % 2 == 0 else "no" for number, label in numbered}
         return completion(json.dumps(answers), answer_tokens=5 * len(numbered))
     return completion("yes" if len(text) % 2 == 0 else "no")
+
+
+class BatchApi:
+    """OpenAI's addresses for files and batches, as the `answer` of a `Server`; `answer` answers each line.
+
+    A batch is done after `polls` questions after it. `answer` may give an error `Reply`, which goes
+    to the error file. `created` holds the batches by id, `files` the files' bytes.
+    """
+
+    def __init__(self, answer: Callable[[Request], Any], polls: int = 2):
+        self.answer, self.polls = answer, polls
+        self.files: dict[str, bytes] = {}
+        self.created: dict[str, dict[str, Any]] = {}
+        self.asked: Counter[str] = Counter()
+
+    def __call__(self, request: Request) -> Any:
+        parts = request.path.partition("?")[0].removeprefix("/v1/").split("/")
+        if parts == ["files"]:
+            boundary = request.headers["content-type"].partition("boundary=")[2].encode()
+            part = next(p for p in request.body.split(b"--" + boundary) if b"filename=" in p)
+            return self._file(part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n"))
+        if parts[0] == "files":
+            return Reply(self.files[parts[1]], headers={"content-type": "application/octet-stream"})
+        if request.method == "POST":
+            return self._create(request.body)
+        if len(parts) == 1:
+            return {"object": "list", "data": list(reversed(self.created.values())), "has_more": False}
+        return self._poll(self.created[parts[1]])
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All request lines that were sent, in order."""
+        sent = [self.files[batch["input_file_id"]] for batch in self.created.values()]
+        return [json.loads(line) for content in sent for line in content.splitlines()]
+
+    def _file(self, content: bytes) -> dict[str, Any]:
+        identity = f"file-{len(self.files)}"
+        self.files[identity] = content
+        return {"id": identity, "object": "file", "bytes": len(content), "created_at": 0, "filename": "x",
+                "purpose": "batch", "status": "processed"}  # fmt: skip
+
+    def _create(self, body: dict[str, Any]) -> dict[str, Any]:
+        identity = f"batch-{len(self.created)}"
+        self.created[identity] = {
+            **body, "id": identity, "object": "batch", "created_at": int(time.time()), "status": "validating",
+        }  # fmt: skip
+        return self.created[identity]
+
+    def _poll(self, batch: dict[str, Any]) -> dict[str, Any]:
+        self.asked[batch["id"]] += 1
+        if batch["status"] == "validating" and self.asked[batch["id"]] >= self.polls:
+            good, bad = [], []
+            for line in self.files[batch["input_file_id"]].splitlines():
+                sent = json.loads(line)
+                reply = self.answer(Request("POST", sent["url"], {}, sent["body"], time.monotonic()))
+                reply = reply if isinstance(reply, Reply) else Reply(reply)
+                response = {"status_code": reply.status, "request_id": "r", "body": reply.body}
+                result = {"id": "l", "custom_id": sent["custom_id"], "response": response, "error": None}
+                (good if reply.status == 200 else bad).append(json.dumps(result).encode())
+            batch["status"] = "completed"
+            for name, lines in (("output_file_id", good), ("error_file_id", bad)):
+                if lines:
+                    batch[name] = self._file(b"\n".join(lines) + b"\n")["id"]
+        return batch
 
 
 if __name__ == "__main__":

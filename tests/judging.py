@@ -1,0 +1,83 @@
+"""A teacher in a process of its own, which a test may kill; what it imports is imported before it forks."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import forkserver
+from pathlib import Path
+
+import numpy as np
+import openai
+import pandas  # noqa: F401  pyarrow and tqdm import these when they are first used
+import pyarrow as pa
+import pytest
+import tqdm.auto  # noqa: F401
+
+from lmtx.config import OpenAITeacher as OpenAIConfig
+from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA
+from lmtx.teachers.openai import OpenAITeacher
+from lmtx.teachers.pairs import Pairs
+from lmtx.teachers.store import VerdictStore
+
+# Making a client imports what it needs.
+openai.AsyncOpenAI(api_key="none", http_client=openai.DefaultAioHttpClient())
+
+
+def make_config(**changes) -> OpenAIConfig:
+    """The configuration of a teacher that asks a scripted server, a few requests at once."""
+    values = {
+        "kind": "openai",
+        "name": "tester",
+        "model": "scripted",
+        "wording": "tag",
+        "question": None,
+        "mode": "pointwise",
+        "batch": False,
+        "document_tokens": 430,
+        "tokenizer": None,
+        "logprobs": True,
+        "max_tokens": 4,
+        "extra": {},
+        "concurrency": 4,
+        "timeout": 10.0,
+        "patience": 30.0,
+        "max_requests": None,
+        "max_cost": None,
+        "max_missing": 0.05,
+        "retry_none": False,
+    }
+    return OpenAIConfig(**(values | changes))
+
+
+def make_pairs(documents: int = 6, labels: int = 4, k: int = 3) -> Pairs:
+    """Document i with the labels i, i + 1, …; texts name both."""
+    texts = [f"document {i}" for i in range(documents)]
+    table = pa.table(
+        [[f"d{i}" for i in range(documents)], ["title"] * documents, texts], schema=DOCUMENT_SCHEMA
+    )
+    names = pa.table(
+        [[f"l{i}" for i in range(labels)], [f"label {i}" for i in range(labels)]], schema=LABEL_SCHEMA
+    )
+    ids = (np.arange(documents)[:, None] + np.arange(k)) % labels
+    return Pairs.from_shortlist(table, names, ids.astype(np.int32))
+
+
+def judge(path: str, url: str, documents: int, first: int, concurrency: int) -> None:
+    """Ask the server at `url` about the documents from `first` on, into the store at `path`."""
+    os.environ["OPENAI_BASE_URL"] = url
+    pairs = make_pairs(documents=documents, labels=50, k=5)
+    pairs = pairs.select(np.flatnonzero(pairs.rows >= first))
+    with VerdictStore(path) as store:
+        OpenAITeacher(make_config(concurrency=concurrency), store=store).judge(pairs, progress=False)
+
+
+@contextmanager
+def processes() -> Iterator[multiprocessing.context.BaseContext]:
+    """Processes that start in a moment: forks of a server that has imported this module."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["judging"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        forkserver.ensure_running()
+    yield context
