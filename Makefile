@@ -57,9 +57,9 @@ $(READY): requirements.lock
 	  $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, not " + sys.version.split()[0] + "; name one: make PYTHON=python3.11")' && \
 	  echo "making .venv from requirements.lock; this takes a few minutes" && \
 	  $(PYTHON) -m venv --clear .venv && \
-	  .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< && \
+	  .venv/bin/python -m pip install -qq --disable-pip-version-check --requirement $< && \
 	  cp $< $@; fi
 
 $(INSTALLED): $(READY) pyproject.toml
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@.venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@cp pyproject.toml $@
