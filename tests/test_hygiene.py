@@ -119,12 +119,13 @@ def test_the_parameters_are_the_composed_presets():
 
 
 @pytest.mark.parametrize(("group", "preset"), PRESETS)
-def test_every_preset_is_valid(group, preset):
-    """Composed by Hydra, as `dvc exp run -S` does, and applied to the parameters as they stand."""
-    composed = compose([f"{group}={preset}"], conf=ROOT / "conf")
-    Config.model_validate(composed)
-    applied = load_config(ROOT / "params.yaml", [f"{group}={preset}"])
-    assert applied.model_dump() == Config.model_validate(composed).model_dump()
+def test_every_preset_is_valid(group, preset, tmp_path):
+    """Composed by Hydra, as `dvc exp run -S` does, and as an override of the default parameters."""
+    override = [f"{group}={preset}"]
+    composed = Config.model_validate(compose(override, conf=ROOT / "conf"))
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(compose(conf=ROOT / "conf")))
+    assert load_config(tmp_path / "params.yaml", override) == composed
 
 
 @cache
