@@ -25,12 +25,12 @@ LIBRARY = sorted(ROOT.glob("lmtx/**/*.py"))
 
 # In the order in which data flows; a module imports from those above it only.
 ORDER = """
-    config files study provenance corpus datasets encoder index teachers training curriculum
-    baselines metrics report tagger cli
+    config files study provenance progress corpus datasets encoder index teachers training curriculum
+    baselines metrics evaluation report tagger cli
 """.split()  # noqa: SIM905 (a list literal would take a line a word)
 
 # Where annotations may arrive: reading, statistics, metrics, and the openly simulated teacher.
-TRUTH = {"corpus", "datasets", "metrics", "report", "teachers", "teachers.simulated"}
+TRUTH = {"corpus", "datasets", "metrics", "evaluation", "report", "teachers", "teachers.simulated"}
 
 # Split, so that this file does not match itself.
 FORBIDDEN = [
