@@ -1,6 +1,6 @@
 """pydocs: the documentation of installed libraries, where "See Also" is what is to be found.
 
-A document is a public function, class, method or property with its docstring. The labels are all
+A document is a public function, class or method with its docstring. The labels are all
 of them, as `name: summary`. The annotations are the docstrings' See Also sections, which are cut out of
 the documents' texts. So the data set needs no download, and says in its manifest which versions it shows.
 
@@ -60,7 +60,7 @@ def read(config: PydocsData) -> Reading:
                 f"the library {library!r} is not installed; install it, or remove it from dataset.libraries"
             )
     found = _scan_elsewhere(libraries)
-    pages = [page for page in found["pages"] if page["words"] >= config.min_words]
+    pages = [page for page in found["pages"] if page["callable"] and page["words"] >= config.min_words]
     ids = {page["uid"]: i for i, page in enumerate(pages)}
     truth = {
         page["uid"]: sorted({ids[uid] for uid in page["see_also"].values() if uid in ids} - {i})
@@ -103,6 +103,7 @@ def scan(libraries: list[str]) -> dict[str, Any]:
                 "summary": docstring.summary,
                 "body": docstring.body,
                 "words": docstring.words,
+                "callable": callable(item.value),
                 "see_also": {written: target and catalogue.name(target) for written, target in found.items()},
             }
         )
@@ -199,6 +200,7 @@ def _manifest(
     dropped = sum(target is not None and target not in truth for _, _, target in entries)
     annotated = [labels for labels in truth.values() if labels]
     pairs = sum(map(len, annotated))
+    attributes = sum(not page["callable"] for page in found["pages"])
     return {
         "python": platform.python_version(),
         "libraries": found["libraries"],
@@ -206,7 +208,8 @@ def _manifest(
         "objects": len(found["pages"]) + found["identical"],
         "aliases": found["names"] - len(found["pages"]) - found["identical"],
         "identical_docstrings_merged": found["identical"],
-        "near_empty_dropped": len(found["pages"]) - len(pages),
+        "attributes_left_out": attributes,
+        "near_empty_dropped": len(found["pages"]) - attributes - len(pages),
         "documents": len(pages),
         "documents_by_library": dict(sorted(Counter(page["library"] for page in pages).items())),
         "labels": len(pages),
@@ -218,7 +221,7 @@ def _manifest(
         "see_also_entries": len(entries),
         "see_also_resolved": len(entries) - len(unresolved) - to_itself - dropped,
         "see_also_to_itself": to_itself,
-        "see_also_near_empty": dropped,
+        "see_also_to_no_document": dropped,
         "see_also_unresolved": len(unresolved),
         "unresolved_examples": unresolved[:: max(1, len(unresolved) // EXAMPLES)][:EXAMPLES],
     }
