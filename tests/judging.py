@@ -1,8 +1,11 @@
-"""A teacher in a process of its own, which a test may kill; what it imports is imported before it forks."""
+"""Teachers that ask a scripted server, in this process or in one of their own, which a test may kill.
+
+What they import is imported here, before such a process forks.
+"""
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from pathlib import Path
@@ -14,11 +17,15 @@ import pyarrow as pa
 import pytest
 import tqdm.auto  # noqa: F401
 
+import lmtx.teachers
 from lmtx.config import OpenAITeacher as OpenAIConfig
 from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA
+from lmtx.teachers import dispatch
 from lmtx.teachers.openai import OpenAITeacher
 from lmtx.teachers.pairs import Pairs
 from lmtx.teachers.store import VerdictStore
+
+KEY = "sk-proj-Zq9verysecretkey0123456789"
 
 # Making a client imports what it needs.
 openai.AsyncOpenAI(api_key="none", http_client=openai.DefaultAioHttpClient())
@@ -70,6 +77,27 @@ def judge(path: str, url: str, documents: int, first: int, concurrency: int) -> 
     pairs = pairs.select(np.flatnonzero(pairs.rows >= first))
     with VerdictStore(path) as store:
         OpenAITeacher(make_config(concurrency=concurrency), store=store).judge(pairs, progress=False)
+
+
+def asking(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Callable]:
+    """The body of a fixture: `ask(server, pairs, **config)` judges, and gives the verdicts and the teacher.
+
+    With `plan=True` it only plans. All share one store in `folder`; pauses after faults are short.
+    """
+    patch.setenv("OPENAI_API_KEY", KEY)
+    patch.setattr(dispatch, "backoff", lambda attempt, chance: 0.02 * (attempt + 1))
+    opened = []
+
+    def ask(server, pairs=None, plan=False, **changes):
+        patch.setenv("OPENAI_BASE_URL", server.url)
+        teacher = lmtx.teachers.build(make_config(**changes), store=folder / "verdicts.sqlite", corpus=None)
+        opened.append(teacher)
+        pairs = make_pairs() if pairs is None else pairs
+        return (teacher.plan(pairs) if plan else teacher.judge(pairs, progress=False)), teacher
+
+    yield ask
+    for teacher in opened:
+        teacher.close()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -50,10 +51,10 @@ class _Batches:
         self._tag = identity_digest(teacher.identity).hex()
         self._keys = teacher.keys(pairs)
         self._missing = np.ones(len(pairs), dtype=bool)
-        self._open: dict[
-            str, tuple[np.ndarray, bool]
-        ] = {}  # a request's id: its positions, and whether listwise
+        # By a request's id: its positions, and whether it is listwise.
+        self._open: dict[str, tuple[np.ndarray, bool]] = {}
         self._again: list[Job] = []
+        self._as_sent = teacher.chat.copy()
         self._over_budget: BudgetError | None = None
         self._reserved: dict[str, float] = {}
 
@@ -61,12 +62,16 @@ class _Batches:
         earlier = [b for b in self._listed() if not self._teacher.store.is_collected(b.id)]
         if earlier:
             self._teacher.say(f"taking up {len(earlier)} batches of an earlier run")
-            for job in self._jobs():
+            for job in self._jobs(np.flatnonzero(self._missing)):
                 for one in (job, *self._teacher.chat.pointwise(job)):
                     self._open[self._id(one)] = (one.positions, one.listwise)
             yield from self._collect_all(earlier)
-        jobs = self._jobs()
+        rest = self._missing.copy()
+        for job in self._again:
+            rest[job.positions] = False
+        jobs, self._again = chain(self._again, self._jobs(np.flatnonzero(rest))), []
         while True:
+            self._as_sent = self._teacher.chat.copy()
             batches = list(self._submit(jobs))
             yield from self._collect_all(batches)
             if self._over_budget:
@@ -75,9 +80,8 @@ class _Batches:
                 return
             jobs, self._again = iter(self._again), []
 
-    def _jobs(self) -> Iterator[Job]:
-        """The requests for what is missing."""
-        positions = np.flatnonzero(self._missing)
+    def _jobs(self, positions: np.ndarray) -> Iterator[Job]:
+        """The requests for the pairs at `positions`."""
         for job in self._teacher.chat.jobs(self._pairs.select(positions)):
             yield replace(job, positions=positions[job.positions])
 
@@ -244,7 +248,7 @@ class _Batches:
             body=body,
             **{name: body.get(name) for name in ("message", "code", "type", "param")},
         )
-        if self._teacher.chat.adapt(error, self._teacher.chat.body(job)):
+        if self._teacher.chat.adapt(error, self._as_sent.body(job)):
             self._again.append(job)
             return None
         fault = read_fault(error, self._teacher.config.model)

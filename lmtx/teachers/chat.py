@@ -1,5 +1,6 @@
 """How pairs become chat completion requests, and how a reply becomes verdicts."""
 
+import copy
 import json
 import math
 from collections.abc import Iterator
@@ -88,6 +89,12 @@ class Chat:
         self.tokens = Tokens(config.tokenizer)
         self._rejected: set[str] = set()
         self._top = _TOP[0] if config.logprobs else 0
+
+    def copy(self) -> "Chat":
+        """A copy that later rejections do not change."""
+        other = copy.copy(self)
+        other._rejected = set(self._rejected)
+        return other
 
     def jobs(self, pairs: Pairs) -> Iterator[Job]:
         """The requests for `pairs`, made as they are taken."""

@@ -1,0 +1,254 @@
+"""What faults of a server do to a teacher, and that its key stays secret."""
+
+import email.utils
+import logging
+import os
+import signal
+import threading
+import time
+import traceback
+
+import pytest
+from judging import KEY, asking, make_config, make_pairs
+from servers import Reply, Server, completion, error, prompt
+
+import lmtx.teachers
+from lmtx.teachers import dispatch
+from lmtx.teachers.base import TeacherError, TooFewAnswersError
+from lmtx.teachers.faults import address, backoff
+from lmtx.teachers.pairs import NONE, YES
+
+
+@pytest.fixture
+def ask(tmp_path, monkeypatch):
+    yield from asking(tmp_path, monkeypatch)
+
+
+PASSING = {
+    "429": error(429, "slow down"),
+    "500": error(500, "oops"),
+    "502": error(502, "bad gateway"),
+    "503": error(503, "overloaded"),
+    "504": Reply("<html>timeout</html>", 504),
+    "dropped": Reply(fault="drop"),
+    "half an answer": Reply(completion("yes"), fault="half"),
+    "broken JSON": Reply(b'{"choices": [{"mess'),
+    "HTML": Reply(b"<html>hello</html>", headers={"content-type": "text/html"}),
+    "an error as a success": Reply({"error": {"message": "upstream"}}),
+    "no choices": Reply({"choices": []}),
+    "no answer": Reply(fault="hang"),
+}
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+def test_passing_faults_are_tried_again(ask, fault):
+    with Server(script=[None, fault, None, fault, fault, None, fault]) as server:
+        verdicts, teacher = ask(server, timeout=0.5 if fault.fault == "hang" else 10.0)
+        assert len(server.requests) == 18 + 4 == teacher.cost.requests
+        assert server.most_at_once <= 4 + (4 if fault.fault == "hang" else 0)
+    assert set(verdicts.answer) == {YES} and teacher.cost.failed == 0
+
+
+def test_retry_after_is_honoured_by_all(ask):
+    slow = error(429, "slow down", headers={"retry-after": "0.4"})
+    with Server(script=[slow]) as server:
+        ask(server, concurrency=1)
+        first, second, *_ = [r.at for r in server.requests]
+    assert 0.4 <= second - first < 0.8
+
+
+def test_retry_after_as_a_date(ask):
+    def answer(request):
+        if len(server.requests) == 1:
+            date = email.utils.formatdate(time.time() + 2, usegmt=True)
+            return error(503, "later", headers={"retry-after": date})
+        return completion("yes")
+
+    with Server(answer) as server:
+        ask(server, make_pairs(documents=1, k=2), concurrency=1)
+        first, second, *_ = [r.at for r in server.requests]
+    assert 0.9 <= second - first < 3
+
+
+def test_pauses_grow_and_differ():
+    assert [backoff(n, 0.5) for n in range(5)] == [0.5, 1, 2, 4, 8]
+    assert backoff(50, 0.5) == 30
+    assert (backoff(2, 0.0), backoff(2, 0.999)) == (1.0, pytest.approx(3.0, abs=0.01))
+
+
+def test_faults_of_all_requests_stay_under_the_concurrency_limit(ask):
+    with Server(script=[error(500, "x")] * 40, delay=0.01) as server:
+        ask(server, concurrency=3)
+        assert server.most_at_once == 3
+
+
+def test_a_server_that_goes_away_and_comes_back(ask):
+    with Server(delay=0.01) as server:
+
+        def absent():
+            while len(server.requests) < 20:
+                time.sleep(0.005)
+            server.go_away()
+            time.sleep(1.0)
+            server.come_back()
+
+        away = threading.Thread(target=absent)
+        away.start()
+        verdicts, _ = ask(server, make_pairs(documents=20))
+        away.join()
+    assert set(verdicts.answer) == {YES}
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (error(401, "Incorrect API key provided", code="invalid_api_key"), "set OPENAI_API_KEY"),
+        (error(403, "no access"), "may not use the model 'scripted'"),
+        (error(404, "model not found", code="model_not_found"), "set teacher.model"),
+        (error(429, "You exceeded your quota", code="insufficient_quota"), "quota is used up"),
+        (error(429, "come tomorrow", headers={"retry-after": "86400"}), "asks to wait 24 h 0 min"),
+        (error(422, "Unexpected fields in the request: {'foo'}"), "check teacher.model and teacher.extra"),
+        (error(400, "maximum context length is 512 tokens"), "lower teacher.document_tokens"),
+    ],
+    ids=["key", "forbidden", "model", "quota", "day", "field", "context"],
+)
+def test_lasting_faults_stop_at_once_with_a_remedy(ask, reply, message):
+    with Server(lambda request: reply) as server:
+        started = time.monotonic()
+        with pytest.raises(TeacherError, match=message) as caught:
+            ask(server)
+        assert time.monotonic() - started < 3
+        assert len(server.requests) <= 4
+        assert f"127.0.0.1:{server.port}" in str(caught.value)
+
+
+def test_a_lasting_fault_later_keeps_what_came_before(ask):
+    message = r"revoked.*\n9 of 18 new pairs"
+    with (
+        Server(script=[None] * 9 + [error(401, "revoked")] * 50) as server,
+        pytest.raises(TeacherError, match=message),
+    ):
+        ask(server)
+    with Server() as server:
+        ask(server)
+        assert len(server.requests) == 9
+
+
+def test_nobody_there_is_reported_with_its_cause(ask, monkeypatch):
+    monkeypatch.setattr(dispatch, "_FIRST_PATIENCE", 0.2)
+    server = Server()
+    with server:
+        pass
+    with pytest.raises(TeacherError, match=r"ConnectionRefusedError.*Check that the server is up"):
+        ask(server)
+
+
+def test_a_server_that_stays_away_ends_after_patience(ask):
+    message = r"no answer to any request for .* \(teacher\.patience\)"
+    with (
+        Server(script=[None] * 5 + [Reply(fault="drop")] * 1000) as server,
+        pytest.raises(TeacherError, match=message),
+    ):
+        ask(server, patience=0.3)
+
+
+def test_a_few_requests_that_keep_failing_are_left_out_and_asked_next_time(ask):
+    def answer(request):
+        return error(500, "cannot do this one") if "document 3\n" in prompt(request) else completion("yes")
+
+    with Server(answer, delay=0.01) as server:
+        verdicts, teacher = ask(server, make_pairs(documents=100), patience=0.2)
+        assert teacher.cost.failed == 3 and (verdicts.answer == NONE).sum() == 3
+    with Server() as server:
+        verdicts, _ = ask(server, make_pairs(documents=100))
+        assert len(server.requests) == 3 and set(verdicts.answer) == {YES}
+
+
+def test_a_refused_request_among_good_ones_fails_alone(ask):
+    def answer(request):
+        return (
+            error(400, "context length exceeded") if "document 3\n" in prompt(request) else completion("yes")
+        )
+
+    message = r"3 of 18 pairs .*lower teacher\.document_tokens"
+    with Server(answer) as server, pytest.raises(TooFewAnswersError, match=message):
+        ask(server)
+
+
+def test_a_model_that_answers_something_else_is_stopped_early(ask):
+    with Server(lambda request: completion("Let me think about")) as server:
+        with pytest.raises(
+            TeacherError, match=r"none of the first 5\d answers .*'Let me think about'.*max_tokens"
+        ):
+            ask(server, make_pairs(documents=500))
+        assert len(server.requests) < 60
+
+
+def test_an_interrupt_keeps_the_answers_that_are_under_way(ask, monkeypatch):
+    pairs = make_pairs(documents=100)
+
+    def interrupt(request):
+        if len(server.requests) == 30:
+            signalled.set()
+        return completion("yes")
+
+    signalled = threading.Event()
+    with Server(interrupt, delay=0.02) as server:
+
+        def send():
+            signalled.wait()
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=send).start()
+        with pytest.raises(KeyboardInterrupt):
+            ask(server, pairs)
+        asked = len(server.requests)
+        ask(server, pairs)
+        assert asked < 60 and len(server.requests) == 300  # not one was asked twice
+
+
+# --- the key ---
+
+
+def test_the_key_appears_nowhere(ask, tmp_path, monkeypatch, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    echo = error(401, f"Incorrect API key provided: {KEY}")
+    texts = []
+    for script in ([echo] * 50, [error(500, f"Bearer {KEY}")] * 50, [Reply(fault="drop")] * 50):
+        with Server(script=script) as server, pytest.raises(TeacherError) as caught:
+            monkeypatch.setattr(dispatch, "_FIRST_PATIENCE", 0.05)
+            ask(server)
+        texts.append("".join(traceback.format_exception(caught.value)))
+    with Server() as server:
+        _, teacher = ask(server)
+    texts += [str(teacher.identity), repr(teacher), repr(teacher.cost), str(teacher.plan(make_pairs()))]
+    texts += [record.getMessage() for record in caplog.records]
+    texts += [*capfd.readouterr()]
+    texts += [file.read_bytes().decode("latin-1") for file in tmp_path.rglob("*") if file.is_file()]
+    assert any("[key]" in text for text in texts)
+    for text in texts:
+        assert KEY not in text and KEY[8:20] not in text
+
+
+def test_a_missing_or_malformed_key_is_explained_without_showing_it(ask, tmp_path, monkeypatch):
+    with Server() as server:
+        monkeypatch.setenv("OPENAI_API_KEY", KEY + "\n")
+        ask(server)
+        assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+        monkeypatch.setenv("OPENAI_API_KEY", KEY + " é")
+        with pytest.raises(TeacherError, match="characters that no key has") as caught:
+            ask(server, make_pairs(documents=9))
+        assert KEY not in str(caught.value)
+        monkeypatch.delenv("OPENAI_API_KEY")
+        ask(server, make_pairs(documents=9))  # a local server needs none
+        monkeypatch.delenv("OPENAI_BASE_URL")
+        with (
+            lmtx.teachers.build(make_config(), store=tmp_path / "other", corpus=None) as teacher,
+            pytest.raises(TeacherError, match="no OPENAI_API_KEY in the environment"),
+        ):
+            teacher.judge(make_pairs(), progress=False)
+
+
+def test_credentials_in_the_address_are_not_shown(ask, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://user:hunter2@127.0.0.1:1/v1")
+    assert address() == "http://127.0.0.1:1/v1"

@@ -1,0 +1,220 @@
+"""Teachers behind an OpenAI-compatible address: what is sent, what it costs, what comes back."""
+
+import asyncio
+import math
+import threading
+
+import numpy as np
+import pytest
+from judging import KEY, asking, make_pairs
+from servers import Server, completion, error, judge_by_length, prompt, with_logprobs
+
+from lmtx.config import ConfigError
+from lmtx.teachers.base import BudgetError
+from lmtx.teachers.cost import Price, load_price
+from lmtx.teachers.pairs import NO, NONE, YES
+from lmtx.teachers.prompts import Wording
+
+
+@pytest.fixture
+def ask(tmp_path, monkeypatch):
+    yield from asking(tmp_path, monkeypatch)
+
+
+def test_pointwise_answers_by_text(ask):
+    def answer(request):
+        label = prompt(request).rpartition("“label ")[2][0]
+        return completion({"0": "Yes", "1": "no", "2": "hard to say", "3": ""}[label])
+
+    with Server(answer) as server:
+        verdicts, teacher = ask(server, max_missing=1.0)
+        assert server.most_at_once <= 4
+    expected = {0: YES, 1: NO, 2: NONE, 3: NONE}
+    pairs = make_pairs()
+    assert verdicts.answer.tolist() == [expected[c] for c in pairs.columns.tolist()]
+    assert np.isnan(verdicts.p_yes[verdicts.answer == NONE]).all()
+    assert set(verdicts.p_yes[verdicts.answer == YES]) == {1.0}
+    assert (teacher.cost.requests, teacher.cost.prompt_tokens, teacher.cost.answer_tokens) == (18, 1800, 18)
+    sent = server.requests[0]
+    assert (sent.body["model"], sent.body["temperature"], sent.body["max_tokens"]) == ("scripted", 0, 4)
+    assert sent.body["logprobs"] is True and sent.body["top_logprobs"] == 20
+    assert sent.headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_pointwise_uses_log_probabilities_where_the_server_gives_them(ask):
+    tops = {"yes": math.log(0.2), "Yes": math.log(0.1), "no": math.log(0.6), "The": math.log(0.1)}
+    with Server(lambda request: with_logprobs("yes", [tops])) as server:
+        verdicts, _ = ask(server)
+    assert verdicts.p_yes == pytest.approx(0.3 / 0.9, abs=1e-6)
+    assert set(verdicts.answer) == {NO}
+
+
+def test_listwise_asks_once_a_document(ask):
+    with Server(judge_by_length) as server:
+        verdicts, _ = ask(server, mode="listwise")
+        assert len(server.requests) == 6
+        assert server.requests[0].body["response_format"] == {"type": "json_object"}
+    assert set(verdicts.answer) == {NO}  # all labels have seven letters
+    assert len(verdicts.answer) == 18
+
+
+def test_a_bad_listwise_answer_falls_back_to_pointwise(ask):
+    def answer(request):
+        text = prompt(request)
+        if "JSON" in text:
+            return completion(
+                '{"1": "yes", "2"' if "document 3" in text else '{"1": "yes", "2": "yes", "3": "?"}'
+            )
+        return completion("no")
+
+    with Server(answer) as server:
+        verdicts, teacher = ask(server, mode="listwise", max_missing=0.5)
+        assert len(server.requests) == 6 + 3 == teacher.cost.requests
+    answers = verdicts.answer.reshape(6, 3).tolist()
+    assert answers[3] == [NO, NO, NO]
+    assert answers[:3] + answers[4:] == [[YES, YES, NONE]] * 5
+
+
+def test_refusals_and_filtered_content_are_none(ask):
+    def answer(request):
+        number = prompt(request).partition("\ndocument ")[2][0]
+        return {
+            "0": completion(None, refusal="I can't judge this."),
+            "1": completion("yes", finish="content_filter"),
+            "2": error(400, "The response was filtered", code="content_filter"),
+        }.get(number, completion("yes"))
+
+    with Server(answer) as server:
+        verdicts, _ = ask(server, max_missing=0.6)
+        assert verdicts.answer.reshape(6, 3).tolist() == [[NONE] * 3] * 3 + [[YES] * 3] * 3
+        asked = len(server.requests)
+        ask(server, max_missing=0.6)
+        assert len(server.requests) == asked  # stored as none, and not asked again
+
+
+def test_works_where_an_event_loop_runs_already(ask):
+    async def notebook_cell(server):
+        return ask(server)[0]
+
+    with Server() as server:
+        verdicts = asyncio.run(notebook_cell(server))
+    assert set(verdicts.answer) == {YES}
+    assert not [t for t in threading.enumerate() if t.name == "lmtx-requests"]
+
+
+def test_unknown_parameters_are_left_out(ask):
+    def picky(request):
+        body = request.body
+        for name, limit in (
+            ("logprobs", None),
+            ("top_logprobs", 5),
+            ("temperature", None),
+            ("max_tokens", None),
+        ):
+            if name in body and (limit is None or body[name] > limit) and name != "logprobs":
+                return error(400, f"Unsupported value: '{name}'", code="unsupported_value", param=name)
+        if "logprobs" in body:
+            return error(422, "Unexpected fields in the request: {'logprobs'}")
+        return completion("yes")
+
+    with Server(picky) as server:
+        verdicts, _ = ask(server)
+        last = server.requests[-1].body
+    assert set(verdicts.answer) == {YES}
+    assert not {"temperature", "logprobs", "top_logprobs", "max_tokens"} & set(last)
+    assert last["max_completion_tokens"] == 4
+
+
+def test_extra_parameters_are_sent_and_change_the_verdicts_identity(ask):
+    with Server() as server:
+        ask(server, extra={"reasoning_effort": "low"})
+        assert server.requests[0].body["reasoning_effort"] == "low"
+        sent = len(server.requests)
+        ask(server, extra={"reasoning_effort": "high"})
+        assert len(server.requests) == 2 * sent
+        ask(
+            server, extra={"reasoning_effort": "high"}, concurrency=9, timeout=5.0, patience=1.0, name="other"
+        )
+        assert len(server.requests) == 2 * sent
+
+
+# --- plan, price, budgets ---
+
+
+def test_plan_says_what_judging_then_sends(ask, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "prices.yaml").write_text("scripted: {prompt: 2.0, cached: 0.5, answer: 8.0}")
+    for mode, requests in (("pointwise", 18), ("listwise", 6)):
+        with Server(judge_by_length) as server:
+            plan, _ = ask(server, mode=mode, plan=True)
+            assert server.requests == []
+            assert (plan.pairs, plan.cached, plan.requests) == (18, 0, requests)
+            _, teacher = ask(server, mode=mode)
+            assert len(server.requests) == requests
+            letters = sum(len(prompt(r).encode()) for r in server.requests)
+            assert plan.prompt_tokens == pytest.approx(letters / 4 + 8 * requests, rel=0.02)
+            assert plan.usd == pytest.approx(plan.prompt_tokens * 2e-6 + plan.answer_tokens * 8e-6)
+            assert teacher.cost.usd == pytest.approx(
+                teacher.cost.prompt_tokens * 2e-6 + teacher.cost.answer_tokens * 8e-6
+            )
+            after, _ = ask(server, mode=mode, plan=True)
+            assert (after.cached, after.requests, after.usd, after.seconds) == (18, 0, 0.0, 0.0)
+
+
+def test_plan_of_many_documents_counts_a_sample(ask):
+    with Server() as server:
+        plan, _ = ask(server, make_pairs(documents=2000, labels=50, k=5), plan=True)
+    assert plan.requests == 10_000
+    assert "500 of 2,000 documents" in str(plan)
+    prompts = [
+        Wording.of("tag").prefix(f"title\ndocument {i}") + Wording.of("tag").suffix("label 10")
+        for i in (1, 1999)
+    ]
+    assert min(map(len, prompts)) / 4 < plan.prompt_tokens / 10_000 - 8 < max(map(len, prompts)) / 4 + 2
+    assert plan.usd is None and "unknown" in str(plan)
+
+
+def test_cached_and_batched_tokens_are_cheaper():
+    price = Price(prompt=2.0, answer=8.0, cached=0.5, batch=0.5)
+    assert price.usd(1e6, 1e6) == 10.0
+    assert price.usd(1e6, 0, cached=4e5) == pytest.approx(0.6 * 2.0 + 0.4 * 0.5)
+    assert price.usd(1e6, 1e6, batch=True) == 5.0
+    assert Price(prompt=2.0, answer=8.0).usd(1e6, 0, cached=4e5) == 2.0
+
+
+def test_price_table(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_price("any") is None
+    (tmp_path / "conf").mkdir()
+    table = tmp_path / "conf" / "prices.yaml"
+    table.write_text("mine: {prompt: 1, answer: 2}\nbad: {prompt: -1, answer: 2}\n")
+    assert load_price("mine") == Price(prompt=1, answer=2)
+    assert load_price("other") is None
+    with pytest.raises(ConfigError, match=r"prices\.yaml: `bad` is"):
+        load_price("bad")
+
+
+def test_max_requests_stops_and_running_again_goes_on(ask):
+    pairs = make_pairs()
+    with Server() as server:
+        with pytest.raises(
+            BudgetError, match=r"max_requests = 7 is reached[^\n]*\n7 of 18 .* 11 are missing"
+        ):
+            ask(server, pairs, max_requests=7)
+        assert len(server.requests) == 7
+        verdicts, _ = ask(server, pairs, max_requests=11)
+        assert len(server.requests) == 18 and set(server.prompts().values()) == {1}
+    assert set(verdicts.answer) == {YES}
+
+
+def test_max_cost_is_not_passed(ask, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Server() as server:
+        with pytest.raises(ConfigError, match=r"no price of 'scripted'"):
+            ask(server, max_cost=1.0)
+        (tmp_path / "conf").mkdir()
+        (tmp_path / "conf" / "prices.yaml").write_text("scripted: {prompt: 1000, answer: 0}")
+        with pytest.raises(BudgetError, match=r"max_cost = \$1\.0000 is reached \(\$0\.\d+ spent\)"):
+            ask(server, max_cost=1.0)  # a request costs 10 cents
+        assert 0 < len(server.requests) <= 10
