@@ -1,4 +1,4 @@
-"""What a notebook depends on, read from its code: library modules and sections of the parameters.
+"""What a notebook depends on, read from its code: modules of the library, and parameters.
 
 `dvc.yaml` must say the same, or a changed module or parameter would leave a stale result behind.
 Run as a script, it prints what each notebook's stage has to declare.
@@ -12,11 +12,19 @@ from pathlib import Path
 import nbformat
 
 import lmtx
-from lmtx.config import Config
+from lmtx.config import Config, Section
 
 ROOT = Path(lmtx.__file__).parents[1]
-SECTIONS = set(Config.model_fields)
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+# Section -> its parameters. None are listed where they differ: in a choice of sections, or in a
+# section of named entries such as `cycles`. Those are read whole.
+SECTIONS = {
+    name: set(field.annotation.model_fields)
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+    else set()
+    for name, field in Config.model_fields.items()
+}
 
 
 def notebook_tree(path: Path) -> ast.Module:
@@ -75,8 +83,8 @@ def modules(tree: ast.AST) -> set[Path]:
     return {f for f in found if f != ROOT / "lmtx" / "__init__.py" and module_tree(f).body}
 
 
-def sections(tree: ast.AST) -> set[str]:
-    """Sections of the parameters that a tree reads, itself or in a function it hands them to.
+def parameters(tree: ast.AST) -> set[str]:
+    """What a tree reads of the parameters, itself or in a function it hands them to: see `whole`.
 
     Followed are a `Study`, its `config`, and what `load_config` returns: through assignments,
     attributes, the properties of `Study`, and calls of the library's functions.
@@ -86,7 +94,18 @@ def sections(tree: ast.AST) -> set[str]:
         for node in ast.walk(module_tree(file)):
             if isinstance(node, (*FUNCTION, ast.ClassDef)):
                 definitions.setdefault(node.name, []).append(node)
-    return _Reader(definitions).read(tree, {})
+    return whole(_Reader(definitions).read(tree, {}))
+
+
+def whole(keys: set[str]) -> set[str]:
+    """The shortest list of the same parameters: `section` where all of it is meant, else `section.name`."""
+    parts = {tuple(key.split(".")[:2]) for key in keys}
+    short = set()
+    for name in {part[0] for part in parts}:
+        named = {part[1] for part in parts if part[0] == name and len(part) == 2}
+        listed = (name,) not in parts and named < SECTIONS[name]
+        short |= {f"{name}.{key}" for key in named} if listed else {name}
+    return short
 
 
 class _Reader:
@@ -97,7 +116,7 @@ class _Reader:
         self.seen: set[tuple[int, tuple[tuple[str, str], ...]]] = set()
 
     def read(self, body: ast.AST, kinds: dict[str, str]) -> set[str]:
-        """Sections read in `body`, where `kinds` says which names hold a study or a config."""
+        """Parameters read in `body`, where `kinds` says which names hold a study or a config."""
         visit = (id(body), tuple(sorted(kinds.items())))
         if visit in self.seen:
             return set()
@@ -107,9 +126,15 @@ class _Reader:
             if isinstance(node, ast.Assign) and (kind := self.kind(node.value, kinds)):
                 kinds |= {target.id: kind for target in node.targets if isinstance(target, ast.Name)}
         found: set[str] = set()
+        within = set()  # attributes that are only the way to a single parameter
         for node in ast.walk(body):
-            if isinstance(node, ast.Attribute):
-                found |= self.attribute(node, kinds)
+            if isinstance(node, ast.Attribute) and node not in within:
+                if isinstance(node.value, ast.Attribute) and self.kind(node.value.value, kinds) == "config":
+                    if node.attr in SECTIONS[node.value.attr]:
+                        within.add(node.value)
+                        found.add(f"{node.value.attr}.{node.attr}")
+                else:
+                    found |= self.attribute(node, kinds)
             elif isinstance(node, ast.Call):
                 found |= self.call(node, kinds)
         return found
@@ -128,7 +153,7 @@ class _Reader:
     def attribute(self, node: ast.Attribute, kinds: dict[str, str]) -> set[str]:
         kind = self.kind(node.value, kinds)
         if kind == "config":
-            return SECTIONS if node.attr == "model_dump" else {node.attr} & SECTIONS
+            return set(SECTIONS) if node.attr == "model_dump" else {node.attr} & set(SECTIONS)
         if kind == "study":
             (study,) = self.definitions["Study"]
             members = [n for n in study.body if isinstance(n, FUNCTION) and n.name == node.attr]
@@ -138,7 +163,7 @@ class _Reader:
     def call(self, node: ast.Call, kinds: dict[str, str]) -> set[str]:
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
         if name == "digest" and self.kind(node.func.value, kinds) == "config":
-            return {argument.value for argument in node.args} or SECTIONS
+            return {argument.value for argument in node.args} or set(SECTIONS)
         given = {i: self.kind(argument, kinds) for i, argument in enumerate(node.args)}
         given |= {keyword.arg: self.kind(keyword.value, kinds) for keyword in node.keywords}
         given = {place: kind for place, kind in given.items() if kind}
@@ -168,4 +193,4 @@ if __name__ == "__main__":
         tree = notebook_tree(notebook)
         print(notebook.relative_to(ROOT))
         print("  deps:   ", *sorted(str(f.relative_to(ROOT)) for f in modules(tree)), sep="\n    - ")
-        print("  params: ", *sorted(sections(tree)))
+        print("  params: ", *sorted(parameters(tree)))

@@ -131,8 +131,6 @@ def test_every_preset_is_valid(group, preset, tmp_path):
 @cache
 def dvc_stages():
     """Stages of `dvc.yaml` as DVC itself resolves them."""
-    if not (ROOT / "dvc.yaml").is_file():
-        pytest.skip("no dvc.yaml yet")
     from dvc.repo import Repo
 
     with Repo(str(ROOT)) as repo:
@@ -144,16 +142,17 @@ def notebook_of(stage):
 
 
 def declared(stage):
-    """Files of the library, and sections of the parameters, that a stage says it depends on."""
+    """Files of the library, and parameters, that a stage says it depends on."""
     files, keys = set(), set()
     for dependency in stage.deps:
         path = ROOT / dependency.def_path
-        keys |= {key.split(".")[0] for key in getattr(dependency, "params", [])}
+        keys |= set(getattr(dependency, "params", []))
         files |= set(path.rglob("*.py")) if path.is_dir() else {path}
-    return {file for file in files if file.is_relative_to(ROOT / "lmtx")}, keys
+    return {file for file in files if file.is_relative_to(ROOT / "lmtx")}, stages.whole(keys)
 
 
 def test_every_notebook_is_a_stage_and_every_stage_a_notebook():
+    assert NOTEBOOKS
     assert {notebook_of(stage) for stage in dvc_stages()} == set(NOTEBOOKS)
     for stage in dvc_stages():
         assert notebook_of(stage) in [ROOT / d.def_path for d in stage.deps], stage.addressing
@@ -169,7 +168,7 @@ def test_stages_depend_on_the_modules_their_notebooks_import():
 def test_stages_depend_on_the_parameters_their_notebooks_read():
     for stage in dvc_stages():
         _, keys = declared(stage)
-        assert keys == stages.sections(stages.notebook_tree(notebook_of(stage))), stage.addressing
+        assert keys == stages.parameters(stages.notebook_tree(notebook_of(stage))), stage.addressing
 
 
 def test_what_a_notebook_reads_is_found(tmp_path):
@@ -183,7 +182,12 @@ def test_what_a_notebook_reads_is_found(tmp_path):
         "settings.digest('encoder', 'check')\n"
     )
     assert sorted(map(name, stages.modules(tree))) == ["lmtx/config.py", "lmtx/files.py", "lmtx/study.py"]
-    assert stages.sections(tree) == {"dataset", "training", "encoder", "check"}
+    assert stages.parameters(tree) == {"dataset.name", "training.seed", "encoder", "check"}
+    assert stages.whole({"shortlist.size", "cycles.c1", "training", "training.seed"}) == {
+        "shortlist",
+        "cycles",
+        "training",
+    }
 
 
 def unit(path):
