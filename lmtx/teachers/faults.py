@@ -59,7 +59,7 @@ def read_fault(error: Exception, model: str) -> Fault | None:
         return None
     body = getattr(error, "body", None)
     code = str(getattr(error, "code", None) or getattr(error, "type", None) or "")
-    text = body.get("message") if isinstance(body, dict) else None
+    text = (body.get("message") or body.get("detail")) if isinstance(body, dict) else None
     said = without_secrets(str(text or getattr(error, "message", error)).strip())[:500]
     where = f"{address()} answered {status} ({said})"
     if (
