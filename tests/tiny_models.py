@@ -1,6 +1,7 @@
 """Causal language models small enough for a test, made by code and saved as a Hugging Face folder."""
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -21,8 +22,13 @@ _TEXT = (
 )
 
 
-def tiny_tokenizer(chat: bool = True, vocabulary: int = 400) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer: any text, no unknown tokens, one token for each of `SPELLINGS`."""
+def tiny_tokenizer(
+    chat: bool = True, vocabulary: int = 400, texts: Sequence[str] = ()
+) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer: any text, no unknown tokens, one token for each of `SPELLINGS`.
+
+    `texts` are learned too; `vocabulary` limits the number of tokens.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -32,7 +38,8 @@ def tiny_tokenizer(chat: bool = True, vocabulary: int = 400) -> PreTrainedTokeni
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([_TEXT] * 4 + [word + "\n" for word in SPELLINGS] * 50, trainer)
+    spelled = [word + "\n" for word in SPELLINGS] * (50 + len(texts))
+    tokenizer.train_from_iterator([_TEXT] * 4 + spelled + list(texts), trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token=SPECIAL[0])
     if chat:
         fast.chat_template = CHAT_TEMPLATE
@@ -63,12 +70,19 @@ def tiny_config(architecture: str, vocabulary: int, **changes) -> PreTrainedConf
 
 
 def save_random_model(
-    folder: str | Path, architecture: str = "llama", *, chat: bool = True, seed: int = 0, **changes
+    folder: str | Path,
+    architecture: str = "llama",
+    *,
+    tokenizer: PreTrainedTokenizerFast | None = None,
+    seed: int = 0,
+    **changes,
 ) -> Path:
     """Save a random model of `architecture` and its tokenizer; `changes` go to the configuration."""
-    tokenizer = tiny_tokenizer(chat)
+    tokenizer = tokenizer or tiny_tokenizer()
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(tiny_config(architecture, len(tokenizer), **changes))
+    model = AutoModelForCausalLM.from_config(
+        tiny_config(architecture, **({"vocabulary": len(tokenizer)} | changes))
+    )
     return _save(model, tokenizer, folder)
 
 

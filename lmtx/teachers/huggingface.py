@@ -29,7 +29,7 @@ _ODDS_LIMIT = {"fp32": 0.004, "bf16": 0.5}
 """How far the log-odds of packed and whole prompts may differ. 0.004 moves p_yes by 0.001 at most; in
 bf16, rounding alone moves the log-odds of a large model by tenths, a wrong mask by whole units."""
 _LEAST_MASS = 0.1
-_OVERHEAD = 2.0
+_OVERHEAD = 1.5
 """A forward pass takes about this many times as long as the multiplications by its weights alone."""
 
 

@@ -1,14 +1,13 @@
-"""One forward pass for a document and all its labels.
+"""A document's prompts, read together: the document once, then all their ends side by side.
 
-A document's prompts differ only in their ends. So each row of a batch holds the document's tokens
-once and then the ends, one after the other:
+The prompts of a document differ only in their ends. A first pass over the document leaves its keys
+and values in a cache; a second one reads the ends, packed into one row behind it:
 
-    tokens     d0 d1 d2 d3 | a0 a1 a2 | b0 b1 | c0 c1 c2
-    positions   0  1  2  3 |  4  5  6 |  4  5 |  4  5  6
+    tokens     d0 d1 d2 d3 | a0 a1 a2   b0 b1   c0 c1 c2
+    positions   0  1  2  3 |  4  5  6    4  5    4  5  6
 
 The attention mask lets an end see the document and itself, and no other end; its positions go on
-from the document's last. Each end thus meets what it would meet in a prompt of its own, and the
-document's keys and values are computed once.
+from the document's last. So each end meets what it would meet in a prompt of its own.
 """
 
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-_DOCUMENT, _PADDING = 0, -1
+_PADDING = -1
 
 
 class UnshareableError(RuntimeError):
@@ -25,7 +24,7 @@ class UnshareableError(RuntimeError):
 
 @dataclass(frozen=True)
 class Row:
-    """The prompts of one document: what they share, and their ends. Token ids."""
+    """The prompts of one document: what they share, and their ends. Token ids, none empty."""
 
     prefix: list[int]
     suffixes: list[list[int]]
@@ -35,60 +34,71 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Packed:
-    """A batch of rows, padded on the right.
+class Ends:
+    """The ends of a batch of rows, padded on the right.
 
     Attributes
     ----------
-    ids, positions, segments
-        int64 (b, t): tokens, their positions in their own prompt, and the part they belong to:
-        0 the document, 1, 2, … its ends, -1 padding.
+    ids, positions, numbers
+        int64 (b, s): tokens, their positions in their own prompts, and the number of the end they
+        belong to, from 0 in each row; -1 is padding.
     rows, columns
         int64 (n,): where the last token of each end stands, row by row, end by end.
     """
 
     ids: torch.Tensor
     positions: torch.Tensor
-    segments: torch.Tensor
+    numbers: torch.Tensor
     rows: torch.Tensor
     columns: torch.Tensor
 
 
-def pack(rows: Sequence[Row], padding_id: int) -> Packed:
-    """Lay out a batch of rows."""
-    width = max(map(len, rows))
+def pack(rows: Sequence[Row], padding_id: int) -> Ends:
+    """Lay out the ends of a batch of rows."""
+    width = max(sum(map(len, row.suffixes)) for row in rows)
     ids = torch.full((len(rows), width), padding_id)
     positions = torch.zeros_like(ids)
-    segments = torch.full_like(ids, _PADDING)
-    ends: list[tuple[int, int]] = []
+    numbers = torch.full_like(ids, _PADDING)
+    columns = []
     for i, row in enumerate(rows):
-        parts = [row.prefix, *row.suffixes]
-        lengths = torch.tensor([len(part) for part in parts])
-        starts = lengths.cumsum(0) - lengths
-        length = int(lengths.sum())
-        segment = torch.repeat_interleave(torch.arange(len(parts)), lengths)
-        ids[i, :length] = torch.tensor([token for part in parts for token in part])
-        segments[i, :length] = segment
-        offset = torch.where(segment == _DOCUMENT, 0, lengths[0])
-        positions[i, :length] = torch.arange(length) - starts[segment] + offset
-        ends.extend((i, end) for end in (starts + lengths - 1)[1:].tolist())
-    where = torch.tensor(ends)
-    return Packed(ids, positions, segments, where[:, 0], where[:, 1])
+        lengths = torch.tensor([len(end) for end in row.suffixes])
+        stops = lengths.cumsum(0)
+        width = int(stops[-1])
+        number = torch.repeat_interleave(lengths)
+        ids[i, :width] = torch.tensor([token for end in row.suffixes for token in end])
+        positions[i, :width] = len(row.prefix) + torch.arange(width) - (stops - lengths)[number]
+        numbers[i, :width] = number
+        columns.append(stops - 1)
+    counts = torch.tensor([len(row.suffixes) for row in rows])
+    return Ends(ids, positions, numbers, torch.repeat_interleave(counts), torch.cat(columns))
 
 
-def attention_mask(packed: Packed, dtype: torch.dtype, window: int | None = None) -> torch.Tensor:
-    """The additive mask (b, 1, t, t): 0 where a token (third axis) sees another, else the least number.
+def attention_mask(
+    ends: Ends, prefix_lengths: torch.Tensor, dtype: torch.dtype, window: int | None = None
+) -> torch.Tensor:
+    """What the ends see of the documents and of themselves: 0 where they look, else the least number.
 
-    `window` is the number of latest positions, its own among them, that a token sees; None: all.
+    Parameters
+    ----------
+    prefix_lengths
+        int64 (b,): tokens of each document; p is the largest.
+    window
+        How many of the latest positions, its own among them, a token sees; None: all.
+
+    Returns
+    -------
+    Tensor (b, 1, s, p + s) of `dtype`, to be added to attention scores.
     """
-    segments, positions = packed.segments, packed.positions
-    width = segments.shape[1]
-    order = torch.arange(width, device=segments.device)
-    seen = order[:, None] >= order
-    seen = seen & ((segments[:, None, :] == _DOCUMENT) | (segments[:, None, :] == segments[:, :, None]))
+    device = ends.ids.device
+    before = torch.arange(int(prefix_lengths.max()), device=device)
+    document = (before < prefix_lengths[:, None])[:, None].expand(-1, ends.ids.shape[1], -1)
+    order = torch.arange(ends.ids.shape[1], device=device)
+    own = (ends.numbers[:, :, None] == ends.numbers[:, None, :]) & (order[:, None] >= order)
     if window is not None:
-        seen = seen & (positions[:, :, None] - positions[:, None, :] < window)
-    mask = torch.zeros(seen.shape, dtype=dtype, device=segments.device)
+        document = document & (ends.positions[:, :, None] - before < window)
+        own = own & (ends.positions[:, :, None] - ends.positions[:, None, :] < window)
+    seen = torch.cat([document, own], dim=-1)
+    mask = torch.zeros(seen.shape, dtype=dtype, device=device)
     return mask.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]
 
 
@@ -113,40 +123,63 @@ def attention_windows(config) -> dict[str, int | None]:
 
 @torch.inference_mode()
 def packed_logits(model, rows: Sequence[Row], padding_id: int, device: torch.device) -> torch.Tensor:
-    """Logits (n, vocabulary), float32, of the token after each end; one forward pass for all rows."""
+    """Logits (n, vocabulary), float32, of the token after each end; the document is read once."""
+    from transformers import DynamicCache
+
     windows = attention_windows(model.config)
-    packed = pack(rows, padding_id)
-    packed = Packed(*(getattr(packed, name).to(device) for name in Packed.__dataclass_fields__))
-    masks = {kind: attention_mask(packed, model.dtype, window) for kind, window in windows.items()}
-    mask = masks if len(masks) > 1 else next(iter(masks.values()))
-    return _logits(model, packed, attention_mask=mask, position_ids=packed.positions)
+    # Without the configuration the cache keeps all tokens in every layer, whatever the layer's window.
+    cache = DynamicCache()
+    _read(model, [row.prefix for row in rows], padding_id, device, past_key_values=cache, use_cache=True)
+    ends = pack(rows, padding_id)
+    ends = Ends(*(getattr(ends, name).to(device) for name in Ends.__dataclass_fields__))
+    lengths = torch.tensor([len(row.prefix) for row in rows], device=device)
+    masks = {kind: attention_mask(ends, lengths, model.dtype, window) for kind, window in windows.items()}
+    return _logits(
+        model,
+        ends.ids,
+        ends.rows,
+        ends.columns,
+        attention_mask=masks if len(masks) > 1 else next(iter(masks.values())),
+        position_ids=ends.positions,
+        past_key_values=cache,
+        use_cache=True,
+    )
 
 
 @torch.inference_mode()
 def whole_logits(model, rows: Sequence[Row], padding_id: int, device: torch.device) -> torch.Tensor:
     """The same logits from whole prompts, the document's tokens repeated for each of its ends."""
-    prompts = [Row([*row.prefix, *suffix], []) for row in rows for suffix in row.suffixes]
-    packed = pack([Row(prompt.prefix[:-1], [prompt.prefix[-1:]]) for prompt in prompts], padding_id)
-    packed = Packed(*(getattr(packed, name).to(device) for name in Packed.__dataclass_fields__))
-    return _logits(model, packed, attention_mask=(packed.segments != _PADDING).long())
+    prompts = [[*row.prefix, *end] for row in rows for end in row.suffixes]
+    return _read(model, prompts, padding_id, device, use_cache=False)
 
 
-def _logits(model, packed: Packed, **inputs) -> torch.Tensor:
-    """Run the model, and its head on the last token of each end alone.
+def _read(model, prompts: list[list[int]], padding_id: int, device: torch.device, **options) -> torch.Tensor:
+    """Logits (b, vocabulary) of the token after each prompt."""
+    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
+    ids = torch.full((len(prompts), int(lengths.max())), padding_id)
+    for i, prompt in enumerate(prompts):
+        ids[i, : len(prompt)] = torch.tensor(prompt)
+    mask = (torch.arange(ids.shape[1], device=device) < lengths[:, None]).long()
+    rows = torch.arange(len(prompts), device=device)
+    return _logits(model, ids.to(device), rows, lengths - 1, attention_mask=mask, **options)
+
+
+def _logits(model, ids: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, **inputs) -> torch.Tensor:
+    """Run the model, and its head on the tokens at (rows, columns) alone: float32 (n, vocabulary).
 
     The head is the largest matrix of a small model, and its output over all tokens the largest
     array; a hook cuts its input, so that whatever the model does to logits still happens.
     """
 
-    def keep_ends(_module, arguments):
+    def keep(_module, arguments):
         hidden = arguments[0]
-        return (hidden[packed.rows.to(hidden.device), packed.columns.to(hidden.device)][None],)
+        return (hidden[rows.to(hidden.device), columns.to(hidden.device)][None],)
 
-    hook = model.get_output_embeddings().register_forward_pre_hook(keep_ends)
+    hook = model.get_output_embeddings().register_forward_pre_hook(keep)
     try:
-        logits = model(input_ids=packed.ids, use_cache=False, **inputs).logits
+        logits = model(input_ids=ids, **inputs).logits
     finally:
         hook.remove()
-    if logits.shape[:2] != (1, len(packed.rows)):
-        raise UnshareableError(f"its head gives {tuple(logits.shape)} for {len(packed.rows)} hidden states")
+    if logits.shape[:2] != (1, len(rows)):
+        raise UnshareableError(f"its head gives {tuple(logits.shape)} for {len(rows)} hidden states")
     return logits[0].float()
