@@ -28,7 +28,8 @@ def copy_study(folder: Path, overrides: list[str]) -> dict[str, str]:
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout.split("\0")
     for name in names:
-        if (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("reports/"):
+        result = name == "dvc.lock" or (name.startswith("reports/") and not name.endswith(".gitkeep"))
+        if (ROOT / name).is_file() and not result:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     (folder / ".venv").symlink_to(sys.prefix)
