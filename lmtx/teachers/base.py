@@ -94,7 +94,10 @@ class Teacher(ABC):
         """
 
     def estimate(self, pairs: Pairs) -> dict[str, Any]:
-        """Fields of the `Plan` for pairs that the store does not know; a free teacher sends nothing."""
+        """Fields of the `Plan` for pairs that the store does not know; a free teacher sends nothing.
+
+        Earlier runs, where there are any, correct its seconds; None for requests that cannot be timed.
+        """
         return {
             "requests": 0,
             "prompt_tokens": 0,
@@ -119,7 +122,7 @@ class Teacher(ABC):
         speed = self.store.speed(self._teacher)
         if not len(unknown):
             estimate["seconds"] = 0.0
-        elif speed is not None:
+        elif speed is not None and (estimate["seconds"] is not None or not estimate["requests"]):
             estimate["seconds"] = speed * (estimate["requests"] or len(unknown))
             estimate["notes"] = (*estimate["notes"], "time as measured in this teacher's earlier runs")
         return Plan(self.name, len(pairs), cached, **estimate)

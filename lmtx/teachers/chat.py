@@ -150,7 +150,7 @@ class Chat:
             body["temperature"] = 0
         if job.listwise and "response_format" not in self._rejected:
             body["response_format"] = {"type": "json_object"}
-        if not job.listwise and self._top and "logprobs" not in self._rejected:
+        if not job.listwise and self._top:
             body |= {"logprobs": True, "top_logprobs": self._top}
         return body | self.config.extra
 
@@ -159,9 +159,9 @@ class Chat:
         parameter = unsupported(error)
         if parameter is None or parameter not in body or parameter in self.config.extra:
             return False
-        if parameter != "top_logprobs":
+        if parameter != "logprobs":
             self._rejected.add(parameter)
-        elif body[parameter] == self._top:  # else another request has learned it already
+        elif body["top_logprobs"] == self._top:  # else another request has learned it already
             self._top = _TOP[_TOP.index(self._top) + 1]
         return True
 

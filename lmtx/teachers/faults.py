@@ -13,8 +13,15 @@ from lmtx.teachers.base import TeacherError
 LATEST_PAUSE = 30.0
 _FIRST_PAUSE = 0.5
 _HTTP_LIBRARIES = {"openai", "httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "h11"}
-_OPTIONAL = ("max_tokens", "response_format", "temperature", "top_logprobs", "logprobs")
-"""Parameters that not every server or model knows, and that a request can do without."""
+_NO_MONEY = ("insufficient_quota", "billing_hard_limit", "billing_not_active")
+_FILTERED = ("content_filter", "content_policy", "invalid_prompt")
+_OPTIONAL = {
+    "max_tokens": r"\bmax_tokens\b",
+    "response_format": r"\bresponse_format\b",
+    "temperature": r"\btemperature\b",
+    "logprobs": r"logprobs\b|\btop_n_tokens\b",  # as text-generation-inference calls them
+}
+"""Parameters that not every server knows, and that a request can do without; how errors name them."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ def read_fault(error: Exception, model: str) -> Fault | None:
             f"{where}: the model {model!r} does not exist there (set teacher.model), or OPENAI_BASE_URL "
             "is not the address of an OpenAI-compatible server (it usually ends in /v1)",
         )
-    if "content_filter" in code or "content_policy" in code or "content management policy" in said:
+    if any(word in code for word in _FILTERED):
         return Fault("filtered", where)
     hint = "lower teacher.document_tokens" if "context" in said else "check teacher.model and teacher.extra"
     return Fault("refused", f"{where}: {hint}")
@@ -94,13 +101,10 @@ def read_fault(error: Exception, model: str) -> Fault | None:
 
 def unsupported(error: Exception) -> str | None:
     """The parameter that the server rejects and a request can do without; None for any other error."""
-    if getattr(error, "status_code", None) not in (400, 422):
+    if getattr(error, "status_code", None) not in (400, 403, 422):
         return None
-    said = str(getattr(error, "message", error))
-    for parameter in _OPTIONAL:
-        if getattr(error, "param", None) == parameter or re.search(rf"\b{parameter}\b", said):
-            return parameter
-    return None
+    said = f"{getattr(error, 'param', None) or ''} {getattr(error, 'message', None) or error}"
+    return next((name for name, pattern in _OPTIONAL.items() if re.search(pattern, said)), None)
 
 
 def backoff(attempt: int, random: float) -> float:

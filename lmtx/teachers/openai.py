@@ -32,7 +32,8 @@ class OpenAITeacher(Teacher):
 
     Pointwise, p_yes is the probability of *yes* against *no* where the server returns
     log-probabilities, else 1 or 0 by the answer's text. Listwise it is 1 or 0 by the answer's JSON;
-    an answer that is not the JSON asked for is replaced by pointwise questions.
+    an answer that is not the JSON asked for is replaced by pointwise questions. A listwise verdict
+    may depend on the other labels of its request; it is kept for the pair all the same.
 
     Raises
     ------
