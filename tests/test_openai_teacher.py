@@ -19,6 +19,7 @@ from lmtx.teachers.base import BudgetError
 from lmtx.teachers.cost import Price, load_price
 from lmtx.teachers.pairs import NO, NONE, YES
 from lmtx.teachers.prompts import Wording
+from lmtx.teachers.store import VerdictStore
 
 
 @pytest.fixture
@@ -258,3 +259,25 @@ def test_sixty_four_requests_at_once_keep_the_server_busy(ask, mode, documents, 
         server.stdin.close()
         assert int(server.stdout.read()) == teacher.cost.requests
     assert rate > least, f"{rate:,.0f} verdicts a second"
+
+
+def test_no_request_is_sent_while_as_many_answers_wait_to_be_stored(ask, monkeypatch):
+    """So that whatever kills the process loses at most the requests in work, however slow the disk is."""
+    stored, waiting = 0, []
+    save = VerdictStore.save
+
+    def slow_save(self, teacher, keys, *columns):
+        nonlocal stored
+        time.sleep(0.01)
+        save(self, teacher, keys, *columns)
+        stored += len(keys)
+
+    def answer(request):
+        waiting.append(len(waiting) + 1 - stored)
+        return completion("yes")
+
+    monkeypatch.setattr(VerdictStore, "save", slow_save)
+    with Server(answer) as server:
+        ask(server, make_pairs(documents=40), concurrency=6)
+    assert len(waiting) == 120
+    assert max(waiting) <= 6
