@@ -1,9 +1,7 @@
-"""One cycle of LMTX, step by step: shortlist, judge, train, check; and when to stop.
+"""One cycle of LMTX, step by step: sample, judge, pseudo-label, check.
 
 No function here takes annotations.
 """
-
-from dataclasses import asdict, dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -84,48 +82,3 @@ def check(
     """
     verdicts = teacher.judge(Pairs.from_shortlist(documents, labels, ranking.ids[:, :1]), progress=False)
     return float((verdicts.answer == YES).sum() / len(ranking.ids)), verdicts
-
-
-@dataclass(frozen=True)
-class Checked:
-    """A system of the curriculum and its check score. E0, "zero-shot", comes first."""
-
-    system: str
-    check: float
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The curriculum so far: the systems checked, in order."""
-
-    checked: tuple[Checked, ...] = ()
-
-    @property
-    def best(self) -> Checked:
-        """The system of highest check; the earlier one of two equals."""
-        return max(self.checked, key=lambda entry: entry.check)
-
-    @property
-    def stopped(self) -> str | None:
-        """Why no further cycle is trained, or None: the last one did not improve on the best before it."""
-        if len(self.checked) < 2 or self.best == self.checked[-1]:
-            return None
-        last = self.checked[-1]
-        return (
-            f"{last.system} did not improve the teacher's check "
-            f"({last.check:.1%} after {self.best.check:.1%} of {self.best.system}); "
-            f"the curriculum ended there"
-        )
-
-    def then(self, system: str, score: float) -> "Progress":
-        """The progress with one more system checked."""
-        return Progress((*self.checked, Checked(system, score)))
-
-    def to_json(self) -> list[dict]:
-        """Plain data for a model's card."""
-        return [asdict(entry) for entry in self.checked]
-
-    @classmethod
-    def from_json(cls, entries: list[dict]) -> "Progress":
-        """What `to_json` gave."""
-        return cls(tuple(Checked(**entry) for entry in entries))

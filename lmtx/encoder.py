@@ -1,7 +1,7 @@
 """E: texts to unit vectors. Any sentence-transformers model, batched by length, in bf16 where it pays."""
 
+import copy
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,10 +12,10 @@ import torch
 from tqdm.auto import tqdm
 
 from lmtx.config import EncoderConfig
-from lmtx.files import replacing
+from lmtx.files import replacing, write_json
+from lmtx.progress import CARD
 
 BUNDLED = "bundled:all-MiniLM-L6-v2"
-CARD = "lmtx.json"
 
 
 class EncoderError(RuntimeError):
@@ -28,21 +28,18 @@ class Encoder:
     Attributes
     ----------
     model
-        A `SentenceTransformer`; its weights stay fp32 while `train` is on.
+        A `SentenceTransformer` with fp32 weights.
     config
         Token lengths, title use, precision and batch size.
     precision
         "bf16" or "fp32": what `config.precision` means on this device.
-    card
-        What `lmtx.json` in the model's folder says of it; empty for a model from elsewhere.
     """
 
-    def __init__(self, model, config: EncoderConfig, card: dict | None = None):
+    def __init__(self, model, config: EncoderConfig):
         self.model = model
         self.config = config
         self.device = model.device
         self.precision = resolve_precision(config.precision, self.device)
-        self.card = card or {}
 
     @classmethod
     def load(cls, config: EncoderConfig, folder: str | Path | None = None) -> "Encoder":
@@ -59,15 +56,13 @@ class Encoder:
             check_hash(source, config.sha256)
         device = None if config.device == "auto" else config.device
         model = _load(source, device)
-        card_file = Path(source) / CARD
-        card = json.loads(card_file.read_text(encoding="utf-8")) if card_file.is_file() else {}
-        return cls(model, config, card)
+        return cls(model, config)
 
     def save(self, folder: str | Path, card: dict) -> None:
         """Save as a sentence-transformers folder (safetensors, fp32) with `card` in `lmtx.json`."""
         with replacing(folder) as scratch:
-            self.model.float().save(str(scratch), create_model_card=False)
-            (scratch / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+            self.model.save(str(scratch), create_model_card=False)
+            write_json(scratch / CARD, card)
 
     def document_texts(self, documents: pa.Table) -> list[str]:
         """What the encoder reads of each document: the title, where `config.title`, then the text."""
@@ -97,11 +92,12 @@ class Encoder:
     def encode_tokens(self, tokens: Sequence[Sequence[int]], progress: str | None = None) -> np.ndarray:
         """Embed token ids made by `tokenize`. Returns float32 (n, d), rows of norm 1."""
         vectors = np.empty((len(tokens), self.dimension), dtype=np.float32)
-        self.model.eval()
-        self.model.to(dtype=torch.bfloat16 if self.precision == "bf16" else torch.float32)
+        # A copy, so that the weights that training goes on from and `save` writes stay fp32.
+        model = copy.deepcopy(self.model).to(torch.bfloat16) if self.precision == "bf16" else self.model
+        model.eval()
         with tqdm(total=len(tokens), desc=progress, disable=progress is None, unit="text") as bar:
             for batch in batches_by_length([len(ids) for ids in tokens], self.config.batch_tokens):
-                vectors[batch] = self._embed([tokens[i] for i in batch]).cpu().numpy()
+                vectors[batch] = self._embed([tokens[i] for i in batch], model).cpu().numpy()
                 bar.update(len(batch))
         return vectors
 
@@ -116,12 +112,12 @@ class Encoder:
     def forward(self, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
         """Unit vectors float32 (n, d) of one batch of token ids, with gradients where they are on."""
         parts = list(batches_by_length([len(ids) for ids in tokens], self.config.batch_tokens))
-        vectors = torch.cat([self._embed([tokens[i] for i in part]) for part in parts])
+        vectors = torch.cat([self._embed([tokens[i] for i in part], self.model) for part in parts])
         return vectors[np.argsort(np.concatenate(parts))]
 
-    def _embed(self, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
+    def _embed(self, tokens: Sequence[Sequence[int]], model: torch.nn.Module) -> torch.Tensor:
         features = self.model.tokenizer.pad({"input_ids": list(tokens)}, return_tensors="pt").to(self.device)
-        embeddings = self.model({**features})["sentence_embedding"]
+        embeddings = model({**features})["sentence_embedding"]
         return torch.nn.functional.normalize(embeddings.float(), dim=-1)
 
     @property

@@ -31,16 +31,12 @@ class Shortlist:
         """Write ids.npy and scores.npy; `folder` appears whole or not at all."""
         with replacing(folder) as scratch:
             scratch.mkdir()
-            self.write(scratch)
-
-    def write(self, folder: Path) -> None:
-        """Write ids.npy and scores.npy into an existing folder."""
-        np.save(folder / "ids.npy", self.ids)
-        np.save(folder / "scores.npy", self.scores)
+            np.save(scratch / "ids.npy", self.ids)
+            np.save(scratch / "scores.npy", self.scores)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Shortlist":
-        """Read what `save` or `write` wrote."""
+        """Read what `save` wrote."""
         return cls(np.load(Path(folder) / "ids.npy"), np.load(Path(folder) / "scores.npy"))
 
 
@@ -84,3 +80,16 @@ def without(shortlist: Shortlist, excluded: sp.csr_array | None, k: int) -> Shor
         ids = np.take_along_axis(np.where(dropped, -1, ids), order, axis=1)
         scores = np.take_along_axis(np.where(dropped, -np.inf, scores), order, axis=1)
     return Shortlist(np.ascontiguousarray(ids[:, :k], dtype=np.int32), np.ascontiguousarray(scores[:, :k]))
+
+
+def top(scores: np.ndarray, k: int) -> Shortlist:
+    """The k best columns of each row of float (n, L) scores; of equal ones the lower number first."""
+    k = min(k, scores.shape[1])
+    ids = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    ids.sort(axis=1)
+    found = np.take_along_axis(scores, ids, axis=1)
+    order = np.argsort(-found, axis=1, kind="stable")
+    return Shortlist(
+        np.take_along_axis(ids, order, axis=1).astype(np.int32),
+        np.take_along_axis(found, order, axis=1).astype(np.float32),
+    )

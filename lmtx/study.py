@@ -1,9 +1,15 @@
-"""Where each result of a study lies. The only module that knows a path."""
+"""Where each result of a study lies, and which notebook makes it. The only module that knows a path."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from lmtx.config import Config, find_upwards, load_config
+
+
+class StudyError(RuntimeError):
+    """A result that should be there and is not; the message says how to make it."""
 
 
 @dataclass(frozen=True)
@@ -12,17 +18,82 @@ class Study:
 
     `root` is the repository for `dvc repro`, and a scratch folder for a notebook run by hand,
     so that exploring never touches the study's results.
+
+    Attributes
+    ----------
+    config
+        The parameters.
+    root
+        Where results are written.
+    opened
+        The arguments of `open`, for the notebooks that `need` runs.
     """
 
     config: Config
     root: Path
+    opened: dict[str, str]
 
     @classmethod
-    def open(
-        cls, config: str = "params.yaml", overrides: list[str] | tuple[str, ...] = (), workspace: str = "."
-    ) -> "Study":
-        """Load `config` with `overrides`; results live in `workspace`, relative to the config's folder."""
-        return cls(load_config(config, overrides), find_upwards(config).parent / workspace)
+    def open(cls, config: str = "params.yaml", overrides: str = "", workspace: str = ".") -> "Study":
+        """Load a study's parameters.
+
+        Parameters
+        ----------
+        config
+            The parameter file; looked for in the parent folders too.
+        overrides
+            Presets and values on top of it, separated by spaces: "size=smoke shortlist.size=5".
+        workspace
+            Where results live, relative to the folder of `config`.
+        """
+        root = (find_upwards(config).parent / workspace).resolve()
+        opened = {"config": config, "overrides": overrides, "workspace": workspace}
+        return cls(load_config(config, overrides.split()), root, opened)
+
+    def need(self, *paths: Path) -> None:
+        """Make sure that results of earlier notebooks are there.
+
+        In a scratch workspace the notebooks that make what is missing are run first, on the same
+        parameters. In the study itself that is DVC's task, and a missing result raises `StudyError`.
+        """
+        for path in paths:
+            if path.exists():
+                continue
+            notebook, parameters = self._maker(path)
+            if self.root == find_upwards(self.opened["config"]).parent:
+                raise StudyError(f"{path} is missing; `dvc repro` makes it with notebooks/{notebook}.ipynb")
+            self._run(notebook, parameters)
+
+    def load_embeddings(self) -> dict[str, np.ndarray]:
+        """E0's unit vectors, float32 (n, d), under "train", "dev", "test" and "labels"; memory-mapped."""
+        return {file.stem: np.load(file, mmap_mode="r") for file in sorted(self.embeddings.glob("*.npy"))}
+
+    def _maker(self, path: Path) -> tuple[str, dict[str, str]]:
+        """The notebook that makes `path`, and its parameters."""
+        name = path.name
+        if path in (self.corpus, self.truth, self.statistics):
+            return "01_prepare", {}
+        if path in (self.embeddings, self.model("zero-shot")):
+            return "02_encode", {}
+        if path == self.results:
+            return "06_evaluate", {}
+        if path == self.labelled(name):
+            return "03_label", {"cycle": name}
+        if name.startswith("lmtx-"):
+            return "04_train", {"cycle": name.removeprefix("lmtx-")}
+        return "05_baselines", {"baseline": name}
+
+    def _run(self, notebook: str, parameters: dict[str, str]) -> None:
+        import papermill
+
+        source = find_upwards(self.opened["config"]).parent / "notebooks" / f"{notebook}.ipynb"
+        name = "-".join([notebook, *parameters.values()])
+        target = self.reports / "notebooks" / f"{name}.ipynb"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        print(f"running {name} first, for what this notebook needs")
+        papermill.execute_notebook(
+            source, target, {**self.opened, **parameters}, progress_bar=False, kernel_name="python3"
+        )
 
     @property
     def name(self) -> str:
@@ -53,12 +124,16 @@ class Study:
         return self.root / "data" / "verdicts.sqlite"
 
     def labelled(self, cycle: str) -> Path:
-        """Folder of a cycle's shortlist and verdicts."""
+        """Folder of a cycle's verdicts on its shortlists."""
         return self.processed / "labelled" / cycle
 
     def ranking(self, system: str) -> Path:
         """Folder of a system's ranking of the test documents."""
         return self.processed / "rankings" / system
+
+    def record(self, name: str) -> Path:
+        """What a stage took: time, cost, versions; a JSON file that no other stage's result hangs on."""
+        return self.processed / "records" / f"{name}.json"
 
     def model(self, system: str) -> Path:
         """Folder of a trained encoder, loadable by sentence-transformers."""
@@ -70,5 +145,31 @@ class Study:
         return self.root / "reports" / "metrics" / self.name
 
     @property
+    def statistics(self) -> Path:
+        """The data set in numbers, a JSON file."""
+        return self.root / "reports" / "corpus" / f"{self.name}.json"
+
+    def losses(self, cycle: str) -> Path:
+        """The loss of each training step of a cycle, a CSV file."""
+        return self.root / "reports" / "training" / self.name / f"{cycle}.csv"
+
+    @property
+    def summary(self) -> Path:
+        """The headline figures of all systems, for `dvc metrics show`."""
+        return self.root / "reports" / "metrics.json"
+
+    @property
     def reports(self) -> Path:
         return self.root / "reports"
+
+
+def skip_rest(reason: str) -> None:
+    """Say why there is nothing left to do, and let the notebook's remaining cells do nothing.
+
+    A notebook has no way to return; this keeps its cells free of an `if` each. Restart the kernel
+    to run them after all.
+    """
+    from IPython import get_ipython
+
+    print(f"{reason}; the rest of this notebook is skipped")
+    get_ipython().input_transformers_cleanup.append(lambda lines: ["pass\n"])

@@ -169,7 +169,7 @@ def train(
     accelerator = Accelerator(
         cpu=encoder.device.type == "cpu", mixed_precision="bf16" if encoder.precision == "bf16" else "no"
     )
-    model = encoder.model.float().train()
+    model = encoder.model.train()
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, eps=1e-6, weight_decay=config.weight_decay
     )
