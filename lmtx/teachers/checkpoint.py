@@ -3,7 +3,6 @@
 Only safetensors are loaded and no code of the model's repository is run.
 """
 
-import os
 import time
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -191,7 +190,7 @@ def answer_tokens(tokenizer, model: str) -> tuple[list[int], list[int]]:
 
 
 def _from_hub(name: str) -> Checkpoint:
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi, constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
@@ -211,7 +210,7 @@ def _from_hub(name: str) -> Checkpoint:
     try:
         folder = Path(snapshot_download(name, local_files_only=True))
     except (LocalEntryNotFoundError, ValueError):
-        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
+        offline = " (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else ""
         raise TeacherError(
             f"{name!r} is no folder here and not in the hub's cache, and the hub cannot be reached{offline}: "
             f"{reason}. Set teacher.model to the folder of a downloaded model, or fetch it where there is a "

@@ -31,6 +31,12 @@ bf16, rounding alone moves the log-odds of a large model by tenths, a wrong mask
 _LEAST_MASS = 0.1
 _OVERHEAD = 1.5
 """A forward pass takes about this many times as long as the multiplications by its weights alone."""
+_FIXED_DATE = (
+    "{% macro strftime_now(form) %}{{ form"
+    + "".join(f" | replace('%{c}', '{datetime(2026, 1, 1).strftime('%' + c)}')" for c in "aAbBdHIjmMpSyY")
+    + " }}{% endmacro %}"
+)
+"""Some chat templates print the date by this function, and would make another teacher of a model each day."""
 
 
 class HuggingFaceTeacher(Teacher):
@@ -268,9 +274,9 @@ def chat_frame(tokenizer, model: str) -> tuple[str, str]:
             [{"role": "user", "content": mark}],
             tokenize=False,
             add_generation_prompt=True,
+            chat_template=_FIXED_DATE + tokenizer.get_chat_template(),
             enable_thinking=False,
             # Some templates print the date, which would make another teacher each day.
-            strftime_now=datetime(2026, 1, 1).strftime,
         )
     except Exception as error:  # a template may fail in any way
         raise TeacherError(

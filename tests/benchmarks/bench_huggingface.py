@@ -102,9 +102,8 @@ def measure(teacher, documents: pa.Table, labels: pa.Table) -> None:
             for prompt in prompts:
                 generate(model, prompt)
         difference = max(difference, float(np.abs(p_yes - alone).max()))
-    print(
-        f"\n{documents.num_rows - 1} documents, prompts of {np.mean(length):.0f} tokens; seconds a document:"
-    )
+    count = documents.num_rows - 1
+    print(f"\n{count} documents, prompts of {np.mean(length):.0f} tokens; seconds a document:")
     for name, (wall, cpu) in clocks.items():
         slower_wall, slower_cpu = wall / clocks["packed"][0], cpu / clocks["packed"][1]
         wall, cpu = wall / count, cpu / count
