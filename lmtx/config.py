@@ -69,6 +69,8 @@ class EnsembleTeacher(Section):
     name: Name
     acceptance: Annotated[float, Field(gt=0, lt=1)]
     lexical_weight: Fraction
+    naming: Annotated[float, Field(ge=0)]
+    """Added to the score of a label that the document names."""
 
 
 class OpenAITeacher(Section):

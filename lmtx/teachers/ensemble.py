@@ -1,18 +1,20 @@
 """The teacher that needs no network: half lexical, half frozen dense similarity.
 
-It reads a document twice: the title and first line as a bag of character n-grams, and the whole
-text through the frozen encoder E0. Two judges that err differently agree on more than either
-knows, and that surplus is what the student can learn without an annotation.
+The lexical judge compares the title and first line of a document with a label as bags of
+character n-grams, and takes notice where the document's text names the label. The dense judge is the
+frozen encoder E0. Two judges that err differently know more together than either alone, and that
+surplus is what the student can learn without an annotation.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import scipy.sparse as sp
 from scipy.special import expit
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
 from lmtx.config import EnsembleTeacher as EnsembleConfig
 from lmtx.corpus import Corpus
@@ -23,13 +25,18 @@ from lmtx.teachers.store import VerdictStore
 _BLOCK = 16_384
 _SLOPE = 0.05
 """Width of the step from no to yes, in units of the score: p_yes is 0.73 one slope above the threshold."""
+_SHARED = 3
+"""A name that more labels than this share names none of them."""
+_COMMON = 0.005
+"""A name that stands in a larger share of the training documents is an ordinary word."""
 
 
 class EnsembleTeacher(Teacher):
-    """Says yes where the mean of two cosines passes a threshold.
+    """Says yes where the score of a pair reaches a threshold.
 
-    The threshold is set without annotations: it is the score that `config.acceptance` of the pairs
-    in E0's shortlists of the training documents reach.
+    The score is the weighted mean of the lexical and the dense cosine, plus `config.naming` where the
+    document names the label. The threshold is set without annotations: it is the score that
+    `config.acceptance` of the pairs in E0's shortlists of ten of the training documents reach.
 
     Attributes
     ----------
@@ -45,26 +52,29 @@ class EnsembleTeacher(Teacher):
         corpus: Corpus,
         embeddings: Mapping[str, np.ndarray],
     ):
-        self._weight = config.lexical_weight
+        self._config = config
         self._labels_dense = np.asarray(embeddings["labels"])
         self._dense = np.concatenate([embeddings["train"], embeddings["dev"]])
         documents = pa.concat_tables([corpus.train, corpus.dev])
         self._rows = pd.Index(documents["uid"].to_pylist())
         self._columns = pd.Index(corpus.labels["uid"].to_pylist())
-        self._vectorizer = TfidfVectorizer(
-            analyzer="char", ngram_range=(3, 5), sublinear_tf=True, dtype=np.float32
+        labels = corpus.labels["text"].to_pylist()
+        vectorizer = TfidfVectorizer(
+            analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, dtype=np.float32
         )
-        self._labels_lexical = self._vectorizer.fit_transform(corpus.labels["text"].to_pylist())
-        self._lexical = self._vectorizer.transform(lexical_view(documents))
-        self.threshold = self._calibrate(config, corpus, embeddings["train"])
+        self._labels_lexical = vectorizer.fit_transform(labels)
+        self._lexical = vectorizer.transform(lexical_view(documents))
+        self._named = named_labels(documents["text"].to_pylist(), labels)
+        self.threshold = self._calibrate(corpus, embeddings["train"])
         super().__init__(
             config.name,
             {
                 "kind": "ensemble",
                 "lexical_weight": config.lexical_weight,
+                "naming": config.naming,
                 "threshold": self.threshold,
-                # The idf weights come from the whole label set.
-                "labels": _digest(corpus.labels["text"]),
+                # The weights of n-grams and names come from all labels and documents.
+                "corpus": _digest(labels, documents["text"].to_pylist()),
                 "encoder": blake2b(np.ascontiguousarray(self._labels_dense), digest_size=8).hexdigest(),
             },
             store,
@@ -83,32 +93,72 @@ class EnsembleTeacher(Teacher):
             yield np.arange(start, start + len(scores)), p_yes, answer
 
     def score(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Weighted mean of the lexical and the dense cosine of pairs; float64 (n,).
+        """Scores of pairs, float64 (n,).
 
         `rows` are row numbers into train followed by dev; `columns` are label ids.
         """
-        lexical = self._lexical[rows].multiply(self._labels_lexical[columns]).sum(axis=1)
+        weight = self._config.lexical_weight
+        lexical = np.asarray(self._lexical[rows].multiply(self._labels_lexical[columns]).sum(axis=1)).ravel()
         dense = np.einsum("ij,ij->i", self._dense[rows], self._labels_dense[columns])
-        return self._weight * np.asarray(lexical).ravel() + (1 - self._weight) * dense
+        named = np.asarray(self._named[rows, columns]).ravel()
+        return weight * lexical + (1 - weight) * dense + self._config.naming * named
 
-    def _calibrate(self, config: EnsembleConfig, corpus: Corpus, train: np.ndarray) -> float:
+    def _calibrate(self, corpus: Corpus, train: np.ndarray) -> float:
         shortlist = search(train, self._labels_dense, 10, excluded=corpus.excluded["train"])
         rows, places = np.nonzero(shortlist.ids >= 0)
         scores = self.score(rows, shortlist.ids[rows, places])
         # Rounded, so that a last bit of the arithmetic does not make another teacher.
-        return round(float(np.quantile(scores, 1 - config.acceptance)), 4)
+        return round(float(np.quantile(scores, 1 - self._config.acceptance)), 4)
 
 
 def lexical_view(documents: pa.Table) -> list[str]:
     """Title and first line of each document: what says most in fewest characters."""
-    return [
-        f"{title}: {text.partition(chr(10))[0]}"
-        for title, text in zip(documents["title"].to_pylist(), documents["text"].to_pylist(), strict=True)
-    ]
+    titles, texts = documents["title"].to_pylist(), documents["text"].to_pylist()
+    return [f"{title}: {text.partition(chr(10))[0]}" for title, text in zip(titles, texts, strict=True)]
 
 
-def _digest(texts: pa.ChunkedArray) -> str:
+def named_labels(texts: Sequence[str], labels: Sequence[str]) -> sp.csr_array:
+    """Which labels the texts name: float32 CSR (n, L).
+
+    A label's name is what stands before its first ": ", or all of it; a dotted name also goes by its
+    last parts (`linalg.norm`). A name that few labels share and few of the texts hold, as it is
+    written, counts 1 divided by the labels that share it.
+    """
+    owners: dict[str, set[int]] = {}
+    for label, text in enumerate(labels):
+        parts = text.partition(": ")[0].split(".")
+        for first in range(len(parts)):
+            owners.setdefault(".".join(parts[first:]), set()).add(label)
+    names = {name: sorted(found) for name, found in owners.items() if name and len(found) <= _SHARED}
+    if not names:
+        return sp.csr_array((len(texts), len(labels)), dtype=np.float32)
+    counts = [len(found) for found in names.values()]
+    belongs = sp.csr_array(
+        (
+            np.repeat(1 / np.array(counts, dtype=np.float32), counts),
+            (np.repeat(np.arange(len(names)), counts), np.concatenate(list(names.values()))),
+        ),
+        shape=(len(names), len(labels)),
+    )
+    longest = min(5, max(len(name.split()) for name in names))
+    finder = CountVectorizer(
+        vocabulary={name: i for i, name in enumerate(names)},
+        lowercase=False,
+        token_pattern=r"[^\W\d][\w.]*\w",
+        ngram_range=(1, longest),
+        binary=True,
+        dtype=np.float32,
+    )
+    found = finder.transform(texts)
+    rare = np.asarray(found.sum(axis=0)).ravel() <= max(1, _COMMON * len(texts))
+    named = sp.csr_array(found.multiply(rare).tocsr() @ belongs)
+    named.data = np.minimum(named.data, 1)
+    return named
+
+
+def _digest(*texts: Sequence[str]) -> str:
     digest = blake2b(digest_size=8)
-    for text in texts.to_pylist():
-        digest.update(text.encode() + b"\0")
+    for part in texts:
+        for text in part:
+            digest.update(text.encode() + b"\0")
     return digest.hexdigest()
