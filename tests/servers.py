@@ -322,4 +322,4 @@ if __name__ == "__main__":
     with Server(judge_by_length, delay=float(sys.argv[1])) as running:
         print(running.url, flush=True)
         sys.stdin.read()  # until the parent goes away
-        print(len(running.requests), flush=True)
+        print(len(running.requests), running.most_at_once, flush=True)

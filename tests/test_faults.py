@@ -54,7 +54,7 @@ def test_retry_after_is_honoured_by_all(ask):
     with Server(script=[slow]) as server:
         ask(server, concurrency=1)
         first, second, *_ = [r.at for r in server.requests]
-    assert 0.4 <= second - first < 0.8
+    assert 0.4 <= second - first < 10
 
 
 def test_retry_after_as_a_date(ask):
@@ -67,7 +67,7 @@ def test_retry_after_as_a_date(ask):
     with Server(answer) as server:
         ask(server, make_pairs(documents=1, k=2), concurrency=1)
         first, second, *_ = [r.at for r in server.requests]
-    assert 0.9 <= second - first < 3
+    assert 0.9 <= second - first < 10
 
 
 def test_pauses_grow_and_differ():
@@ -117,7 +117,7 @@ def test_lasting_faults_stop_at_once_with_a_remedy(ask, reply, message):
         started = time.monotonic()
         with pytest.raises(TeacherError, match=message) as caught:
             ask(server)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 15  # far below teacher.patience
         assert len(server.requests) <= 4
         assert f"127.0.0.1:{server.port}" in str(caught.value)
 

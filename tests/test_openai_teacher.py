@@ -241,24 +241,25 @@ def test_work_is_prepared_only_as_it_is_done(ask, monkeypatch):
 
     monkeypatch.setattr(Wording, "suffix", counted)
     with Server(answer, delay=0.002) as server:
-        ask(server, make_pairs(documents=200), concurrency=8)
-    assert len(ahead) == 600
+        ask(server, make_pairs(documents=60), concurrency=8)
+    assert len(ahead) == 180
     assert max(ahead) <= 8 + 3  # those in work, and the rest of a document
 
 
-@pytest.mark.parametrize(("mode", "documents", "least"), [("pointwise", 100, 200), ("listwise", 500, 1500)])
-def test_sixty_four_requests_at_once_keep_the_server_busy(ask, mode, documents, least):
-    """Half of what an idle machine must reach (see benchmarks/bench_teachers.py), as this one may be busy."""
+@pytest.mark.parametrize(("mode", "documents", "rate"), [("pointwise", 100, 400), ("listwise", 500, 3000)])
+def test_asking_costs_so_little_that_the_server_sets_the_pace(ask, mode, documents, rate):
+    """64 requests are in work, and the CPU could send `rate` verdicts a second; time is for the benchmark."""
     command = [sys.executable, str(Path(__file__).with_name("servers.py")), "0.1"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         address = SimpleNamespace(url=server.stdout.readline().strip())
         pairs = make_pairs(documents=documents, labels=50, k=10)
-        started = time.perf_counter()
+        started = time.process_time()
         _, teacher = ask(address, pairs, mode=mode, concurrency=64)
-        rate = len(pairs) / (time.perf_counter() - started)
+        seconds = time.process_time() - started
         server.stdin.close()
-        assert int(server.stdout.read()) == teacher.cost.requests
-    assert rate > least, f"{rate:,.0f} verdicts a second"
+        requests, at_once = map(int, server.stdout.read().split())
+    assert (requests, at_once) == (teacher.cost.requests, 64)
+    assert len(pairs) / seconds > rate, f"{len(pairs) / seconds:,.0f} verdicts for a second of CPU"
 
 
 def test_no_request_is_sent_while_as_many_answers_wait_to_be_stored(ask, monkeypatch):

@@ -187,9 +187,9 @@ def test_lookup_of_a_stored_run_is_fast(store):
     uids = ["x"] * len(pairs)
     store.save(1, keys, uids, uids, half, half.astype(np.int8))
     teacher = Scripted(store)
-    started = time.perf_counter()
+    started = time.process_time()  # other work on the machine does not count
     verdicts = teacher.judge(pairs, progress=False)
-    rate = len(pairs) / (time.perf_counter() - started)
+    rate = len(pairs) / (time.process_time() - started)
     assert teacher.asked == [] and (verdicts.answer == NO).all()
     assert rate > 50_000, f"{rate:,.0f} verdicts a second"
 
