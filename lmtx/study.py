@@ -34,21 +34,26 @@ class Study:
     opened: dict[str, str]
 
     @classmethod
-    def open(cls, config: str = "params.yaml", overrides: str = "", workspace: str = ".") -> "Study":
+    def open(
+        cls, config: str = "params.yaml", workspace: str = ".", size: str = "", overrides: str = ""
+    ) -> "Study":
         """Load a study's parameters.
 
         Parameters
         ----------
         config
             The parameter file; looked for in the parent folders too.
-        overrides
-            Presets and values on top of it, separated by spaces: "size=smoke shortlist.size=5".
         workspace
             Where results live, relative to the folder of `config`.
+        size
+            A preset of `conf/size` on top of it; "" for none.
+        overrides
+            Single values on top, separated by spaces: "shortlist.size=5 training.seed=7".
         """
         root = (find_upwards(config).parent / workspace).resolve()
-        opened = {"config": config, "overrides": overrides, "workspace": workspace}
-        return cls(load_config(config, overrides.split()), root, opened)
+        opened = {"config": config, "workspace": workspace, "size": size, "overrides": overrides}
+        presets = [f"size={size}"] if size else []
+        return cls(load_config(config, [*presets, *overrides.split()]), root, opened)
 
     def need(self, *paths: Path) -> None:
         """Make sure that results of earlier notebooks are there.
