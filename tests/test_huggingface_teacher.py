@@ -1,12 +1,17 @@
 """The teacher in this process gives what each prompt would give alone, and says why where it cannot."""
 
+import json
+import threading
 import time
 import warnings
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from huggingface_hub import snapshot_download
 from safetensors.torch import load_file, save_file
 from tiny_models import save_answering_model, save_random_model, tiny_config, tiny_tokenizer
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
@@ -32,6 +37,7 @@ WORDS = [
     "answer",
     "label",
 ]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WINDOW = 16
 # Sliding windows are far shorter than the prompts; layers of the hybrids differ.
 HYBRID = {"sliding_window": WINDOW, "layer_types": ["sliding_attention", "full_attention"]}
@@ -390,6 +396,103 @@ def test_a_missing_model_is_reported_at_once(name, offline, tmp_path, monkeypatc
     if name == "some-org/none-such":
         assert "cannot be reached" in str(caught.value)
         assert ("HF_HUB_OFFLINE is set" in str(caught.value)) == offline
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the hub as a download needs: one model, `org/tiny`, from a folder."""
+
+    folder: Path
+    fetched: list[str]
+
+    def do_GET(self):
+        if self.path.startswith(f"/api/models/org/tiny/tree/{COMMIT}"):
+            files = [
+                {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": path.name}
+                for path in self.folder.iterdir()
+            ]
+            self._answer(200, json.dumps(files).encode())
+        elif self.path.startswith("/api/models/org/tiny"):
+            self._answer(200, json.dumps({"id": "org/tiny", "sha": COMMIT}).encode())
+        elif self.path.startswith(f"/org/tiny/resolve/{COMMIT}/"):
+            path = self.folder / self.path.rsplit("/", 1)[1]
+            if self.command == "GET":
+                self.fetched.append(path.name)
+            self._answer(200, path.read_bytes(), ETag=f'"{path.name}"', **{"X-Repo-Commit": COMMIT})
+        else:
+            self._answer(404, b"{}", **{"X-Error-Code": "RepoNotFound"})
+
+    do_HEAD = do_GET
+
+    def _answer(self, status, body, **headers):
+        self.send_response(status)
+        for name, value in (headers | {"Content-Length": str(len(body))}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub(answering, tmp_path, monkeypatch):
+    """A hub on this machine and an empty cache; the yielded list names the files fetched."""
+    Hub.folder, Hub.fetched = answering, []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
+        address + "/{repo_id}/resolve/{revision}/{filename}",
+    )
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    yield Hub.fetched
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_model_on_the_hub_is_fetched_once_and_then_needs_no_network(hub, answering, tmp_path, monkeypatch):
+    pairs = some_pairs()
+    with teacher("org/tiny", tmp_path) as judge:
+        assert judge.identity["model"] == COMMIT
+        assert judge.plan(pairs).requests > 0
+        assert "config.json" in hub and "model.safetensors" not in hub  # a plan needs no weights
+        p_yes = judge.judge(pairs, progress=False).p_yes
+    assert hub.count("model.safetensors") == 1
+    with build(config(answering), store=tmp_path / "other.sqlite", corpus=None) as judge:
+        np.testing.assert_allclose(p_yes, judge.judge(pairs, progress=False).p_yes, atol=1e-5)
+    fetched = len(hub)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with build(config("org/tiny"), store=tmp_path / "third.sqlite", corpus=None) as judge:
+        assert judge.identity["model"] == COMMIT
+        np.testing.assert_allclose(p_yes, judge.judge(pairs, progress=False).p_yes, atol=1e-5)
+    assert len(hub) == fetched
+
+
+def test_an_interrupted_download_is_completed(hub, answering, tmp_path):
+    sharded = tmp_path / "sharded"
+    AutoModelForCausalLM.from_pretrained(answering).save_pretrained(sharded, max_shard_size="30KB")
+    AutoTokenizer.from_pretrained(answering).save_pretrained(sharded)
+    parts = sorted(path.name for path in sharded.glob("*.safetensors"))
+    assert len(parts) > 2
+    Hub.folder = sharded
+    pairs = some_pairs()
+    with teacher("org/tiny", tmp_path) as judge:
+        # What an interruption leaves: the first part.
+        snapshot_download("org/tiny", allow_patterns=[parts[0]])
+        assert [name for name in hub if name in parts] == [parts[0]]
+        p_yes = judge.judge(pairs, progress=False).p_yes
+    assert sorted(name for name in hub if name in parts) == parts
+    with build(config(answering), store=tmp_path / "other.sqlite", corpus=None) as judge:
+        np.testing.assert_allclose(p_yes, judge.judge(pairs, progress=False).p_yes, atol=1e-5)
+
+
+def test_a_name_that_the_hub_does_not_know_is_reported(hub, tmp_path):
+    with pytest.raises(TeacherError, match="'org/other' is neither a folder here nor a model on the hub"):
+        teacher("org/other", tmp_path)
 
 
 def test_unusable_folders_are_reported(tmp_path, answering):

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from lmtx.encoder import resolve_precision
+from lmtx.files import read_json
 from lmtx.teachers.base import TeacherError
 
 _TEXT_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
@@ -102,8 +103,8 @@ def load_model(checkpoint: Checkpoint, device: str, precision: str):
     """
     from transformers import AutoModelForCausalLM
 
-    if checkpoint.on_hub and not list(checkpoint.folder.glob("*.safetensors")):
-        _download(checkpoint, (*_TEXT_FILES, "*.safetensors"))
+    if checkpoint.on_hub and not _has_weights(checkpoint.folder):
+        _download(checkpoint.name, checkpoint.identity, (*_TEXT_FILES, "*.safetensors"))
     spread = device == "auto" and torch.cuda.is_available()
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
@@ -194,19 +195,19 @@ def _from_hub(name: str) -> Checkpoint:
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
-        # One request that fails at once; the downloads below would try again for minutes.
-        commit = HfApi().model_info(name, timeout=_HUB_TIMEOUT).sha
-        checkpoint = Checkpoint(name, Path(), commit, on_hub=True)
-        return Checkpoint(name, _download(checkpoint, _TEXT_FILES), commit, on_hub=True)
+        # One request that fails at once; a download would try again for minutes.
+        HfApi().model_info(name, timeout=_HUB_TIMEOUT)
     except RepositoryNotFoundError as error:
         raise TeacherError(
             f"{name!r} is neither a folder here nor a model on the hub that this account may read "
             f"({first_line(error)}); check teacher.model, and HF_TOKEN for a private or gated model"
         ) from None
-    except TeacherError:
-        raise
     except Exception as error:  # the hub's client shows the exceptions of the HTTP library it happens to use
         reason = first_line(error)
+    else:
+        # By the branch's name, so that the cache knows later what the name stands for.
+        folder = _download(name, None, _TEXT_FILES)
+        return Checkpoint(name, folder, folder.name, on_hub=True)
     try:
         folder = Path(snapshot_download(name, local_files_only=True))
     except (LocalEntryNotFoundError, ValueError):
@@ -219,22 +220,28 @@ def _from_hub(name: str) -> Checkpoint:
     return Checkpoint(name, folder, folder.name, on_hub=True)
 
 
-def _download(checkpoint: Checkpoint, patterns: tuple[str, ...]) -> Path:
+def _has_weights(folder: Path) -> bool:
+    """Whether all parts of the weights are there; a download may have been interrupted."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return (folder / "model.safetensors").is_file()
+    return all((folder / part).is_file() for part in set(read_json(index)["weight_map"].values()))
+
+
+def _download(name: str, commit: str | None, patterns: tuple[str, ...]) -> Path:
+    """Fetch the files that are not in the cache yet; None: of the newest commit."""
     from huggingface_hub import snapshot_download
 
     try:
         return Path(
             snapshot_download(
-                checkpoint.name,
-                revision=checkpoint.identity,
-                allow_patterns=list(patterns),
-                ignore_patterns=[_IN_FOLDERS],
+                name, revision=commit, allow_patterns=list(patterns), ignore_patterns=[_IN_FOLDERS]
             )
         )
     except Exception as error:  # as above
         raise TeacherError(
-            f"{checkpoint.name} cannot be fetched from the hub ({first_line(error)}); run again to go on, "
-            f"or fetch it by hand: hf download {checkpoint.name}"
+            f"{name} cannot be fetched from the hub ({first_line(error)}); run again to go on, "
+            f"or fetch it by hand: hf download {name}"
         ) from None
 
 
@@ -261,4 +268,4 @@ def _fingerprint(folder: Path) -> str:
 def first_line(error: object) -> str:
     """An error in one line, for a message that names cause and remedy."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0].rstrip(".") if lines else type(error).__name__

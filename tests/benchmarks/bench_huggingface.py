@@ -102,22 +102,21 @@ def measure(teacher, documents: pa.Table, labels: pa.Table) -> None:
             for prompt in prompts:
                 generate(model, prompt)
         difference = max(difference, float(np.abs(p_yes - alone).max()))
-    count = documents.num_rows - 1
-    print(f"\n{count} documents, prompts of {np.mean(length):.0f} tokens; seconds a document:")
-    for name, (wall, cpu) in clocks.items():
-        slower_wall, slower_cpu = wall / clocks["packed"][0], cpu / clocks["packed"][1]
-        wall, cpu = wall / count, cpu / count
-        print(f"{name:>18}: {wall:7.2f} wall ({slower_wall:5.2f}x), {cpu:7.2f} CPU ({slower_cpu:5.2f}x)")
+    print(f"\n{documents.num_rows - 1} documents, prompts of {np.mean(length):.0f} tokens")
+    print("seconds a document (median), and how often packed fits in:")
+    median = {name: np.median(parts, axis=0) for name, parts in clocks.items()}
+    for name, (wall, cpu) in median.items():
+        times = median[name] / median["packed"]
+        print(f"{name:>18}: {wall:7.2f} wall ({times[0]:5.2f}x), {cpu:7.2f} CPU ({times[1]:5.2f}x)")
     print(f"largest difference of p_yes from one pass a pair: {difference:.1e}")
 
 
 @contextmanager
-def clock(clocks: dict[str, np.ndarray], name: str) -> Iterator[None]:
-    """Add the wall-clock and CPU seconds of the block to `clocks[name]`."""
+def clock(clocks: dict[str, list[tuple[float, float]]], name: str) -> Iterator[None]:
+    """Append the wall-clock and CPU seconds of the block to `clocks[name]`."""
     wall, cpu = time.perf_counter(), time.process_time()
     yield
-    spent = np.array([time.perf_counter() - wall, time.process_time() - cpu])
-    clocks[name] = clocks.get(name, 0) + spent
+    clocks.setdefault(name, []).append((time.perf_counter() - wall, time.process_time() - cpu))
 
 
 def whole_prompts(row: Row) -> list[torch.Tensor]:
