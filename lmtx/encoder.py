@@ -48,15 +48,17 @@ class Encoder:
         Raises
         ------
         EncoderError
-            When the folder is missing or incomplete, when the weights' SHA-256 is not
-            `config.sha256`, or, at once, when a hub name is neither cached nor can be reached.
+            When the folder is missing, incomplete or damaged, when the weights' SHA-256 is not
+            `config.sha256`, when `config.device` is not there, or, at once, when a hub name is
+            neither cached nor can be reached.
         """
         source = Path(folder) if folder is not None else model_source(config)
         if folder is None and config.sha256:
             check_hash(source, config.sha256)
         device = None if config.device == "auto" else config.device
-        model = _load(source, device)
-        return cls(model, config)
+        if device is not None:
+            _check_device(device)
+        return cls(_load(source, device), config)
 
     def save(self, folder: str | Path, card: dict) -> None:
         """Save as a sentence-transformers folder (safetensors, fp32) with `card` in `lmtx.json`."""
@@ -187,32 +189,45 @@ def check_hash(source: Path | str, expected: str) -> None:
 
 
 def _load(source: Path | str, device: str | None):
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    if isinstance(source, Path):
+        if not any((source / name).is_file() for name in ("modules.json", "config.json")):
+            raise EncoderError(
+                f"no model in {source}; set encoder.model to a sentence-transformers folder or hub name"
+            )
+        return _open(source, device, local=True)
+    try:
+        return _open(source, device, local=True)  # in the hub's cache, without asking the hub
+    except EncoderError:
+        _check_hub(source)
+        return _open(source, device, local=False)
+
+
+def _open(source: Path | str, device: str | None, *, local: bool):
+    from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
 
-    if (
-        isinstance(source, Path)
-        and not (source / "config.json").is_file()
-        and not (source / "modules.json").is_file()
-    ):
-        raise EncoderError(
-            f"no model in {source}; set encoder.model to a sentence-transformers folder or hub name"
-        )
-    local = isinstance(source, Path)
-    if not local:
-        try:
-            source = snapshot_download(source, local_files_only=True)
-            local = True
-        except LocalEntryNotFoundError:
-            _check_hub(source)
     try:
-        return SentenceTransformer(str(source), device=device, local_files_only=local)
-    except (OSError, ValueError, KeyError) as error:
+        model = SentenceTransformer(str(source), device=device, local_files_only=local)
+        # transformers makes up an empty vocabulary where a tokenizer's files are missing.
+        if len(model.tokenizer) <= len(model.tokenizer.all_special_ids):
+            raise ValueError("its tokenizer knows no words; files of the tokenizer are missing")
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise EncoderError(
             f"the model {source} cannot be loaded ({str(error).splitlines()[0]}); "
             f"check encoder.model, or use the offline default encoder.model={BUNDLED}"
         ) from error
+    return model
+
+
+def _check_device(device: str) -> None:
+    """Raise `EncoderError` unless `device` is one of torch's and is there."""
+    try:
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise EncoderError(
+            f"encoder.device={device} cannot be used ({str(error).splitlines()[0]}); "
+            "set encoder.device to auto, cpu, cuda or cuda:N"
+        ) from None
 
 
 def _check_hub(name: str, timeout: float = 5.0) -> None:
@@ -236,7 +251,12 @@ def _check_hub(name: str, timeout: float = 5.0) -> None:
             f"the model {name!r} is not on this machine and the hub {address} cannot be reached "
             f"({type(error).__name__}); {remedy}"
         ) from None
-    if answer.status_code in {401, 403, 404}:
+    if answer.status_code in {400, 401, 403, 404}:
         raise EncoderError(
             f"the hub has no public model {name!r} (HTTP {answer.status_code}); check encoder.model; {remedy}"
+        )
+    if answer.is_error:
+        raise EncoderError(
+            f"the model {name!r} is not on this machine and the hub {address} answers HTTP "
+            f"{answer.status_code}; {remedy}"
         )

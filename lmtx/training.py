@@ -169,9 +169,10 @@ def train(
     accelerator = Accelerator(
         cpu=encoder.device.type == "cpu", mixed_precision="bf16" if encoder.precision == "bf16" else "no"
     )
-    model = encoder.model.train()
+    # Without dropout: one pass cannot overfit, and attention takes its fast path.
+    model = encoder.model.eval()
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, eps=1e-6, weight_decay=config.weight_decay
+        model.parameters(), lr=config.learning_rate, eps=1e-6, weight_decay=config.weight_decay, fused=True
     )
     warmup = min(config.warmup_steps, steps // 4)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -197,7 +198,6 @@ def train(
             losses.append(value.item())
             bar.update()
             bar.set_postfix_str(f"loss {np.mean(losses[-20:]):.5f}", refresh=False)
-    model.eval()
     return TrainingLog(losses, time.monotonic() - started)
 
 

@@ -151,9 +151,11 @@ def declared(stage):
     return {file for file in files if file.is_relative_to(ROOT / "lmtx")}, stages.whole(keys)
 
 
-def test_every_notebook_is_a_stage_and_every_stage_a_notebook():
-    assert NOTEBOOKS
-    assert {notebook_of(stage) for stage in dvc_stages()} == set(NOTEBOOKS)
+def test_every_numbered_notebook_is_a_stage_and_every_stage_a_notebook():
+    """The others are for exploring."""
+    numbered = {notebook for notebook in NOTEBOOKS if notebook.stem[0].isdigit()}
+    assert numbered
+    assert {notebook_of(stage) for stage in dvc_stages()} == numbered
     for stage in dvc_stages():
         assert notebook_of(stage) in [ROOT / d.def_path for d in stage.deps], stage.addressing
 
