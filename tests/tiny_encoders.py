@@ -1,0 +1,93 @@
+"""Sentence encoders small enough for a test, made by code, and texts whose every word they know."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from lmtx.config import EncoderConfig
+from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+WORDS = tuple(f"{topic}{i}" for topic in ("ant", "bee", "cat", "dog", "elk", "fox") for i in range(12))
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """One token for each of `WORDS`; [CLS] before and [SEP] behind, as BERT has it."""
+    vocabulary = {token: i for i, token in enumerate([*SPECIAL, *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
+    )
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
+def save_tiny_encoder(folder: Path, *, seed: int = 0, longest: int = 64) -> Path:
+    """Save a random two-layer BERT with mean pooling as a sentence-transformers folder.
+
+    Weights are drawn far wider than for training, so that a vector hangs on every token and on its
+    place. `longest` is the model's own limit in tokens.
+    """
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Pooling, Transformer
+
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(SPECIAL) + len(WORDS),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=128,
+        initializer_range=0.3,
+    )
+    bare = folder.with_name(f"{folder.name}-bert")
+    BertModel(config).save_pretrained(bare)
+    tiny_tokenizer().save_pretrained(bare)
+    network = Transformer(str(bare), max_seq_length=longest)
+    SentenceTransformer(modules=[network, Pooling(network.get_embedding_dimension())], device="cpu").save(
+        str(folder), create_model_card=False
+    )
+    return folder
+
+
+def encoder_config(model: str | Path, **changes) -> EncoderConfig:
+    """An encoder section for `model`: fp32 on the CPU, small batches."""
+    values = {
+        "name": "tiny",
+        "model": str(model),
+        "sha256": None,
+        "precision": "fp32",
+        "device": "cpu",
+        "document_tokens": 32,
+        "label_tokens": 16,
+        "title": True,
+        "batch_tokens": 128,
+    }
+    return EncoderConfig(**(values | changes))
+
+
+@cache
+def random_texts(n: int, longest: int = 30, seed: int = 0) -> list[str]:
+    """Texts of 1 to `longest` words of `WORDS`, all different."""
+    rng = np.random.default_rng(seed)
+    texts = [" ".join(rng.choice(WORDS, rng.integers(1, longest + 1))) for _ in range(n)]
+    return list(dict.fromkeys(texts))
+
+
+def document_table(texts: list[str], titles: list[str] | None = None) -> pa.Table:
+    """A document table with the uids d0, d1, …; no titles: empty ones."""
+    uids = [f"d{i}" for i in range(len(texts))]
+    return pa.table([uids, titles or [""] * len(texts), texts], schema=DOCUMENT_SCHEMA)
+
+
+def label_table(texts: list[str]) -> pa.Table:
+    """A label table with the uids l0, l1, …"""
+    return pa.table([[f"l{i}" for i in range(len(texts))], texts], schema=LABEL_SCHEMA)
