@@ -53,11 +53,15 @@ def search(
         How many; more than L gives L columns.
     excluded
         Boolean CSR (n, L): pairs that are no candidates. None: all labels are candidates.
+
+    Raises `ValueError` when the shapes do not fit.
     """
     import faiss
 
     if queries.shape[1] != labels.shape[1]:
         raise ValueError(f"queries have {queries.shape[1]} dimensions, labels {labels.shape[1]}")
+    if excluded is not None and excluded.shape != (len(queries), len(labels)):
+        raise ValueError(f"excluded pairs are {excluded.shape}, not {(len(queries), len(labels))}")
     n_labels = len(labels)
     spare = int(np.diff(excluded.indptr).max(initial=0)) if excluded is not None else 0
     scores, ids = faiss.knn(
@@ -86,6 +90,12 @@ def top(scores: np.ndarray, k: int) -> Shortlist:
     """The k best columns of each row of float (n, L) scores; of equal ones the lower number first."""
     k = min(k, scores.shape[1])
     ids = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    found = np.take_along_axis(scores, ids, axis=1)
+    worst = found.min(axis=1, keepdims=True)
+    # Where the worst score chosen was also left out, the partition chose any of the equal columns.
+    for row in np.flatnonzero((scores >= worst).sum(axis=1) > k):
+        better, equal = np.flatnonzero(scores[row] > worst[row]), np.flatnonzero(scores[row] == worst[row])
+        ids[row] = np.concatenate([better, equal[: k - len(better)]])
     ids.sort(axis=1)
     found = np.take_along_axis(scores, ids, axis=1)
     order = np.argsort(-found, axis=1, kind="stable")
