@@ -56,6 +56,14 @@ def score(
     return results
 
 
+def total_cost(*costs: dict[str, float | None]) -> dict[str, float | None]:
+    """The sum of several accounts, field by field; None, an unknown price, makes the sum unknown."""
+    return {
+        name: None if any(cost[name] is None for cost in costs) else sum(cost[name] for cost in costs)
+        for name in costs[0]
+    }
+
+
 def pseudo_label_quality(judged: pa.Table, rows: np.ndarray, truth: sp.csr_array) -> dict[str, float]:
     """How good a teacher's yes is, against annotations: for the report only.
 
