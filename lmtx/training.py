@@ -158,14 +158,18 @@ def train(
     batches, steps
         The steps' texts, and how many there are, which the schedule needs to know.
     config
-        Learning rate, warm-up, margin and the other settings of the loss.
+        Learning rate, warm-up (at most a quarter of the steps), margin and the other settings of the
+        loss.
     loss
         Called as `triplet_loss` is.
     """
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
     torch.manual_seed(config.seed)
     started = time.monotonic()
+    # Kept for the whole process; an encoder of another precision or device could not be trained after.
+    AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(
         cpu=encoder.device.type == "cpu", mixed_precision="bf16" if encoder.precision == "bf16" else "no"
     )
