@@ -1,0 +1,461 @@
+"""Training: the loss of the formula, batches that follow the teacher, and a loop that learns and repeats."""
+
+import inspect
+import math
+import pkgutil
+import re
+from importlib import import_module
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from safetensors.torch import load_file
+from tiny_encoders import encoder_config, save_tiny_encoder
+
+from lmtx.config import TrainingConfig
+from lmtx.encoder import Encoder
+from lmtx.training import PseudoLabels, train, triplet_loss
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+def training_config(**changes):
+    values = {
+        "documents": None,
+        "batch_size": 8,
+        "epochs": 1,
+        "learning_rate": 2e-3,
+        "warmup_steps": 2,
+        "weight_decay": 0.0,
+        "margin": 0.3,
+        "temperature": 0.1,
+        "hard_negatives": 10,
+        "rejected_negatives": 0,
+        "seed": 108,
+    }
+    return TrainingConfig(**(values | changes))
+
+
+# --- the loss ----------------------------------------------------------------------------------
+
+
+def slow_loss(s, positives, ignored, margin, temperature, hard_negatives, at=None):
+    """The formula, pair by pair, in plain Python.
+
+    `at` is the matrix of similarities that chooses the negatives and their weights; None: `s` itself.
+    """
+    total = 0.0
+    for i, p in enumerate(positives):
+        chosen = s[i] if at is None else at[i]
+        negatives = [n for n in range(len(s[i])) if n != p and not ignored[i][n]]
+        negatives = sorted(negatives, key=lambda n: -chosen[n])[:hard_negatives]
+        exponents = [
+            chosen[n] / temperature if chosen[n] - chosen[p] + margin > 0 else 0.0 for n in negatives
+        ]
+        partition = sum(math.exp(e) for e in exponents)
+        for n, e in zip(negatives, exponents, strict=True):
+            total += math.exp(e) / partition * max(0.0, s[i][n] - s[i][p] + margin)
+    return total / (len(positives) * hard_negatives)
+
+
+def random_batch(seed, documents=7, labels=12, ignored_share=0.2):
+    rng = np.random.default_rng(seed)
+    s = rng.uniform(-1, 1, (documents, labels))
+    positives = rng.integers(0, labels, documents)
+    ignored = rng.random((documents, labels)) < ignored_share
+    ignored[np.arange(documents), positives] = rng.random(documents) < 0.5  # the positive may be flagged too
+    return s, positives, ignored
+
+
+def fast_loss(s, positives, ignored=None, dtype=torch.float64, **settings):
+    ignored = None if ignored is None else torch.as_tensor(ignored)
+    return triplet_loss(
+        torch.as_tensor(s, dtype=dtype), torch.as_tensor(positives), ignored=ignored, **settings
+    )
+
+
+SETTINGS = [
+    {"margin": 0.3, "temperature": 0.1, "hard_negatives": 10},
+    {"margin": 0.3, "temperature": 0.1, "hard_negatives": 3},
+    {"margin": 1.5, "temperature": 1.0, "hard_negatives": 1},
+    {"margin": 0.05, "temperature": 0.02, "hard_negatives": 30},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("seed", range(4))
+def test_the_loss_is_that_of_the_formula(seed, settings):
+    s, positives, ignored = random_batch(seed)
+    expected = slow_loss(s, positives, ignored, **settings)
+    assert expected > 0
+    assert fast_loss(s, positives, ignored, **settings).item() == pytest.approx(expected, rel=1e-12)
+    nothing = np.zeros_like(ignored)
+    expected = slow_loss(s, positives, nothing, **settings)
+    assert fast_loss(s, positives, **settings).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_loss_of_one_document_by_hand():
+    """s_p = 0.5, margin 0.3: violations 0.2 and 0.1; the third label keeps the margin, weight e^0."""
+    s = [[0.5, 0.4, 0.3, -0.9]]
+    a, b = math.exp(4), math.exp(3)
+    expected = (a * 0.2 + b * 0.1) / (a + b + 1) / 3
+    assert fast_loss(s, [0], hard_negatives=3).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_defaults_are_those_of_the_method():
+    s, positives, ignored = random_batch(5, labels=20)
+    expected = slow_loss(s, positives, ignored, margin=0.3, temperature=0.1, hard_negatives=10)
+    assert fast_loss(s, positives, ignored).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_missing_negatives_count_as_zeros():
+    two = fast_loss([[0.5, 0.4]], [0], hard_negatives=2).item()
+    assert fast_loss([[0.5, 0.4]], [0], hard_negatives=1).item() == pytest.approx(0.2)
+    assert two == pytest.approx(0.1)
+    masked = fast_loss([[0.5, 0.4, 0.99]], [0], [[False, False, True]], hard_negatives=2).item()
+    assert masked == pytest.approx(two)
+
+
+def test_a_document_without_negatives_adds_nothing_and_no_gradient():
+    s = torch.tensor([[0.1, 0.9], [0.5, 0.4]], dtype=torch.float64, requires_grad=True)
+    ignored = torch.tensor([[False, True], [False, False]])
+    value = triplet_loss(s, torch.tensor([0, 0]), ignored=ignored, hard_negatives=1)
+    value.backward()
+    assert value.item() == pytest.approx(0.2 / 2)
+    np.testing.assert_allclose(s.grad, [[0, 0], [-0.5, 0.5]], atol=1e-15)
+
+
+def test_a_margin_that_is_met_costs_nothing():
+    s = torch.tensor([[0.9, 0.6, -0.5], [0.2, 0.9, 0.1]], requires_grad=True)
+    value = triplet_loss(s, torch.tensor([0, 1]), margin=0.3 - 1e-6)
+    value.backward()
+    assert value.item() == 0
+    assert not s.grad.any()
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_the_gradient_is_that_of_the_formula_with_fixed_weights(settings):
+    s, positives, ignored = random_batch(11)
+    tensor = torch.tensor(s, requires_grad=True)
+    triplet_loss(tensor, torch.as_tensor(positives), ignored=torch.as_tensor(ignored), **settings).backward()
+    step = 1e-6
+    for i in range(s.shape[0]):
+        for j in range(s.shape[1]):
+            up, down = s.copy(), s.copy()
+            up[i, j] += step
+            down[i, j] -= step
+            slope = (
+                slow_loss(up, positives, ignored, **settings, at=s)
+                - slow_loss(down, positives, ignored, **settings, at=s)
+            ) / (2 * step)
+            assert tensor.grad[i, j].item() == pytest.approx(slope, abs=1e-8)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_loss_stays_on_the_device_and_in_the_type_of_the_similarities(device, dtype):
+    s, positives, ignored = random_batch(2)
+    similarity = torch.tensor(s, dtype=dtype, device=device)
+    value = triplet_loss(
+        similarity,
+        torch.as_tensor(positives, device=device),
+        ignored=torch.as_tensor(ignored, device=device),
+    )
+    assert (value.shape, value.dtype, value.device) == ((), dtype, similarity.device)
+    expected = slow_loss(s, positives, ignored, margin=0.3, temperature=0.1, hard_negatives=10)
+    assert value.item() == pytest.approx(expected, rel=1e-5)
+
+
+# --- batches -----------------------------------------------------------------------------------
+
+N_DOCUMENTS, N_LABELS = 45, 30
+
+
+def marks(rows, columns):
+    matrix = np.zeros((N_DOCUMENTS, N_LABELS), dtype=bool)
+    matrix[rows, columns] = True
+    return matrix
+
+
+@pytest.fixture
+def source():
+    """45 documents, of which every fifth has no pseudo-positive; token ids are the row numbers."""
+    rng = np.random.default_rng(0)
+    answers = rng.choice([1, 0, -1, -2], size=(N_DOCUMENTS, N_LABELS), p=[0.1, 0.2, 0.1, 0.6])
+    answers[:, 0] = 1
+    answers[::5][answers[::5] == 1] = 0
+    own = marks(np.arange(30), np.arange(30))
+    return PseudoLabels(
+        [[row] for row in range(N_DOCUMENTS)],
+        [[column] for column in range(N_LABELS)],
+        sp.csr_array((answers == 1) & ~own),
+        sp.csr_array((answers == 0) & ~own),
+        sp.csr_array(own),
+    )
+
+
+def drawn(batch):
+    """Rows and label numbers of a batch, and each document's label."""
+    rows, columns = np.ravel(batch.documents), np.ravel(batch.labels)
+    return rows, columns, columns[batch.positives]
+
+
+def test_every_document_with_a_pseudo_positive_is_trained_on_once_an_epoch(source):
+    config = training_config(epochs=3)
+    trainable = [row for row in range(N_DOCUMENTS) if source.positives[[row]].sum()]
+    assert 30 < len(trainable) < 37
+    assert source.trainable.tolist() == trainable
+    batches = list(source.batches(config))
+    assert len(batches) == source.steps(config) == 3 * -(-len(trainable) // 8)
+    orders = []
+    for epoch in np.split(np.arange(len(batches)), 3):
+        rows = np.concatenate([drawn(batches[i])[0] for i in epoch])
+        assert sorted(rows) == trainable
+        assert [len(batches[i].documents) for i in epoch[:-1]] == [8] * (len(epoch) - 1)
+        orders.append(rows.tolist())
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_each_step_draws_one_of_a_document_s_pseudo_positives(source):
+    accepted, found = source.positives.toarray(), set()
+    for batch in source.batches(training_config(epochs=60)):
+        rows, columns, chosen = drawn(batch)
+        assert batch.positives.shape == rows.shape
+        assert accepted[rows, chosen].all()
+        assert columns.tolist() == sorted(set(chosen.tolist()))  # each label once, and no other label
+        found |= set(zip(rows.tolist(), chosen.tolist(), strict=True))
+    assert found == set(zip(*map(np.ndarray.tolist, np.nonzero(accepted)), strict=True))
+
+
+@pytest.mark.parametrize("rejected_negatives", [0, 3])
+def test_accepted_and_excluded_labels_are_no_negatives(source, rejected_negatives):
+    no_negative = source.positives.toarray() | source.excluded.toarray()
+    shared = own = 0
+    for batch in source.batches(training_config(batch_size=16, rejected_negatives=rejected_negatives)):
+        rows, columns, chosen = drawn(batch)
+        assert batch.ignored.dtype == bool
+        np.testing.assert_array_equal(batch.ignored, no_negative[np.ix_(rows, columns)])
+        shared += (source.positives.toarray()[np.ix_(rows, columns)].sum(1) > 1).sum()
+        own += source.excluded.toarray()[np.ix_(rows, columns)].sum()
+        assert not (chosen == rows).any()
+    assert shared  # the case did occur
+    assert own
+
+
+def test_an_ignored_pair_costs_nothing_where_it_would_be_the_hardest_negative(source):
+    batch = next(source.batches(training_config()))
+    _, columns, _ = drawn(batch)
+    similarity = torch.full((len(batch.documents), len(columns)), -1.0)
+    similarity[torch.as_tensor(batch.ignored)] = 1.0
+    similarity[torch.arange(len(batch.documents)), torch.as_tensor(batch.positives)] = 0.0
+    hidden = triplet_loss(
+        similarity, torch.as_tensor(batch.positives), ignored=torch.as_tensor(batch.ignored)
+    )
+    assert hidden.item() == 0
+    assert triplet_loss(similarity, torch.as_tensor(batch.positives)).item() > 0
+
+
+def test_rejected_labels_join_the_batch_as_negatives(source):
+    rejected = source.rejected.toarray()
+    for batch in source.batches(training_config(batch_size=2, rejected_negatives=3)):
+        rows, columns, chosen = drawn(batch)
+        assert columns.tolist() == sorted(set(columns.tolist()))
+        for i, row in enumerate(rows):
+            own = rejected[row, columns]
+            assert own.sum() >= min(3, rejected[row].sum())
+            assert not batch.ignored[i, own].any()
+        assert all(column in chosen or rejected[rows, column].any() for column in columns)
+        assert len(columns) <= 2 * (1 + 3)
+
+
+def test_pairs_without_an_answer_bring_no_label_into_a_batch():
+    """One document: label 0 accepted, 1 rejected, the others unanswered or never asked."""
+    nothing = sp.csr_array((1, 9), dtype=bool)
+    accepted, rejected = (sp.csr_array(np.eye(9, dtype=bool)[[i]]) for i in (0, 1))
+    source = PseudoLabels([[7]], [[i] for i in range(9)], accepted, rejected, nothing)
+    (batch,) = source.batches(training_config(rejected_negatives=5))
+    assert batch.labels == [[0], [1]]
+    np.testing.assert_array_equal(batch.ignored, [[True, False]])
+
+
+def test_batches_follow_from_the_seed(source):
+    def drawings(seed):
+        config = training_config(seed=seed, epochs=2, rejected_negatives=2)
+        return [(b.documents, b.labels, b.positives.tolist()) for b in source.batches(config)]
+
+    assert drawings(1) == drawings(1)
+    assert drawings(1) != drawings(2)
+
+
+# --- the loop ----------------------------------------------------------------------------------
+
+TOPICS = ("ant", "bee", "cat", "dog", "elk", "fox")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def topical(encoder, n=64):
+    """Documents of words of one topic; its label is the one accepted."""
+    rng = np.random.default_rng(1)
+    topics = rng.integers(0, len(TOPICS), n)
+    documents = [" ".join(f"{TOPICS[t]}{i}" for i in rng.integers(0, 12, 8)) for t in topics]
+    accepted = sp.csr_array(np.eye(len(TOPICS), dtype=bool)[topics])
+    nothing = sp.csr_array(accepted.shape, dtype=bool)
+    labels = [f"{topic}0 {topic}1" for topic in TOPICS]
+    tokens = encoder.tokenize(documents, 32), encoder.tokenize(labels, 16)
+    return PseudoLabels(*tokens, accepted, nothing, nothing), topics, documents, labels
+
+
+def trained(folder, config, precision="fp32", **options):
+    """A student trained from the encoder in `folder`, and the log."""
+    encoder = Encoder.load(encoder_config(folder, precision=precision))
+    source = topical(encoder)[0]
+    return encoder, train(encoder, source.batches(config), source.steps(config), config, **options)
+
+
+def weights(encoder):
+    return {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_training_learns_topics_that_words_tell_apart(folder):
+    config = training_config(epochs=4)
+    encoder, log = trained(folder, config)
+    assert len(log.losses) == 32
+    assert log.seconds > 0
+    assert np.mean(log.losses[-8:]) < 0.5 * np.mean(log.losses[:8])
+    _, topics, documents, labels = topical(encoder)
+    before = Encoder.load(encoder_config(folder))
+    accuracy = [
+        ((e.encode(documents, 32) @ e.encode(labels, 16).T).argmax(axis=1) == topics).mean()
+        for e in (before, encoder)
+    ]
+    assert accuracy[0] < 0.6
+    assert accuracy[1] > 0.9
+
+
+def test_a_cycle_starts_from_the_pretrained_encoder_and_repeats_bit_by_bit(folder):
+    kept = load_file(folder / "model.safetensors")
+    first, log = trained(folder, training_config())
+    again, second = trained(folder, training_config())
+    assert log.losses == second.losses
+    assert same(weights(first), weights(again))
+    assert same(load_file(folder / "model.safetensors"), kept)
+    assert not same(weights(first), weights(Encoder.load(encoder_config(folder))))
+    other, _ = trained(folder, training_config(seed=1))
+    assert not same(weights(first), weights(other))
+
+
+def test_precisions_may_change_within_one_process(folder):
+    """Weights stay fp32 and close to those of fp32 training."""
+    students = [trained(folder, training_config(), precision=p) for p in ("fp32", "bf16", "fp32")]
+    (exact, log), (fast, fast_log), (_, last) = students
+    assert last.losses == log.losses
+    assert fast_log.losses != log.losses
+    np.testing.assert_allclose(fast_log.losses, log.losses, atol=0.02)
+    assert {tensor.dtype for tensor in fast.model.parameters()} == {torch.float32}
+    assert not same(weights(exact), weights(fast))
+
+
+@pytest.fixture
+def optimizers(monkeypatch):
+    """The optimizers made, each with the learning rates of its steps."""
+    made = []
+
+    class Recorded(torch.optim.AdamW):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            self.rates = []
+            made.append(self)
+
+        def step(self, *args, **options):
+            self.rates.append(self.param_groups[0]["lr"])
+            return super().step(*args, **options)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Recorded)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("warmup_steps", "expected"),
+    [
+        (2, [1 / 3, 2 / 3, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]),
+        (100, [1 / 3, 2 / 3, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]),  # at most a quarter of the steps
+        (0, [1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]),
+    ],
+)
+def test_the_learning_rate_warms_up_and_decays_linearly(folder, optimizers, warmup_steps, expected):
+    trained(folder, training_config(warmup_steps=warmup_steps, learning_rate=1e-4, weight_decay=0.01))
+    np.testing.assert_allclose(optimizers[0].rates, np.multiply(expected, 1e-4), rtol=1e-12)
+    group = optimizers[0].param_groups[0]
+    assert (group["eps"], group["weight_decay"]) == (1e-6, 0.01)
+    assert sum(p.numel() for p in group["params"]) == sum(
+        p.numel() for p in Encoder.load(encoder_config(folder)).model.parameters()
+    )
+
+
+def test_settings_of_the_loss_and_the_batch_reach_it(folder):
+    seen = []
+
+    def watched(similarity, positives, **settings):
+        seen.append((similarity.detach().clone(), positives, settings))
+        return triplet_loss(similarity, positives, **settings)
+
+    config = training_config(margin=0.21, temperature=0.07, hard_negatives=4)
+    _, log = trained(folder, config, loss=watched)
+    encoder = Encoder.load(encoder_config(folder))
+    batch = next(topical(encoder)[0].batches(config))
+    similarity, positives, settings = seen[0]
+    expected = encoder.encode_tokens(batch.documents) @ encoder.encode_tokens(batch.labels).T
+    np.testing.assert_allclose(similarity, expected, atol=1e-5)  # the first step sees E0
+    np.testing.assert_array_equal(positives, batch.positives)
+    np.testing.assert_array_equal(settings.pop("ignored"), batch.ignored)
+    assert settings == {"margin": 0.21, "temperature": 0.07, "hard_negatives": 4}
+    own = slow_loss(similarity.tolist(), batch.positives, batch.ignored, 0.21, 0.07, 4)
+    assert log.losses[0] == pytest.approx(own, rel=1e-4)
+
+
+# --- zero-shot ---------------------------------------------------------------------------------
+
+ANNOTATIONS = re.compile(r"truth|annot|gold|relevan|target|^y($|_)|qrels")
+BLIND = ["encoder", "training", "curriculum", "baselines"]
+
+
+def signatures(module):
+    """Names that a module's public functions, classes and methods take or hold, each with its owner."""
+    for name, value in vars(module).items():
+        if name[0] == "_" or getattr(value, "__module__", None) != module.__name__ or not callable(value):
+            continue
+        if inspect.isclass(value) and issubclass(value, Exception):
+            continue
+        members = [value]
+        if inspect.isclass(value):
+            members += [m for n, m in inspect.getmembers(value, callable) if n[0] != "_"]
+            yield from ((f"{name}.{held}", held) for held in getattr(value, "__annotations__", ()))
+        for member in members:
+            if inspect.isfunction(member) or inspect.ismethod(member) or inspect.isclass(member):
+                yield from ((f"{name}({taken})", taken) for taken in inspect.signature(member).parameters)
+
+
+@pytest.mark.parametrize("name", BLIND)
+def test_nothing_that_encodes_trains_or_ranks_takes_annotations(name):
+    module = import_module(f"lmtx.{name}")
+    below = [
+        import_module(f"lmtx.{name}.{m.name}") for m in pkgutil.iter_modules(getattr(module, "__path__", []))
+    ]
+    taken = dict(found for m in [module, *below] for found in signatures(m))
+    assert len(taken) > 3
+    assert [owner for owner, parameter in taken.items() if ANNOTATIONS.search(parameter)] == []
+    assert all("load_truth" not in vars(m) for m in [module, *below])
+
+
+def test_the_search_for_annotations_finds_them():
+    taken = dict(signatures(import_module("lmtx.metrics")))
+    assert "evaluate(truth)" in [owner for owner, parameter in taken.items() if ANNOTATIONS.search(parameter)]
