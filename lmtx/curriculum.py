@@ -78,7 +78,11 @@ def check(
     """The student's score without annotations: the share of its top labels that the teacher accepts.
 
     Documents are held out from training. A top label without an answer counts as not accepted.
-    Returns the share and the verdicts, one a document.
+    Returns the share and the verdicts, one a document. Raises `CurriculumError` without documents.
     """
+    if not len(ranking):
+        raise CurriculumError(
+            "there are no dev documents to check the student on; raise dataset.dev_documents"
+        )
     verdicts = teacher.judge(Pairs.from_shortlist(documents, labels, ranking.ids[:, :1]), progress=False)
-    return float((verdicts.answer == YES).sum() / len(ranking.ids)), verdicts
+    return float((verdicts.answer == YES).sum() / len(ranking)), verdicts
