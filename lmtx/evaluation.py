@@ -11,10 +11,12 @@ from lmtx.metrics import PROPENSITY_CONSTANTS, evaluate, paired_difference, per_
 def label_propensities(annotated: sp.csr_array, kind: str = "other") -> np.ndarray:
     """1/p_l of each label, float64 (L,), from the counts of an annotated training side.
 
-    For PSP@k only; no system reads it. `kind` chooses the constants (see `lmtx.metrics`).
+    Documents without annotations do not count. For PSP@k only; no system reads it. `kind` chooses the
+    constants (see `lmtx.metrics`).
     """
     counts = np.bincount(annotated.indices, minlength=annotated.shape[1])
-    return propensities(counts, annotated.shape[0], *PROPENSITY_CONSTANTS[kind])
+    documents = int((np.diff(annotated.indptr) > 0).sum())
+    return propensities(counts, documents, *PROPENSITY_CONSTANTS[kind])
 
 
 def score(
@@ -64,7 +66,7 @@ def total_cost(*costs: dict[str, float | None]) -> dict[str, float | None]:
     }
 
 
-def pseudo_label_quality(judged: pa.Table, rows: np.ndarray, truth: sp.csr_array) -> dict[str, float]:
+def pseudo_label_quality(judged: pa.Table, rows: np.ndarray, truth: sp.csr_array) -> dict[str, float | None]:
     """How good a teacher's yes is, against annotations: for the report only.
 
     Parameters
@@ -80,17 +82,17 @@ def pseudo_label_quality(judged: pa.Table, rows: np.ndarray, truth: sp.csr_array
     -------
     yes_rate, of all pairs; pseudo_positives per judged document; and, over the judged documents that
     have annotations, pseudo_precision (share of accepted pairs that are annotated) and pseudo_recall
-    (share of annotated pairs that are accepted). NaN where there is nothing to divide by.
+    (share of annotated pairs that are accepted). None where there is nothing to divide by.
     """
     yes = judged["answer"].to_numpy() == 1
     document, label = rows[judged["document"].to_numpy()[yes]], judged["label"].to_numpy()[yes]
     annotated = np.diff(truth.indptr) > 0
     known = annotated[document]
-    hits = np.asarray(truth[document[known], label[known]]).astype(bool).sum()
+    hits = truth[document[known], label[known]].sum()
     relevant = np.diff(truth.indptr)[rows].sum()
     return {
-        "yes_rate": float(yes.mean()) if len(yes) else float("nan"),
-        "pseudo_positives": float(yes.sum() / len(rows)),
-        "pseudo_precision": float(hits / known.sum()) if known.any() else float("nan"),
-        "pseudo_recall": float(hits / relevant) if relevant else float("nan"),
+        "yes_rate": float(yes.mean()) if len(yes) else None,
+        "pseudo_positives": float(yes.sum() / len(rows)) if len(rows) else None,
+        "pseudo_precision": float(hits / known.sum()) if known.any() else None,
+        "pseudo_recall": float(hits / relevant) if relevant else None,
     }
