@@ -65,7 +65,7 @@ class Study:
             if path.exists():
                 continue
             notebook, parameters = self._maker(path)
-            if self.root == find_upwards(self.opened["config"]).parent:
+            if self.root == find_upwards(self.opened["config"]).parent.resolve():
                 raise StudyError(f"{path} is missing; `dvc repro` makes it with notebooks/{notebook}.ipynb")
             self._run(notebook, parameters)
 
