@@ -1,5 +1,6 @@
 """Parameters: what is wrong with them is said before any work starts, by file, key and value."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -151,8 +152,10 @@ def test_a_file_that_is_no_yaml_is_named(study, content, expected):
 
 def test_an_exponent_without_a_point_is_a_number(study):
     """DVC writes 0.00001 as 1e-05, which PyYAML alone takes for a word."""
-    text = (study / "params.yaml").read_text().replace("learning_rate: 5.0e-05", "learning_rate: 1e-05")
-    (study / "params.yaml").write_text(text)
+    text = (study / "params.yaml").read_text()
+    changed = re.sub(r"learning_rate: \S+", "learning_rate: 1e-05", text)
+    assert changed != text
+    (study / "params.yaml").write_text(changed)
     assert load_config().training.learning_rate == 0.00001
 
 

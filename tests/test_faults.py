@@ -184,7 +184,7 @@ def test_a_model_that_answers_something_else_is_stopped_early(ask):
         assert len(server.requests) < 60
 
 
-def test_an_interrupt_keeps_the_answers_that_are_under_way(ask, monkeypatch):
+def test_an_interrupt_keeps_the_answers_that_are_under_way(ask):
     pairs = make_pairs(documents=100)
 
     def interrupt(request):
@@ -192,6 +192,8 @@ def test_an_interrupt_keeps_the_answers_that_are_under_way(ask, monkeypatch):
             signalled.set()
         return completion("yes")
 
+    # A shell lets its background jobs ignore the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     signalled = threading.Event()
     with Server(interrupt, delay=0.02) as server:
 
@@ -200,8 +202,11 @@ def test_an_interrupt_keeps_the_answers_that_are_under_way(ask, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
 
         threading.Thread(target=send).start()
-        with pytest.raises(KeyboardInterrupt):
-            ask(server, pairs)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                ask(server, pairs)
+        finally:
+            signal.signal(signal.SIGINT, before)
         asked = len(server.requests)
         ask(server, pairs)
         assert asked < 60 and len(server.requests) == 300  # not one was asked twice
