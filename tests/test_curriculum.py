@@ -1,0 +1,222 @@
+"""A cycle: documents sampled, pairs judged, verdicts turned into pseudo-labels, the student checked."""
+
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from tiny_encoders import document_table, label_table
+
+from lmtx.curriculum import CurriculumError, check, judge, pseudo_labels, sample
+from lmtx.index import Shortlist
+from lmtx.progress import Checked, Progress, write_card
+from lmtx.teachers.base import Teacher
+from lmtx.teachers.pairs import NO, NONE, YES
+from lmtx.teachers.store import VerdictStore
+
+DOCUMENTS = document_table(["ant", "bee", "cat"])
+LABELS = label_table(["zero", "one", "two", "three", "four"])
+
+
+class Scripted(Teacher):
+    """Answers by a script, {(document uid, label uid): p_yes}; None: neither yes nor no."""
+
+    notes = ("scripted", "for tests")
+
+    def __init__(self, script, store):
+        super().__init__("script", {"kind": "scripted"}, store)
+        self.script, self.asked = script, []
+
+    def ask(self, pairs):
+        for i in range(len(pairs)):
+            key = (
+                pairs.documents["uid"][pairs.rows[i]].as_py(),
+                pairs.labels["uid"][pairs.columns[i]].as_py(),
+            )
+            self.asked.append(key)
+            p = self.script[key]
+            answer = NONE if p is None else YES if p >= 0.5 else NO
+            yield (
+                np.array([i]),
+                np.array([np.nan if p is None else p], np.float32),
+                np.array([answer], np.int8),
+            )
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    made = []
+
+    def make(script):
+        made.append(Scripted(script, VerdictStore(tmp_path / f"verdicts{len(made)}.sqlite")))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+SCRIPT = {
+    ("d0", "l2"): 0.9,
+    ("d0", "l4"): 0.1,
+    ("d0", "l0"): 0.5,
+    ("d1", "l3"): None,
+    ("d2", "l1"): 0.75,
+    ("d2", "l3"): 0.25,
+}
+SHORTLIST = Shortlist(
+    np.array([[2, 4, 0], [3, -1, -1], [1, 3, -1]], np.int32),
+    np.array([[0.875, 0.75, 0.625], [0.5, -np.inf, -np.inf], [0.25, 0.125, -np.inf]], np.float32),
+)
+
+
+# --- sample ------------------------------------------------------------------------------------
+
+
+def test_a_larger_sample_holds_every_smaller_one_of_its_seed():
+    sizes = [0, 1, 5, 50, 99, 100]
+    samples = [sample(100, size, seed=3).tolist() for size in sizes]
+    assert [len(rows) for rows in samples] == sizes
+    for smaller, larger in pairwise(samples):
+        assert set(smaller) <= set(larger)
+    assert all(rows == sorted(set(rows)) for rows in samples)
+    assert samples[3] != list(range(50))
+    assert samples[3] != sample(100, 50, seed=4).tolist()
+    assert samples[3] == sample(100, 50, seed=3).tolist()
+
+
+@pytest.mark.parametrize("size", [None, 7, 8])
+def test_a_sample_of_no_size_or_too_large_a_one_takes_all(size):
+    rows = sample(7, size, seed=1)
+    assert rows.dtype == np.int64
+    assert rows.tolist() == list(range(7))
+
+
+# --- judge -------------------------------------------------------------------------------------
+
+
+def test_the_table_of_verdicts_follows_the_shortlist(teacher):
+    scripted = teacher(SCRIPT)
+    table = judge(scripted, DOCUMENTS, LABELS, SHORTLIST)
+    columns = table.to_pydict()
+    assert columns["document"] == [0, 0, 0, 1, 2, 2]
+    assert columns["label"] == [2, 4, 0, 3, 1, 3]
+    assert columns["rank"] == [1, 2, 3, 1, 1, 2]
+    assert columns["similarity"] == [0.875, 0.75, 0.625, 0.5, 0.25, 0.125]
+    assert columns["answer"] == [1, 0, 1, -1, 1, 0]
+    np.testing.assert_array_equal(table["p_yes"].to_numpy(), np.float32([0.9, 0.1, 0.5, np.nan, 0.75, 0.25]))
+    assert columns["document_uid"] == ["d0", "d0", "d0", "d1", "d2", "d2"]
+    assert columns["label_uid"] == ["l2", "l4", "l0", "l3", "l1", "l3"]
+    types = {field.name: field.type for field in table.schema}
+    assert types["document"] == types["label"] == pa.int32()
+    assert (types["rank"], types["answer"]) == (pa.int16(), pa.int8())
+    assert types["similarity"] == types["p_yes"] == pa.float32()
+    assert table.schema.metadata == {b"teacher": b"script", b"notes": b"scripted; for tests"}
+    assert sorted(scripted.asked) == sorted(SCRIPT)  # pads are not asked about
+
+
+def test_a_later_cycle_asks_only_about_new_pairs(teacher):
+    scripted = teacher(SCRIPT)
+    judge(scripted, DOCUMENTS, LABELS, Shortlist(SHORTLIST.ids[:, :1], SHORTLIST.scores[:, :1]))
+    assert len(scripted.asked) == 3
+    judge(scripted, DOCUMENTS, LABELS, SHORTLIST)
+    assert sorted(scripted.asked) == sorted(SCRIPT)
+
+
+# --- pseudo-labels -----------------------------------------------------------------------------
+
+
+def test_yes_is_accepted_no_is_rejected_and_neither_is_used_for_nothing(teacher):
+    accepted, rejected = pseudo_labels(judge(teacher(SCRIPT), DOCUMENTS, LABELS, SHORTLIST), (3, 5))
+    np.testing.assert_array_equal(accepted.toarray(), [[1, 0, 1, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 0, 0]])
+    np.testing.assert_array_equal(rejected.toarray(), [[0, 0, 0, 0, 1], [0, 0, 0, 0, 0], [0, 0, 0, 1, 0]])
+    assert accepted.dtype == rejected.dtype == bool
+    assert (accepted.format, rejected.format) == ("csr", "csr")
+
+
+def test_nothing_accepted_is_an_error_that_says_what_to_change(teacher):
+    scripted = teacher(dict.fromkeys(SCRIPT, 0.2) | {("d1", "l3"): None})
+    judged = judge(scripted, DOCUMENTS, LABELS, SHORTLIST)
+    with pytest.raises(CurriculumError, match=r"accepted none of 6 pairs.*teacher\.acceptance"):
+        pseudo_labels(judged, (3, 5))
+
+
+# --- check -------------------------------------------------------------------------------------
+
+
+def test_the_check_is_the_share_of_top_labels_that_the_teacher_accepts(teacher):
+    """d0 yes, d1 neither, d2 yes: two of three, although d0 and d2 have rejected labels further down."""
+    scripted = teacher(SCRIPT)
+    share, verdicts = check(scripted, DOCUMENTS, LABELS, SHORTLIST)
+    assert share == 2 / 3
+    assert verdicts.answer.tolist() == [YES, NONE, YES]
+    assert sorted(scripted.asked) == [("d0", "l2"), ("d1", "l3"), ("d2", "l1")]
+
+
+def test_a_check_without_documents_is_an_error(teacher):
+    empty = Shortlist(np.empty((0, 1), np.int32), np.empty((0, 1), np.float32))
+    with pytest.raises(CurriculumError, match=r"no dev documents.*dataset\.dev_documents"):
+        check(teacher({}), DOCUMENTS.slice(0, 0), LABELS, empty)
+
+
+# --- progress ----------------------------------------------------------------------------------
+
+
+def progressed(*scores):
+    progress = Progress()
+    for i, score in enumerate(scores):
+        progress = progress.then("zero-shot" if i == 0 else f"lmtx-c{i}", score)
+    return progress
+
+
+@pytest.mark.parametrize(
+    ("scores", "best", "stops"),
+    [
+        ((0.4,), "zero-shot", False),
+        ((0.4, 0.5), "lmtx-c1", False),
+        ((0.4, 0.5, 0.6), "lmtx-c2", False),
+        ((0.4, 0.3), "zero-shot", True),
+        ((0.4, 0.4), "zero-shot", True),  # as good is no improvement
+        ((0.4, 0.5, 0.45), "lmtx-c1", True),
+        ((0.4, 0.5, 0.5), "lmtx-c1", True),
+        ((0.0, 0.0), "zero-shot", True),
+    ],
+)
+def test_the_best_system_is_kept_and_the_first_that_does_not_improve_is_the_last(scores, best, stops):
+    progress = progressed(*scores)
+    assert progress.best == Checked(best, max(scores))
+    assert (progress.stopped is not None) == stops
+
+
+def test_a_curriculum_that_has_not_begun_goes_on():
+    assert Progress().stopped is None
+
+
+def test_the_reason_to_stop_names_both_systems_and_scores():
+    reason = progressed(0.4, 0.5, 0.456).stopped
+    for part in ("lmtx-c2", "45.6%", "lmtx-c1", "50.0%"):
+        assert part in reason
+
+
+def test_progress_is_read_back_from_the_card_of_a_model(tmp_path):
+    progress = progressed(0.4, 0.5, 0.45)
+    model = tmp_path / "models" / "lmtx-c2"
+    write_card(model, {"system": "lmtx-c2", "checked": progress.to_json()})
+    assert Progress.load(model) == progress
+    assert Progress.load(str(model)).stopped == progress.stopped
+    assert [file.name for file in model.iterdir()] == ["lmtx.json"]
+
+
+def test_a_card_takes_the_place_of_a_model(tmp_path):
+    model = tmp_path / "lmtx-c2"
+    model.mkdir()
+    (model / "model.safetensors").write_bytes(b"old")
+    write_card(model, {"checked": []})
+    assert [file.name for file in model.iterdir()] == ["lmtx.json"]
+    assert Progress.load(model) == Progress()
+
+
+def test_a_damaged_card_is_named(tmp_path):
+    (tmp_path / "lmtx.json").write_text('{"checked": [')
+    with pytest.raises(ValueError, match=r"lmtx\.json is not valid JSON \(line 1\)"):
+        Progress.load(tmp_path)

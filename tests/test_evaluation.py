@@ -1,0 +1,143 @@
+"""Where rankings meet the annotations: against figures worked out by hand."""
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import scipy.sparse as sp
+
+from lmtx.config import EvaluationConfig
+from lmtx.evaluation import label_propensities, pseudo_label_quality, score, total_cost
+from lmtx.metrics import evaluate
+
+CONFIG = EvaluationConfig(cutoffs=[1, 2], bootstrap=200, seed=5)
+
+
+def csr(rows, n_labels):
+    matrix = np.zeros((len(rows), n_labels), dtype=bool)
+    for row, columns in enumerate(rows):
+        matrix[row, columns] = True
+    return sp.csr_array(matrix)
+
+
+# Four documents, of which one has no annotation, and five labels.
+TRUTH = csr([[0], [1, 2], [], [3]], 5)
+NONE = csr([[], [], [], []], 5)
+RANKINGS = {
+    "tfidf": np.array([[1, 2], [4, 3], [0, 1], [0, 4]], np.int32),  # no hit at all
+    "lmtx-c1": np.array([[0, 1], [1, 2], [0, 1], [4, 3]], np.int32),  # 2 of 3 first, all in two
+    "zero-shot": np.array([[0, 4], [0, 1], [1, 0], [4, 2]], np.int32),  # 1 of 3 first
+}
+
+
+def scored(**changes):
+    options = {"reference": "lmtx-c1", "excluded": NONE, "propensity": np.ones(5)}
+    return score(RANKINGS, TRUTH, CONFIG, **(options | changes))
+
+
+def test_every_system_is_scored_on_the_documents_with_annotations():
+    results = scored()
+    assert list(results) == list(RANKINGS)
+    assert {system: result["n"] for system, result in results.items()} == dict.fromkeys(RANKINGS, 3)
+    value = {s: {m: v["value"] for m, v in results[s]["metrics"].items()} for s in results}
+    assert value["lmtx-c1"]["P@1"] == pytest.approx(2 / 3)
+    assert value["lmtx-c1"]["R@2"] == pytest.approx(1)
+    assert value["zero-shot"]["P@1"] == pytest.approx(1 / 3)
+    assert value["zero-shot"]["R@2"] == pytest.approx((1 + 1 / 2) / 3)
+    assert value["tfidf"]["P@1"] == 0
+    assert {m.partition("@")[2] for m in value["tfidf"]} == {"1", "2"}
+    expected = evaluate(
+        RANKINGS["lmtx-c1"], TRUTH, cutoffs=(1, 2), propensity=np.ones(5), bootstrap=200, seed=5
+    )
+    assert results["lmtx-c1"]["metrics"] == expected["metrics"]
+
+
+def test_differences_are_the_system_minus_the_reference():
+    results = scored()
+    assert results["lmtx-c1"]["against_lmtx"] is None
+    against = {system: results[system]["against_lmtx"] for system in ("tfidf", "zero-shot")}
+    assert against["zero-shot"]["P@1"]["value"] == pytest.approx(1 / 3 - 2 / 3)
+    assert against["zero-shot"]["R@2"]["value"] == pytest.approx(0.5 - 1)
+    assert against["tfidf"]["P@1"]["value"] == pytest.approx(-2 / 3)
+    for system in against:
+        assert against[system].keys() == results[system]["metrics"].keys()
+        for metric, difference in against[system].items():
+            assert difference["low"] <= difference["value"] <= difference["high"] <= 0
+            single = results[system]["metrics"][metric]["value"]
+            reference = results["lmtx-c1"]["metrics"][metric]["value"]
+            assert difference["value"] == pytest.approx(single - reference)
+
+
+def test_a_better_system_than_the_reference_has_a_positive_difference():
+    results = scored(reference="tfidf")
+    assert results["tfidf"]["against_lmtx"] is None
+    assert results["lmtx-c1"]["against_lmtx"]["P@1"]["value"] == pytest.approx(2 / 3)
+
+
+def test_excluded_pairs_are_no_truth_and_no_candidates():
+    excluded = csr([[], [2], [], []], 5)
+    rankings = {s: np.where(ids == 2, -1, ids) for s, ids in RANKINGS.items()}
+    rankings["tfidf"] = np.array([[1, 2], [4, 3], [0, 1], [0, 4]], np.int32)
+    options = {"reference": "lmtx-c1", "propensity": np.ones(5)}
+    results = score(rankings, TRUTH, CONFIG, excluded=excluded, **options)
+    assert results["lmtx-c1"]["metrics"]["R@2"]["value"] == pytest.approx(1)  # label 2 is not missed
+    with pytest.raises(ValueError, match="excluded"):
+        score(RANKINGS, TRUTH, CONFIG, excluded=excluded, **options)
+
+
+def test_propensities_count_annotated_documents_only():
+    """N = 4 documents have annotations, of six; label 0 stands in three of them."""
+    annotated = csr([[0], [0, 1], [], [0], [2], []], 4)
+    c = (math.log(4) - 1) * 2.5**0.55
+    expected = [1 + c * (n + 1.5) ** -0.55 for n in (3, 1, 1, 0)]
+    np.testing.assert_allclose(label_propensities(annotated), expected, rtol=1e-12)
+    c = (math.log(4) - 1) * 1.4**0.5
+    expected = [1 + c * (n + 0.4) ** -0.5 for n in (3, 1, 1, 0)]
+    np.testing.assert_allclose(label_propensities(annotated, "wiki"), expected, rtol=1e-12)
+
+
+def judged(document, label, answer):
+    columns = np.array(document, np.int32), np.array(label, np.int32), np.array(answer, np.int8)
+    return pa.table(dict(zip(("document", "label", "answer"), columns, strict=True)))
+
+
+def test_pseudo_labels_against_annotations_by_hand():
+    """Documents 4, 1 and 2 of the training side were judged; document 2 has no annotations.
+
+    Accepted: (4, 0) right, (4, 3) wrong, (1, 2) right, (2, 1) unknown. Of the annotated pairs
+    (4, 0), (4, 1), (1, 2), two are accepted. Document 0 was not judged and does not count.
+    """
+    truth = csr([[0, 1, 2], [2], [], [], [0, 1]], 5)
+    rows = np.array([4, 1, 2])
+    table = judged([0, 0, 0, 1, 1, 2, 2, 2], [0, 3, 1, 2, 4, 1, 0, 3], [1, 1, 0, 1, -1, 1, 0, 0])
+    assert pseudo_label_quality(table, rows, truth) == {
+        "yes_rate": 4 / 8,
+        "pseudo_positives": 4 / 3,
+        "pseudo_precision": 2 / 3,
+        "pseudo_recall": 2 / 3,
+    }
+
+
+def test_shares_of_nothing_are_none():
+    truth = csr([[0], [], []], 2)
+    unknown = pseudo_label_quality(judged([0, 1], [0, 1], [1, 1]), np.array([1, 2]), truth)
+    assert unknown == {
+        "yes_rate": 1.0,
+        "pseudo_positives": 1.0,
+        "pseudo_precision": None,
+        "pseudo_recall": None,
+    }
+    refused = pseudo_label_quality(judged([0], [0], [0]), np.array([0]), truth)
+    assert (refused["yes_rate"], refused["pseudo_precision"], refused["pseudo_recall"]) == (0.0, None, 0.0)
+    nothing = pseudo_label_quality(judged([], [], []), np.array([], dtype=int), truth)
+    assert set(nothing.values()) == {None}
+
+
+def test_costs_add_up_and_an_unknown_price_stays_unknown():
+    total = total_cost({"usd": 0.5, "requests": 2}, {"usd": 0.25, "requests": 3}, {"usd": 0.0, "requests": 0})
+    assert total == {"usd": 0.75, "requests": 5}
+    assert total_cost({"usd": None, "requests": 2}, {"usd": 1.0, "requests": 1}) == {
+        "usd": None,
+        "requests": 3,
+    }
