@@ -1,0 +1,327 @@
+"""Where results lie and how they are written: whole or not at all, in the study's own folder."""
+
+import json
+import os
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import papermill
+import pytest
+
+from lmtx.config import load_config
+from lmtx.files import read_json, replacing, write_json
+from lmtx.provenance import Clock, host, versions
+from lmtx.study import Study, StudyError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+def put(place, text):
+    """A file that holds `text`, or, for a place without a suffix, a folder with such a file."""
+    if place.suffix in (".txt", ".part"):
+        place.write_text(text)
+    else:
+        place.mkdir()
+        (place / "part.txt").write_text(text)
+
+
+@pytest.fixture(params=["file", "folder"])
+def target(request, tmp_path):
+    """A path for a file or for a folder, and functions that write and read such a one."""
+    path = tmp_path / "results" / "target"
+
+    def write(place, text):
+        if request.param == "file":
+            place.write_text(text)
+        else:
+            place.mkdir()
+            (place / "part.txt").write_text(text)
+
+    def read():
+        return (path if request.param == "file" else path / "part.txt").read_text()
+
+    return path, write, read
+
+
+def test_a_new_result_appears_when_the_block_is_through(target):
+    path, write, read = target
+    with replacing(path) as scratch:
+        write(scratch, "new")
+        assert not path.exists()
+        assert scratch.parent == path.parent  # on the same disk, so that moving is instant
+    assert read() == "new"
+    assert [p.name for p in path.parent.iterdir()] == ["target"]
+
+
+def test_a_result_takes_the_place_of_an_earlier_one(target):
+    path, write, read = target
+    for text in ("old", "new"):
+        with replacing(path) as scratch:
+            write(scratch, text)
+            assert text == "old" or read() == "old"
+    assert read() == "new"
+    assert [p.name for p in path.parent.iterdir()] == ["target"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("existed", [False, True])
+def test_a_block_that_raises_leaves_what_was_there_and_no_scratch(target, existed, error):
+    path, write, read = target
+    if existed:
+        with replacing(path) as scratch:
+            write(scratch, "old")
+    with pytest.raises(error), replacing(path) as scratch:
+        write(scratch, "half")
+        raise error
+    assert [p.name for p in path.parent.iterdir()] == (["target"] if existed else [])
+    assert not existed or read() == "old"
+
+
+def test_a_block_that_writes_nothing_loses_nothing(target):
+    path, write, read = target
+    with replacing(path) as scratch:
+        write(scratch, "old")
+    with pytest.raises(FileNotFoundError), replacing(path):
+        pass
+    assert read() == "old"
+    assert [p.name for p in path.parent.iterdir()] == ["target"]
+
+
+def test_a_folder_may_take_the_place_of_a_longer_one_and_of_a_file(tmp_path):
+    with replacing(tmp_path / "a") as scratch:
+        scratch.mkdir()
+        (scratch / "one").touch()
+        (scratch / "two").touch()
+    with replacing(tmp_path / "a") as scratch:
+        scratch.mkdir()
+        (scratch / "three").touch()
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["three"]
+    with replacing(tmp_path / "a") as scratch:
+        scratch.write_text("now a file")
+    assert (tmp_path / "a").read_text() == "now a file"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_json_is_read_back_as_written_in_utf8(tmp_path):
+    value = {"name": "Bücher → 図書", "values": [1, 2.5, None, True], "nested": {"a": []}}
+    write_json(tmp_path / "deep" / "result.json", value)
+    assert read_json(tmp_path / "deep" / "result.json") == value
+    text = (tmp_path / "deep" / "result.json").read_text(encoding="utf-8")
+    assert "図書" in text
+    assert text.endswith("}\n")
+
+
+def test_a_value_that_is_no_json_leaves_the_earlier_file(tmp_path):
+    write_json(tmp_path / "result.json", {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "result.json", {"a": np.float32(1)})
+    assert read_json(tmp_path / "result.json") == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"a": 1,\n "b": }', r"broken\.json is not valid JSON \(line 2\)"),
+        (b"", r"broken\.json is not valid JSON \(line 1\)"),
+        (b"\x80\x81", r"broken\.json is not UTF-8 text"),
+    ],
+)
+def test_a_broken_json_file_is_named(tmp_path, content, said):
+    (tmp_path / "broken.json").write_bytes(content)
+    with pytest.raises(ValueError, match=said):
+        read_json(tmp_path / "broken.json")
+
+
+def test_a_missing_json_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"absent\.json"):
+        read_json(tmp_path / "absent.json")
+
+
+# --- study -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A folder with the project's parameters, presets and no results; it is the current one."""
+    home = tmp_path / "project"
+    (home / "notebooks").mkdir(parents=True)
+    (home / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (home / "conf").symlink_to(ROOT / "conf")
+    monkeypatch.chdir(home)
+    return home
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """The notebooks that would be run, with their parameters; each makes what `runs.makes` says."""
+
+    class Runs(list):
+        def makes(self, **paths):
+            self.paths = paths
+
+    runs = Runs()
+    runs.paths = {}
+
+    def execute(source, target, parameters, **options):
+        runs.append((Path(source), Path(target), parameters))
+        assert Path(target).parent.is_dir()
+        if made := runs.paths.get(Path(source).stem[3:]):
+            made.mkdir(parents=True)
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    return runs
+
+
+def places(study):
+    """All places a study writes to."""
+    return {
+        name: value("c1") if callable(value) else value
+        for name in dir(Study)
+        if name[0] != "_" and name not in ("open", "need", "load_embeddings", "name")
+        for value in [getattr(study, name)]
+        if callable(value) or isinstance(value, Path)
+    }
+
+
+@pytest.mark.parametrize("workspace", [".", "scratch"])
+def test_all_results_lie_in_the_workspace_each_in_its_own_place(home, workspace):
+    study = Study.open(workspace=workspace)
+    assert study.root == (home / workspace).resolve()
+    found = places(study)
+    assert {"corpus", "truth", "embeddings", "store", "labelled", "ranking", "model", "results"} <= set(found)
+    assert all(place.is_relative_to(study.root) for place in found.values())
+    assert len(set(found.values())) == len(found)
+
+
+def test_results_of_two_data_sets_never_meet_save_for_the_store_and_the_report(home):
+    first = places(Study.open())
+    second = places(Study.open(overrides="dataset.name=other"))
+    shared = {name for name in first if first[name] == second[name]}
+    assert shared == {"store", "summary", "reports"}
+
+
+def test_a_truth_folder_is_apart_from_what_training_reads(home):
+    study = Study.open()
+    for place in (study.corpus, study.embeddings, study.labelled("c1"), study.model("lmtx-c1")):
+        assert not place.is_relative_to(study.truth)
+        assert not study.truth.is_relative_to(place)
+
+
+def test_sizes_and_overrides_are_applied(home):
+    study = Study.open(size="smoke", overrides="shortlist.size=3 training.seed=7")
+    assert study.config == load_config("params.yaml", ["size=smoke", "shortlist.size=3", "training.seed=7"])
+    assert study.config != load_config("params.yaml", ["size=smoke"])
+    assert study.name == study.config.dataset.name
+
+
+def test_a_notebook_in_a_subfolder_finds_the_study(home, monkeypatch):
+    monkeypatch.chdir(home / "notebooks")
+    assert Study.open(workspace="scratch").root == home / "scratch"
+
+
+def test_in_the_study_itself_a_missing_result_says_how_to_make_it(home, runs):
+    study = Study.open()
+    with pytest.raises(StudyError, match=r"labelled/c2 is missing; `dvc repro`.*03_label"):
+        study.need(study.labelled("c2"))
+    assert runs == []
+
+
+def test_the_study_is_known_behind_a_symbolic_link(home, runs, tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(home)
+    study = Study.open(str(tmp_path / "link" / "params.yaml"))
+    with pytest.raises(StudyError, match=r"corpus is missing"):
+        study.need(study.corpus)
+    assert runs == []
+
+
+def test_what_is_there_is_not_made_again(home, runs):
+    study = Study.open(workspace="scratch")
+    study.corpus.mkdir(parents=True)
+    study.need(study.corpus)
+    assert runs == []
+
+
+MAKERS = [
+    (lambda s: s.corpus, "01_prepare", {}),
+    (lambda s: s.truth, "01_prepare", {}),
+    (lambda s: s.statistics, "01_prepare", {}),
+    (lambda s: s.embeddings, "02_encode", {}),
+    (lambda s: s.model("zero-shot"), "02_encode", {}),
+    (lambda s: s.labelled("c2"), "03_label", {"cycle": "c2"}),
+    (lambda s: s.model("lmtx-c1"), "04_train", {"cycle": "c1"}),
+    (lambda s: s.ranking("lmtx-c2"), "04_train", {"cycle": "c2"}),
+    (lambda s: s.ranking("zero-shot"), "05_baselines", {"baseline": "zero-shot"}),
+    (lambda s: s.ranking("tfidf"), "05_baselines", {"baseline": "tfidf"}),
+    (lambda s: s.results, "06_evaluate", {}),
+]
+
+
+@pytest.mark.parametrize(("result", "notebook", "parameters"), MAKERS, ids=[m[1] for m in MAKERS])
+def test_in_a_scratch_workspace_the_notebook_that_makes_a_result_is_run(
+    home, runs, result, notebook, parameters
+):
+    study = Study.open(workspace="scratch", size="smoke", overrides="shortlist.size=3")
+    study.need(result(study))
+    ((source, target, given),) = runs
+    assert source == home / "notebooks" / f"{notebook}.ipynb"
+    assert (ROOT / "notebooks" / source.name).is_file()
+    assert target.is_relative_to(home / "scratch")
+    assert given == {
+        "config": "params.yaml",
+        "workspace": "scratch",
+        "size": "smoke",
+        "overrides": "shortlist.size=3",
+        **parameters,
+    }
+
+
+def test_several_results_of_one_notebook_run_it_once(home, runs):
+    study = Study.open(workspace="scratch")
+    runs.makes(prepare=study.corpus, encode=study.embeddings)
+    study.need(study.corpus, study.embeddings, study.corpus)
+    assert [source.stem for source, _, _ in runs] == ["01_prepare", "02_encode"]
+
+
+def test_embeddings_are_memory_mapped_under_their_split(home):
+    study = Study.open()
+    study.embeddings.mkdir(parents=True)
+    for name in ("train", "labels"):
+        np.save(study.embeddings / f"{name}.npy", np.full((2, 3), len(name), np.float32))
+    found = study.load_embeddings()
+    assert sorted(found) == ["labels", "train"]
+    assert isinstance(found["train"], np.memmap)
+    np.testing.assert_array_equal(found["labels"], np.full((2, 3), 6))
+
+
+# --- provenance --------------------------------------------------------------------------------
+
+
+def test_a_clock_adds_up_the_time_of_each_part(monkeypatch):
+    now = iter([10.0, 11.5, 20.0, 20.25, 30.0, 32.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    clock = Clock()
+    with clock("encode"):
+        pass
+    with clock("search"):
+        pass
+    with pytest.raises(ValueError, match="stop"), clock("encode"):
+        raise ValueError("stop")
+    assert clock.seconds == {"encode": 3.5, "search": 0.25}
+    assert list(clock.seconds) == ["encode", "search"]
+
+
+def test_a_result_names_its_machine_and_versions():
+    machine = host()
+    assert machine.keys() == {"processor", "cores", "memory_gib", "gpu", "python", "system"}
+    assert 1 <= machine["cores"] <= os.cpu_count()
+    assert machine["memory_gib"] > 0.1
+    assert machine["processor"]
+    assert versions()["torch"] == version("torch")
+    assert versions().keys() >= {"lmtx", "sentence-transformers", "transformers", "numpy"}
+    json.dumps([machine, versions()])
