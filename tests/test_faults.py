@@ -212,6 +212,31 @@ def test_an_interrupt_keeps_the_answers_that_are_under_way(ask):
         assert asked < 60 and len(server.requests) == 300  # not one was asked twice
 
 
+def test_a_second_interrupt_is_raised_at_once():
+    before, steps = signal.signal(signal.SIGINT, signal.default_int_handler), []
+    try:
+        with pytest.raises(KeyboardInterrupt), dispatch.first_interrupt(lambda: steps.append("told")):
+            signal.raise_signal(signal.SIGINT)
+            steps.append("goes on")
+            signal.raise_signal(signal.SIGINT)
+            steps.append("not reached")
+        assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert steps == ["told", "goes on"]
+
+
+def test_an_interrupt_is_raised_in_the_end():
+    before, steps = signal.signal(signal.SIGINT, signal.default_int_handler), []
+    try:
+        with pytest.raises(KeyboardInterrupt), dispatch.first_interrupt(lambda: steps.append("told")):
+            signal.raise_signal(signal.SIGINT)
+            steps.append("to the end")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert steps == ["told", "to the end"]
+
+
 # --- the key ---
 
 

@@ -9,10 +9,12 @@ import asyncio
 import math
 import queue
 import random
+import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from lmtx.teachers.base import TeacherError
@@ -29,6 +31,34 @@ _DRAIN = 30.0  # seconds for requests in work when everything stops
 
 class SendAgain(Exception):
     """Raised by a `send` that wants the job sent again at once, in another form."""
+
+
+@contextmanager
+def first_interrupt(act: Callable[[], None]) -> Iterator[None]:
+    """Let the first Ctrl-C call `act`, wherever the code is, and raise it at the end of the block.
+
+    A second one is raised at once. Outside the main thread, and where Ctrl-C means something of its
+    own, nothing changes.
+    """
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or usual is not signal.default_int_handler:
+        yield
+        return
+    interrupted = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        signal.signal(signal.SIGINT, usual)
+        act()
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 class Dispatcher(Generic[Job, Answer]):
@@ -83,30 +113,20 @@ class Dispatcher(Generic[Job, Answer]):
         thread = threading.Thread(target=self._work, args=(jobs, ready), name="lmtx-requests", daemon=True)
         thread.start()
         ready.wait()
-        interrupted = False
-        try:
-            while True:
-                try:
+        with first_interrupt(lambda: self._call(self._stop, None)):
+            try:
+                finished = False
+                while not finished:
                     items = [self._answers.get()]
-                except KeyboardInterrupt:
-                    if interrupted:
-                        raise
-                    interrupted = True
-                    self._call(self._stop, None)
-                    continue
-                while not self._answers.empty():
-                    items.append(self._answers.get())
-                finished = None in items
-                if answers := [item for item in items if item is not None]:
-                    yield [answer for answer, _ in answers]
-                    self._call(self._release, [kept for _, kept in answers])
-                if finished:
-                    break
-        finally:
-            self._call(self._cancel)
-            thread.join()
-        if interrupted:
-            raise KeyboardInterrupt
+                    while not self._answers.empty():
+                        items.append(self._answers.get())
+                    finished = None in items
+                    if answers := [item for item in items if item is not None]:
+                        yield [answer for answer, _ in answers]
+                        self._call(self._release, [kept for _, kept in answers])
+            finally:
+                self._call(self._cancel)
+                thread.join()
         if self._error is not None:
             raise self._error
 
