@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 GROUPS = ("dataset", "encoder", "teacher", "size")
 
@@ -159,6 +159,8 @@ class TrainingConfig(Section):
     temperature: Annotated[float, Field(gt=0)]
     hard_negatives: Positive
     rejected_negatives: Natural
+    e0_share: Annotated[float, Field(ge=0, lt=1)]
+    """Share of E0 in the student's weights once it is trained; 0: the student as trained."""
     seed: Natural
 
 
@@ -193,6 +195,13 @@ class BaselineConfig(Section):
         return kind
 
 
+class HybridConfig(Section):
+    """Rankings of systems, fused by reciprocal ranks; "lmtx" is its best cycle."""
+
+    label: str
+    of: Annotated[list[Name], Field(min_length=2)]
+
+
 class EvaluationConfig(Section):
     cutoffs: Annotated[list[Positive], Field(min_length=1)]
     bootstrap: Annotated[int, Field(ge=100)]
@@ -210,7 +219,18 @@ class Config(Section):
     check: CheckConfig
     cycles: Annotated[dict[Name, CycleConfig], Field(min_length=1)]
     baselines: dict[Name, BaselineConfig]
+    hybrids: dict[Name, HybridConfig]
     evaluation: EvaluationConfig
+
+    @model_validator(mode="after")
+    def _hybrids_of_systems(self) -> "Config":
+        known = {*self.baselines, "lmtx"}
+        for name, hybrid in self.hybrids.items():
+            if unknown := set(hybrid.of) - known:
+                raise ValueError(
+                    f"`hybrids.{name}.of` names {sorted(unknown)}: expected some of {sorted(known)}"
+                )
+        return self
 
     def digest(self, *sections: str) -> str:
         """A short hash of the named sections (all of them when none is named)."""
@@ -317,7 +337,7 @@ def _explain(error: ValidationError, path: Path) -> str:
         else:
             message = found["msg"].removeprefix("Value error, ")
             expected = message if message != found["msg"] else message[:1].lower() + message[1:]
-            lines.append(f"`{key}` is {found['input']!r}: {expected}")
+            lines.append(f"`{key}` is {found['input']!r}: {expected}" if key else expected)
     return "\n".join(f"{path}: {line}" for line in lines)
 
 

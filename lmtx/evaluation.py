@@ -1,11 +1,21 @@
 """From rankings to result files: the one place where systems meet the annotations."""
 
+import math
+
 import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
 from lmtx.config import EvaluationConfig
 from lmtx.metrics import PROPENSITY_CONSTANTS, evaluate, paired_difference, per_document, propensities
+
+FREQUENCIES = {"never": (0, 0), "rare": (1, 3), "common": (4, math.inf)}
+"""Buckets of labels: how often, from and to, the training side's annotations hold them."""
+
+
+def label_counts(annotated: sp.csr_array) -> np.ndarray:
+    """How often each label occurs in annotations: int64 (L,)."""
+    return np.bincount(annotated.indices, minlength=annotated.shape[1])
 
 
 def label_propensities(annotated: sp.csr_array, kind: str = "other") -> np.ndarray:
@@ -14,7 +24,7 @@ def label_propensities(annotated: sp.csr_array, kind: str = "other") -> np.ndarr
     Documents without annotations do not count. For PSP@k only; no system reads it. `kind` chooses the
     constants (see `lmtx.metrics`).
     """
-    counts = np.bincount(annotated.indices, minlength=annotated.shape[1])
+    counts = label_counts(annotated)
     documents = int((np.diff(annotated.indptr) > 0).sum())
     return propensities(counts, documents, *PROPENSITY_CONSTANTS[kind])
 
@@ -55,6 +65,43 @@ def score(
             for metric, values in single[system].items()
         }
         results[system]["against_lmtx"] = None if system == reference else differences
+    return results
+
+
+def precision_by_frequency(
+    rankings: dict[str, np.ndarray],
+    truth: sp.csr_array,
+    counts: np.ndarray,
+    config: EvaluationConfig,
+    k: int = 5,
+) -> dict[str, dict[str, dict[str, float]]]:
+    """What rare and common labels contribute to P@k; the buckets of a system add up to its P@k.
+
+    Parameters
+    ----------
+    rankings
+        System name -> label ids int32 (n, width), best first, -1 pads.
+    truth
+        Boolean CSR (n, L); documents without a true label do not count.
+    counts
+        (L,): how often each label occurs in the annotations of the training side.
+
+    Returns
+    -------
+    System name -> bucket of `FREQUENCIES` -> {"value", "low", "high"}.
+    """
+    kept = np.flatnonzero(np.diff(truth.indptr))
+    results: dict[str, dict[str, dict[str, float]]] = {}
+    for system, ids in rankings.items():
+        first = ids[kept, :k]
+        hits = truth[kept[:, None], np.maximum(first, 0)].toarray() & (first >= 0)
+        results[system] = {}
+        for bucket, (low, high) in FREQUENCIES.items():
+            inside = (counts[first] >= low) & (counts[first] <= high)
+            values = (hits & inside).sum(axis=1) / k
+            results[system][bucket] = paired_difference(
+                values, np.zeros(len(values)), bootstrap=config.bootstrap, seed=config.seed
+            )
     return results
 
 

@@ -1,5 +1,6 @@
-"""Nearest labels: exact cosine search over unit vectors."""
+"""Nearest labels: exact cosine search over unit vectors, and what one does with rankings."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +85,39 @@ def without(shortlist: Shortlist, excluded: sp.csr_array | None, k: int) -> Shor
         ids = np.take_along_axis(np.where(dropped, -1, ids), order, axis=1)
         scores = np.take_along_axis(np.where(dropped, -np.inf, scores), order, axis=1)
     return Shortlist(np.ascontiguousarray(ids[:, :k], dtype=np.int32), np.ascontiguousarray(scores[:, :k]))
+
+
+def fuse(rankings: Sequence[np.ndarray], k: int, constant: float = 60) -> Shortlist:
+    """Fuse several rankings of the same documents by reciprocal ranks (Cormack et al., SIGIR 2009).
+
+    A label's score is the sum of 1 / (constant + rank) over the rankings that hold it, ranks from 1.
+
+    Parameters
+    ----------
+    rankings
+        Label ids int32 (n, width), best first, -1 pads; widths may differ.
+    k
+        How many labels to keep; of equal ones the lower number comes first.
+
+    Raises `ValueError` when the rankings are not of the same number of documents.
+    """
+    if len({len(ids) for ids in rankings}) != 1:
+        raise ValueError(f"rankings of {[len(ids) for ids in rankings]} documents cannot be fused")
+    n, width = len(rankings[0]), sum(ids.shape[1] for ids in rankings)
+    ids = np.concatenate(rankings, axis=1)
+    weights = np.concatenate([1 / (constant + 1 + np.arange(ranking.shape[1])) for ranking in rankings])
+    order = np.argsort(ids, axis=1, kind="stable")
+    ids, weights = np.take_along_axis(ids, order, axis=1), weights[order]
+    first = np.ones((n, width), dtype=bool)
+    first[:, 1:] = ids[:, 1:] != ids[:, :-1]
+    scores = np.add.reduceat(weights.ravel(), np.flatnonzero(first.ravel())) if first.size else np.empty(0)
+    total = np.full((n, width), -np.inf)
+    total[first] = scores
+    total[ids < 0] = -np.inf
+    order = np.argsort(-total, axis=1, kind="stable")[:, :k]
+    scores = np.take_along_axis(total, order, axis=1).astype(np.float32)
+    ids = np.where(np.isinf(scores), -1, np.take_along_axis(ids, order, axis=1))
+    return Shortlist(ids.astype(np.int32), scores)
 
 
 def top(scores: np.ndarray, k: int) -> Shortlist:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from lmtx.index import Shortlist, search, top, without
+from lmtx.index import Shortlist, fuse, search, top, without
 
 
 def unit(n, d, seed):
@@ -122,3 +122,35 @@ def test_a_saved_shortlist_is_read_back(tmp_path):
     np.testing.assert_array_equal(read.scores, saved.scores)
     assert (read.ids.dtype, read.scores.dtype) == (np.int32, np.float32)
     assert [file.name for file in tmp_path.iterdir()] == ["ranking"]
+
+
+# --- fusion ------------------------------------------------------------------------------------
+
+
+def test_fusion_adds_reciprocal_ranks():
+    a = np.array([[4, 2, 0], [1, -1, -1]], dtype=np.int32)
+    b = np.array([[2, 7], [3, 1]], dtype=np.int32)
+    found = fuse([a, b], 4)
+    # Label 2 is second and first, label 4 first, label 7 second, label 0 third.
+    assert found.ids.tolist() == [[2, 4, 7, 0], [1, 3, -1, -1]]
+    expected = [[1 / 62 + 1 / 61, 1 / 61, 1 / 62, 1 / 63], [1 / 61 + 1 / 62, 1 / 61, -np.inf, -np.inf]]
+    np.testing.assert_allclose(found.scores, expected, rtol=1e-6)
+    assert (found.ids.dtype, found.scores.dtype) == (np.int32, np.float32)
+
+
+def test_fusion_is_that_of_a_slow_loop():
+    rng = np.random.default_rng(4)
+    rankings = [np.stack([rng.permutation(30)[:width] for _ in range(20)]) for width in (10, 17, 5)]
+    found = fuse(rankings, 12, constant=7)
+    for row in range(20):
+        scores = {}
+        for ranking in rankings:
+            for place, label in enumerate(ranking[row]):
+                scores[label] = scores.get(label, 0) + 1 / (7 + place + 1)
+        best = sorted(scores, key=lambda label: (-round(scores[label], 9), label))[:12]
+        assert found.ids[row].tolist() == best
+
+
+def test_rankings_of_different_documents_are_not_fused():
+    with pytest.raises(ValueError, match=r"rankings of \[2, 3\] documents"):
+        fuse([np.zeros((2, 1), dtype=np.int32), np.zeros((3, 1), dtype=np.int32)], 1)
