@@ -32,6 +32,7 @@ def training_config(**changes):
         "temperature": 0.1,
         "hard_negatives": 10,
         "rejected_negatives": 0,
+        "e0_share": 0.0,
         "seed": 108,
     }
     return TrainingConfig(**(values | changes))
@@ -351,6 +352,17 @@ def test_a_cycle_starts_from_the_pretrained_encoder_and_repeats_bit_by_bit(folde
     assert not same(weights(first), weights(Encoder.load(encoder_config(folder))))
     other, _ = trained(folder, training_config(seed=1))
     assert not same(weights(first), weights(other))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_student_s_weights_are_mixed_with_those_of_e0(folder, precision):
+    (learnt, log), (mixed, same_log) = [
+        trained(folder, training_config(e0_share=share), precision=precision) for share in (0.0, 0.25)
+    ]
+    assert log.losses == same_log.losses
+    start, end = weights(Encoder.load(encoder_config(folder))), weights(learnt)
+    for name, weight in weights(mixed).items():
+        torch.testing.assert_close(weight, 0.75 * end[name] + 0.25 * start[name])
 
 
 def test_precisions_may_change_within_one_process(folder):
