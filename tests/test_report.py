@@ -27,13 +27,15 @@ HEADLINE = {
     "R@10": 0.6,
     "R@100": 0.9,
 }
+TAIL = {"PSP@1": 0.3, "PSP@3": 0.32, "PSP@5": 0.35}
 VOID = {"meta", "br", "path", "use", "rect", "line", "circle"}
 
 
 def system(name, label, gain=0.0, difference=None, **more):
     """A result: the zero-shot metrics plus `gain`, with intervals of 0.03 to both sides."""
     metrics = {
-        k: {"value": v + gain, "low": v + gain - 0.03, "high": v + gain + 0.03} for k, v in HEADLINE.items()
+        k: {"value": v + gain, "low": v + gain - 0.03, "high": v + gain + 0.03}
+        for k, v in (HEADLINE | TAIL).items()
     }
     if difference is not None:
         difference = {"P@1": {"value": difference, "low": difference - 0.02, "high": difference + 0.02}}
@@ -46,6 +48,10 @@ def system(name, label, gain=0.0, difference=None, **more):
         "n": 1000,
         "metrics": metrics,
         "against_lmtx": difference,
+        "by_frequency": {
+            bucket: {"value": share * (0.2 + gain), "low": 0.01, "high": 0.2}
+            for bucket, share in (("never", 0.5), ("rare", 0.3), ("common", 0.2))
+        },
         "seconds": {"encode": 2.0},
         "cost": {"usd": 0.0, "requests": 0, "prompt_tokens": 0, "answer_tokens": 0, "verdicts": 0},
         "seed": 108,
@@ -62,6 +68,13 @@ def cycle(number, check, best):
         "number": number, "check": check, "yes_rate": 0.3 + 0.01 * number, "pseudo_positives": 2.4,
         "pseudo_precision": 0.2 + 0.01 * number, "pseudo_recall": None, "documents_used": 8000, "best": best,
     }  # fmt: skip
+
+
+BILL = {"requests": 10_000, "prompt_tokens": 3_000_000, "answer_tokens": 10_000, "usd": None}
+
+
+def example(document, maker):
+    return {"document": document, "anchor": f"{maker} anchor {document}", "positive": f"{maker} positive"}
 
 
 def write_results(folder, *results, dataset="toy"):
@@ -92,7 +105,19 @@ def reports(tmp_path_factory):
         system("zero-shot", "MiniLM", difference=-0.065),
         system("tfidf", "TF-IDF <b>50 % | a_b & c</b>", 0.03, -0.035),
         system("supervised", "Supervised", 0.2, 0.135, notes=["reads annotations of the training documents"]),
-        system("lmtx-c1", "LMTX, cycle 1", 0.05, -0.015, cycle=cycle(1, 0.6, False), **paid),
+        system("rts", "RTS", 0.01, -0.055, examples=[example("toy.a", "rts"), example("toy.b", "rts")]),
+        system("rerank", "Teacher as re-ranker", 0.06, -0.005, bill=BILL, seconds={"ask": 30.0, "rank": 2.0}),
+        {"system": "icxml", "label": "ICXML", "stopped": "no language model"},
+        system("hybrid-lmtx", "BM25 + LMTX", 0.062, -0.003) | {"family": "hybrid"},
+        system(
+            "lmtx-c1",
+            "LMTX, cycle 1",
+            0.05,
+            -0.015,
+            cycle=cycle(1, 0.6, False),
+            **paid,
+            examples=[example("toy.b", "lmtx")],
+        ),
         system("lmtx-c2", "LMTX, cycle 2", 0.065, cycle=cycle(2, 0.66, True), **paid),
         {"system": "lmtx-c3", "label": "LMTX, cycle 3", "stopped": "cycle 2 was the last to improve"},
         system("lmtx", "LMTX", 0.065, cycle=cycle(2, 0.66, True), **paid),
@@ -109,9 +134,11 @@ def table(reports, name, index="system"):
 def test_every_file_of_the_study_is_written(reports):
     found = {str(p.relative_to(reports)) for p in reports.rglob("*") if p.is_file()}
     expected = {
-        f"tables/{t}.{e}" for t in ("t1_datasets", "t2_main", "t4_cost") for e in ("md", "tex", "csv")
+        f"tables/{t}.{e}"
+        for t in ("t1_datasets", "t2_main", "t2_tail", "t3_prediction", "t4_cost")
+        for e in ("md", "tex", "csv")
     }
-    for figure in ("main_comparison", "f6_curriculum"):
+    for figure in ("main_comparison", "by_frequency", "f1_pairs", "f6_curriculum"):
         expected |= {f"figures/{figure}.{e}" for e in ("png", "pdf", "svg", "csv")}
     inputs = {f for f in found if f.startswith(("metrics/", "corpus/"))}
     assert found - inputs == expected | {"index.html"}
@@ -131,7 +158,8 @@ def test_t1_holds_the_statistics(reports):
 def test_t2_holds_every_metric_as_a_fraction(reports):
     found = table(reports, "t2_main")
     assert found.index.tolist() == [
-        *("zero-shot", "tfidf", "supervised", "lmtx-c1", "lmtx-c2", "lmtx-c3", "lmtx")
+        *("zero-shot", "tfidf", "rts", "rerank", "icxml", "supervised"),
+        *("lmtx-c1", "lmtx-c2", "lmtx-c3", "lmtx", "hybrid-lmtx"),
     ]
     for name, value in HEADLINE.items():
         assert found.loc["lmtx-c1", name] == pytest.approx(value + 0.05)
@@ -149,7 +177,8 @@ def test_t2_in_markdown_shows_percent_and_marks_the_best_zero_shot_system(report
         line.split(" | ")[0].removeprefix("| "): line for line in text.splitlines() if line.startswith("|")
     }
     assert rows["MiniLM"].split(" | ")[1] == "38.6 [35.6, 41.6]"
-    assert rows["MiniLM"].endswith("| −6.5 [−8.5, −4.5] |")
+    assert rows["MiniLM"].endswith("| −6.5* [−8.5, −4.5] |")
+    assert rows["BM25 + LMTX"].endswith("| −0.3 [−2.3, +1.7] |")
     assert rows["LMTX"].split(" | ")[1] == "**45.1** [42.1, 48.1]"
     assert rows["LMTX"].count("**") == 16
     assert rows["Supervised †"].split(" | ")[1] == "58.6 [55.6, 61.6]", (
@@ -159,6 +188,43 @@ def test_t2_in_markdown_shows_percent_and_marks_the_best_zero_shot_system(report
     assert "no result: cycle 2 was the last to improve" in text
     assert r"TF-IDF <b>50 % \| a_b & c</b>" in text
     assert "LMTX (toy) is cycle 2" in text
+
+
+def test_the_tail_table_has_propensity_scored_precision_beside_precision(reports):
+    found = table(reports, "t2_tail")
+    assert found.loc["lmtx", ["P@5", "PSP@5", "PSP@5_low"]].tolist() == pytest.approx([0.265, 0.415, 0.385])
+
+
+def test_t3_compares_what_a_thousand_documents_cost_at_prediction_time(reports):
+    found = table(reports, "t3_prediction")
+    assert found.index.tolist() == ["rerank", "icxml", "lmtx"]
+    assert found.loc["rerank", "requests_per_1000"] == 10_000
+    assert found.loc["rerank", "prompt_tokens_per_1000"] == 3_000_000
+    assert found.loc["rerank", "seconds_per_1000"] == 32
+    assert pd.isna(found.loc["rerank", "usd_per_1000"]), "an unknown price is no free one"
+    assert found.loc["lmtx", ["requests_per_1000", "usd_per_1000"]].tolist() == [0, 0]
+    assert found.loc["icxml"].drop(["dataset", "label"]).isna().all()
+    assert (
+        "ICXML (toy): no result: no language model" in (reports / "tables" / "t3_prediction.md").read_text()
+    )
+
+
+def test_the_tail_figure_splits_p5_by_how_often_a_label_is_annotated(reports):
+    found = pd.read_csv(reports / "figures" / "by_frequency.csv").set_index("system")
+    assert found.index[-1] == "supervised" and "lmtx-c2" not in found.index and "icxml" not in found.index
+    parts = found[["never", "rare", "common"]]
+    assert parts.sum(axis=1).tolist() == pytest.approx(found["P@5"].tolist())
+    svg = (reports / "figures" / "by_frequency.svg").read_text()
+    assert "On labels that were never annotated, LMTX finds most: 13.2 points" in svg
+
+
+def test_f1_shows_pairs_of_one_document_that_every_method_has_used(reports):
+    found = pd.read_csv(reports / "figures" / "f1_pairs.csv")
+    assert found["system"].tolist() == ["rts", "lmtx-c1"]
+    assert set(found["document"]) == {"toy.b"}
+    svg = (reports / "figures" / "f1_pairs.svg").read_text()
+    assert "lmtx anchor toy.b" in svg and "rts positive" in svg
+    assert "Without pairs: MACLR" in svg
 
 
 def test_t4_sums_what_the_whole_curriculum_cost(reports):
@@ -188,7 +254,9 @@ def test_f6_holds_each_cycle_from_zero_shot_on(reports):
 
 def test_the_main_figure_draws_each_system_once_in_the_order_of_its_p1(reports):
     found = pd.read_csv(reports / "figures" / "main_comparison.csv").set_index("system")
-    assert found.index.tolist() == ["zero-shot", "tfidf", "lmtx-c1", "lmtx", "supervised"]
+    assert found.index.tolist() == [
+        *("zero-shot", "rts", "tfidf", "lmtx-c1", "rerank", "hybrid-lmtx", "lmtx", "supervised")
+    ]
     assert found.loc["lmtx", ["R@10", "R@10_low", "R@10_high"]].tolist() == pytest.approx(
         [0.665, 0.635, 0.695]
     )
@@ -265,7 +333,7 @@ def test_the_page_is_well_formed_and_needs_nothing_beside_itself(reports):
     ):
         assert words in shown
     assert "TF-IDF <b>50 % | a_b & c</b>" in shown, "a label is text, whatever it holds"
-    assert text.count("<svg ") == 2
+    assert text.count("<svg ") == 4
 
 
 def test_the_page_has_both_themes_and_no_colour_outside_them(reports):
@@ -385,7 +453,9 @@ def test_a_broken_result_file_is_named_and_nothing_is_written(tmp_path, content,
 
 def test_the_summary_is_what_dvc_compares(reports):
     found = report.summary(reports, "toy")
-    assert list(found) == ["zero-shot", "tfidf", "supervised", "lmtx-c1", "lmtx-c2", "lmtx"]
+    assert list(found) == [
+        *("zero-shot", "tfidf", "rts", "rerank", "supervised", "lmtx-c1", "lmtx-c2", "lmtx", "hybrid-lmtx")
+    ]
     assert found["lmtx"] == pytest.approx({"P@1": 0.451, "R@10": 0.665, "R@100": 0.965})
 
 

@@ -25,7 +25,7 @@ def write(reports: str | Path, dataset: str) -> list[Path]:
     anything is written.
     """
     # matplotlib takes a second to load, and `summary` has no use for it.
-    from lmtx.report import figures
+    from lmtx.report import figures, systems
     from lmtx.report.page import write_page
 
     reports = Path(reports)
@@ -34,8 +34,12 @@ def write(reports: str | Path, dataset: str) -> list[Path]:
         tables.t1(reports, names),
         tables.t2(reports, names),
         figures.main_comparison(reports, dataset),
+        tables.t2_tail(reports, names),
+        systems.by_frequency(reports, dataset),
+        tables.t3(reports, names),
         figures.f6_curriculum(reports, dataset),
         tables.t4(reports, names),
+        systems.f1_pairs(reports, dataset),
     ]
     paths = []
     for part in parts:

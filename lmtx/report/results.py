@@ -13,9 +13,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lmtx.files import read_json
 
-# The order of the systems in every table: what needs no training, what needs no teacher, what reads
-# annotations; then LMTX, cycle by cycle, and its best cycle last.
-BASELINES = ("zero-shot", "tfidf", "bm25", "maclr", "rts", "icxml", "supervised")
+# The order of the systems in every table: what needs no training, what trains without a teacher, what
+# asks a language model at prediction time, what reads annotations; then LMTX, cycle by cycle, its best
+# cycle, and that one fused with another system.
+BASELINES = ("zero-shot", "tfidf", "bm25", "hybrid", "rts", "maclr", "rerank", "icxml", "supervised")
+# The systems that answer the question of T3: what does a language model at prediction time cost?
+AT_PREDICTION = ("lmtx", "rerank", "icxml")
 # Without these two the study has no result: their absence is shown as a gap.
 EXPECTED = ("zero-shot", "lmtx")
 # A note that holds these words marks a system which is no zero-shot system; it is never "the best".
@@ -37,11 +40,20 @@ class Interval(_Part):
 class Cost(_Part):
     """What the teacher cost. `verdicts` counts the judged pairs, from the store or asked anew."""
 
-    usd: float = 0.0
+    usd: float | None = 0.0
     requests: int = 0
     prompt_tokens: int = 0
     answer_tokens: int = 0
     verdicts: int = 0
+
+
+class Bill(_Part):
+    """What a system asks a teacher for, over all its documents; `usd` None: the price is not known."""
+
+    requests: int
+    prompt_tokens: int
+    answer_tokens: int
+    usd: float | None = None
 
 
 class Cycle(_Part):
@@ -62,11 +74,21 @@ class Cycle(_Part):
     best: bool = False
 
 
+class Example(_Part):
+    """A training pair of a real document, as the system's encoder reads it."""
+
+    document: str
+    anchor: str
+    positive: str
+
+
 class Result(_Part):
     """One system on one data set.
 
     `metrics` maps names such as "P@1" to intervals; `against_lmtx` holds paired differences, this
-    system minus LMTX's best cycle, `None` for that cycle itself. `seconds` is by part of the work.
+    system minus LMTX's best cycle, `None` for that cycle itself. `by_frequency` holds what labels of each
+    bucket contribute to P@5. `seconds` is by part of the work. `bill` is what a system that asks a
+    teacher at prediction time costs where nothing is stored yet.
     `stopped` says why there are no metrics, and is `None` where there are.
     """
 
@@ -77,8 +99,11 @@ class Result(_Part):
     n: int | None = None
     metrics: dict[str, Interval] = {}
     against_lmtx: dict[str, Interval] | None = None
+    by_frequency: dict[str, Interval] = {}
     seconds: dict[str, float | None] = {}
     cost: Cost = Cost()
+    bill: Bill | None = None
+    examples: list[Example] = []
     seed: int | None = None
     precision: str | None = None
     host: dict[str, str | int | float | None] = {}
@@ -187,7 +212,7 @@ def _order(system: str) -> tuple:
     number = _cycle_number(system)
     if number is not None:
         return (2, number, "")
-    return (3, 0, "") if system == "lmtx" else (1, 0, system)
+    return (3 if system == "lmtx" else 4 if system.startswith("hybrid-") else 1, 0, system)
 
 
 def _read(path: Path, kind: type[_Part]):
