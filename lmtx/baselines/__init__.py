@@ -67,6 +67,9 @@ class Ranked:
         The labels of each test document.
     cost
         What a teacher was paid (see `lmtx.teachers.cost.Cost`), as a dict; empty without one.
+    bill
+        What it asks a teacher for where nothing is stored yet: requests, prompt_tokens, answer_tokens and
+        usd (None: unknown) over all test documents. None without a teacher.
     notes
         What a table must say about the system.
     encoder
@@ -80,6 +83,7 @@ class Ranked:
 
     ranking: Shortlist
     cost: Mapping[str, float | None] = field(default_factory=dict)
+    bill: Mapping[str, float | None] | None = None
     notes: tuple[str, ...] = ()
     encoder: Encoder | None = None
     losses: tuple[float, ...] = ()
