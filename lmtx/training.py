@@ -1,12 +1,13 @@
-"""How a student learns from pseudo-labels: the loss, the batches, the loop.
+"""How an encoder learns from pairs of texts: the losses, the batches, the loop.
 
 Nothing here takes annotations. What a document's positives are, a pair source says; LMTX's are
-the labels that the teacher accepted.
+the labels that the teacher accepted. Whatever is trained in the study is trained by `train`.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
@@ -59,6 +60,63 @@ def triplet_loss(
     return (weights * violation).sum() / (similarity.shape[0] * hard_negatives)
 
 
+def contrastive_loss(
+    similarity: torch.Tensor,
+    positives: torch.Tensor,
+    *,
+    ignored: torch.Tensor | None = None,
+    temperature: float = 0.05,
+) -> torch.Tensor:
+    """Cross-entropy of picking a document's positive among the labels of the batch (InfoNCE).
+
+    With s the cosine similarities of a document and p its positive:
+    loss = mean over documents of -log(exp(s_p / t) / sum over labels n of exp(s_n / t)), t the
+    temperature, the sum being over p and the labels that are not ignored (van den Oord et al.,
+    "Representation learning with contrastive predictive coding", 2018, equation 4).
+
+    Parameters
+    ----------
+    similarity, positives, ignored
+        As for `triplet_loss`.
+
+    Returns
+    -------
+    Scalar, with gradient. A document without a negative adds zero.
+    """
+    logits = similarity / temperature
+    if ignored is not None:
+        logits = logits.masked_fill(ignored.scatter(1, positives[:, None], False), -torch.inf)
+    return torch.nn.functional.cross_entropy(logits, positives)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train with a loss of its own. A `TrainingConfig` has all of this too.
+
+    Attributes
+    ----------
+    batch_size, epochs
+        Documents a step, and passes over the documents that have a pair.
+    learning_rate, warmup_steps, weight_decay
+        Of AdamW; the warm-up takes at most a quarter of the steps.
+    e0_share
+        Share that the weights at the start keep in the weights at the end.
+    rejected_negatives
+        Rejected labels of each document that join the batch.
+    seed
+        Of the order, the draws and the loop.
+    """
+
+    batch_size: int
+    learning_rate: float
+    seed: int
+    epochs: int = 1
+    warmup_steps: int = 0
+    weight_decay: float = 0.0
+    e0_share: float = 0.0
+    rejected_negatives: int = 0
+
+
 @dataclass(frozen=True)
 class Batch:
     """One step's texts as token ids, and which of them belong together.
@@ -104,11 +162,11 @@ class PseudoLabels:
         """Rows of the documents that have a pseudo-positive."""
         return np.flatnonzero(np.diff(self.positives.indptr))
 
-    def steps(self, config: TrainingConfig) -> int:
+    def steps(self, config: TrainingConfig | Recipe) -> int:
         """Batches in all epochs."""
-        return config.epochs * -(-len(self.trainable) // config.batch_size)
+        return steps_for(len(self.trainable), config)
 
-    def batches(self, config: TrainingConfig) -> Iterator[Batch]:
+    def batches(self, config: TrainingConfig | Recipe) -> Iterator[Batch]:
         """Every trainable document once an epoch, in an order and with draws fixed by `config.seed`."""
         rng = np.random.default_rng(config.seed)
         known = self.positives + self.excluded
@@ -118,7 +176,7 @@ class PseudoLabels:
                 yield self._batch(order[start : start + config.batch_size], known, config, rng)
 
     def _batch(
-        self, rows: np.ndarray, known: sp.csr_array, config: TrainingConfig, rng: np.random.Generator
+        self, rows: np.ndarray, known: sp.csr_array, config: TrainingConfig | Recipe, rng: np.random.Generator
     ) -> Batch:
         drawn = np.array([rng.choice(_row(self.positives, row)) for row in rows])
         extra = []
@@ -134,6 +192,21 @@ class PseudoLabels:
         )
 
 
+def steps_for(documents: int, config: TrainingConfig | Recipe) -> int:
+    """Batches in all epochs over so many documents."""
+    return config.epochs * -(-documents // config.batch_size)
+
+
+def alike(texts: Sequence[Sequence[int]]) -> np.ndarray:
+    """Which texts are the same: bool (n, n), True on the diagonal.
+
+    A label that stands twice in a batch would be its own negative.
+    """
+    numbers: dict[tuple[int, ...], int] = {}
+    numbered = [numbers.setdefault(tuple(text), len(numbers)) for text in texts]
+    return np.equal.outer(numbered, numbered)
+
+
 @dataclass(frozen=True)
 class TrainingLog:
     """What a training run did: the loss of each step, and its wall time in seconds."""
@@ -146,8 +219,8 @@ def train(
     encoder: Encoder,
     batches: Iterator[Batch],
     steps: int,
-    config: TrainingConfig,
-    loss: Callable[..., torch.Tensor] = triplet_loss,
+    config: TrainingConfig | Recipe,
+    loss: Callable[..., torch.Tensor] | None = None,
 ) -> TrainingLog:
     """Train `encoder` in place: AdamW, linear warm-up and decay, one step a batch.
 
@@ -160,14 +233,17 @@ def train(
     batches, steps
         The steps' texts, and how many there are, which the schedule needs to know.
     config
-        Learning rate, warm-up (at most a quarter of the steps), margin and the other settings of the
-        loss.
+        Learning rate, warm-up (at most a quarter of the steps) and the rest of the recipe.
     loss
-        Called as `triplet_loss` is.
+        Called with the similarities (B, U), the positives and `ignored`, as `triplet_loss` is. None:
+        `triplet_loss` with the margin, temperature and hard negatives of `config`, a `TrainingConfig`.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
+    if loss is None:
+        settings = {name: getattr(config, name) for name in ("margin", "temperature", "hard_negatives")}
+        loss = partial(triplet_loss, **settings)
     torch.manual_seed(config.seed)
     started = time.monotonic()
     # Kept for the whole process; an encoder of another precision or device could not be trained after.
@@ -194,9 +270,6 @@ def train(
                 similarity.float(),
                 torch.as_tensor(batch.positives, device=encoder.device),
                 ignored=torch.as_tensor(batch.ignored, device=encoder.device),
-                margin=config.margin,
-                temperature=config.temperature,
-                hard_negatives=config.hard_negatives,
             )
             optimizer.zero_grad(set_to_none=True)
             accelerator.backward(value)

@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import load_file
 from tiny_encoders import encoder_config, save_tiny_encoder
 
+from lmtx import training
 from lmtx.config import TrainingConfig
 from lmtx.encoder import Encoder
-from lmtx.training import PseudoLabels, train, triplet_loss
+from lmtx.training import PseudoLabels, Recipe, alike, contrastive_loss, train, triplet_loss
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -168,7 +169,48 @@ def test_the_loss_stays_on_the_device_and_in_the_type_of_the_similarities(device
     assert value.item() == pytest.approx(expected, rel=1e-5)
 
 
+def slow_contrast(s, positives, ignored, temperature):
+    """InfoNCE, document by document, in plain Python."""
+    total = 0.0
+    for i, p in enumerate(positives):
+        others = [n for n in range(len(s[i])) if n != p and not ignored[i][n]]
+        partition = sum(math.exp(s[i][n] / temperature) for n in [p, *others])
+        total -= math.log(math.exp(s[i][p] / temperature) / partition)
+    return total / len(positives)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.2, 1.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_contrastive_loss_is_cross_entropy_without_ignored_pairs(seed, temperature):
+    s, positives, ignored = random_batch(seed)
+    similarity, columns = torch.tensor(s, requires_grad=True), torch.as_tensor(positives)
+    free = contrastive_loss(similarity, columns, temperature=temperature)
+    expected = torch.nn.functional.cross_entropy(similarity / temperature, columns)
+    assert free.item() == pytest.approx(expected.item(), rel=1e-12)
+    masked = contrastive_loss(similarity, columns, ignored=torch.as_tensor(ignored), temperature=temperature)
+    assert masked.item() == pytest.approx(slow_contrast(s, positives, ignored, temperature), rel=1e-12)
+    masked.backward()
+    ignored[np.arange(len(s)), positives] = False
+    assert not similarity.grad[torch.as_tensor(ignored)].any()
+    np.testing.assert_allclose(similarity.grad.sum(dim=1), 0, atol=1e-12)
+
+
+def test_the_contrastive_loss_of_one_document_by_hand():
+    s = torch.tensor([[0.1, 0.2, 0.9]], dtype=torch.float64)
+    positive = torch.tensor([0])
+    value = contrastive_loss(s, positive, ignored=torch.tensor([[True, False, True]]), temperature=0.1)
+    assert value.item() == pytest.approx(math.log(1 + math.exp(1)), rel=1e-12)
+    alone = contrastive_loss(s, positive, ignored=torch.tensor([[False, True, True]]), temperature=0.1)
+    assert alone.item() == 0
+
+
 # --- batches -----------------------------------------------------------------------------------
+
+
+def test_equal_texts_are_alike():
+    expected = [[True, False, True], [False, True, False], [True, False, True]]
+    np.testing.assert_array_equal(alike([[2, 5, 3], [2, 5], [2, 5, 3]]), expected)
+
 
 N_DOCUMENTS, N_LABELS = 45, 30
 
@@ -413,7 +455,7 @@ def test_the_learning_rate_warms_up_and_decays_linearly(folder, optimizers, warm
     )
 
 
-def test_settings_of_the_loss_and_the_batch_reach_it(folder):
+def test_settings_of_the_loss_and_the_batch_reach_it(folder, monkeypatch):
     seen = []
 
     def watched(similarity, positives, **settings):
@@ -421,7 +463,8 @@ def test_settings_of_the_loss_and_the_batch_reach_it(folder):
         return triplet_loss(similarity, positives, **settings)
 
     config = training_config(margin=0.21, temperature=0.07, hard_negatives=4)
-    _, log = trained(folder, config, loss=watched)
+    monkeypatch.setattr(training, "triplet_loss", watched)
+    _, log = trained(folder, config)
     encoder = Encoder.load(encoder_config(folder))
     batch = next(topical(encoder)[0].batches(config))
     similarity, positives, settings = seen[0]
@@ -432,6 +475,17 @@ def test_settings_of_the_loss_and_the_batch_reach_it(folder):
     assert settings == {"margin": 0.21, "temperature": 0.07, "hard_negatives": 4}
     own = slow_loss(similarity.tolist(), batch.positives, batch.ignored, 0.21, 0.07, 4)
     assert log.losses[0] == pytest.approx(own, rel=1e-4)
+
+
+def test_a_recipe_trains_with_a_loss_of_its_own_as_the_same_parameters_do(folder):
+    recipe = Recipe(batch_size=8, learning_rate=2e-3, seed=108, warmup_steps=2, e0_share=0.25)
+    (student, log), (other, same_log) = [
+        trained(folder, config, loss=contrastive_loss) for config in (recipe, training_config(e0_share=0.25))
+    ]
+    assert log.losses == same_log.losses
+    assert same(weights(student), weights(other))
+    assert len(log.losses) == 8
+    assert np.mean(log.losses[-3:]) < np.mean(log.losses[:3])
 
 
 # --- zero-shot ---------------------------------------------------------------------------------
