@@ -189,7 +189,7 @@ class BaselineConfig(Section):
     @classmethod
     def _known(cls, kind: str) -> str:
         folder = Path(__file__).parent / "baselines"
-        known = sorted(file.stem.replace("_", "-") for file in folder.glob("[!_]*.py"))
+        known = sorted(file.stem for file in folder.glob("[!_]*.py"))
         if kind not in known:
             raise ValueError(f"lmtx/baselines has: {', '.join(known)}")
         return kind

@@ -86,6 +86,8 @@ class Study:
             return "03_label", {"cycle": name}
         if name.startswith("lmtx-"):
             return "04_train", {"cycle": name.removeprefix("lmtx-")}
+        if name == "supervised":
+            return "05_supervised", {}
         return "05_baselines", {"baseline": name}
 
     def _run(self, notebook: str, parameters: dict[str, str]) -> None:

@@ -116,7 +116,7 @@ def test_zero_shot_is_the_cosine_of_embeddings_without_own_labels():
     corpus = make_corpus(
         [("t", "x")], [("t", "x")] * 9, [f"label {i}" for i in range(20)], list(enumerate(nearest))
     )
-    found = rank("zero-shot", corpus, 6, vectors)
+    found = rank("zero_shot", corpus, 6, vectors)
     assert not (found.ids == nearest[:, None]).any()
     cosines[np.arange(9), nearest] = -np.inf
     np.testing.assert_array_equal(found.ids, np.argsort(-cosines, axis=1)[:, :6])

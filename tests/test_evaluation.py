@@ -8,7 +8,14 @@ import pytest
 import scipy.sparse as sp
 
 from lmtx.config import EvaluationConfig
-from lmtx.evaluation import label_propensities, pseudo_label_quality, score, total_cost
+from lmtx.evaluation import (
+    label_counts,
+    label_propensities,
+    precision_by_frequency,
+    pseudo_label_quality,
+    score,
+    total_cost,
+)
 from lmtx.metrics import evaluate
 
 CONFIG = EvaluationConfig(cutoffs=[1, 2], bootstrap=200, seed=5)
@@ -141,3 +148,22 @@ def test_costs_add_up_and_an_unknown_price_stays_unknown():
         "usd": None,
         "requests": 3,
     }
+
+
+# --- rare and common labels --------------------------------------------------------------------
+
+
+def test_buckets_of_labels_add_up_to_p5():
+    truth = sp.csr_array(np.array([[1, 1, 0, 0, 1, 0], [0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 0]], dtype=bool))
+    ids = np.array([[0, 1, 2, 4, -1], [3, 0, -1, -1, -1], [0, 1, 2, 3, 4]], dtype=np.int32)
+    counts = np.array([0, 2, 9, 4, 3, 0])  # never, rare, common, common, rare, never
+    np.testing.assert_array_equal(label_counts(csr([[0, 1], [1]], 3)), [1, 2, 0])
+    config = EvaluationConfig(cutoffs=[5], bootstrap=200, seed=1)
+    found = precision_by_frequency({"a": ids}, truth, counts, config)["a"]
+    # Document 0 finds one label never annotated and two rare ones, document 1 a common one; 2 has no truth.
+    assert {bucket: part["value"] for bucket, part in found.items()} == pytest.approx(
+        {"never": 0.1, "rare": 0.2, "common": 0.1}
+    )
+    p5 = evaluate(ids, truth, cutoffs=(5,), bootstrap=100)["metrics"]["P@5"]["value"]
+    assert sum(part["value"] for part in found.values()) == pytest.approx(p5)
+    assert all(part["low"] <= part["value"] <= part["high"] for part in found.values())

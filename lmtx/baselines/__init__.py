@@ -100,7 +100,7 @@ def rank(config: BaselineConfig, inputs: Inputs) -> Ranked:
     Unavailable
         When the baseline cannot run with these parameters.
     """
-    function = import_module(f"lmtx.baselines.{config.kind.replace('-', '_')}").rank
+    function = import_module(f"lmtx.baselines.{config.kind}").rank
     return function(inputs, **_checked(function, config))
 
 
