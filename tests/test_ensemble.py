@@ -1,5 +1,7 @@
 """The teacher that needs no network: what it scores, and how its threshold is set."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -106,6 +108,41 @@ def test_another_threshold_is_another_teacher_and_verdicts_are_kept(corpus, embe
         np.testing.assert_array_equal(again.answer, first.answer)
     with build(config(acceptance=0.2), store=store, corpus=corpus, embeddings=embeddings) as teacher:
         assert teacher.plan(all_pairs(corpus)).cached == 0
+
+
+def test_test_documents_are_judged_but_nothing_is_learnt_from_them(corpus, embeddings, tmp_path):
+    """The uid of a training document, and texts that would make `argsort` an ordinary word."""
+    texts = ["Give an order.\nUses argsort and shuffle.", *["argsort it"] * 9]
+    uids = [NAMES[0], *(f"t{i}" for i in range(9))]
+    test = pa.table({"uid": uids, "title": uids, "text": texts}, DOCUMENT_SCHEMA)
+    other = replace(corpus, test=test, excluded=corpus.excluded | {"test": csr_from_lists([[]] * 10, 5)})
+    vectors = np.random.default_rng(1).normal(size=(10, 8)).astype(np.float32)
+    ids = np.arange(5, dtype=np.int32)[None]
+    pairs = Pairs.from_shortlist(test, corpus.labels, np.repeat(ids, 10, axis=0))
+    with (
+        build(config(), store=tmp_path / "a", corpus=corpus, embeddings=embeddings) as plain,
+        build(
+            config(), store=tmp_path / "b", corpus=other, embeddings=embeddings | {"test": vectors}
+        ) as more,
+    ):
+        assert more.identity == plain.identity and more.threshold == plain.threshold
+        rows, columns = np.divmod(np.arange(25), 5)
+        np.testing.assert_array_equal(more.score(rows, columns), plain.score(rows, columns))
+        for split in (corpus.train, corpus.dev):
+            known = Pairs.from_shortlist(split, corpus.labels, np.repeat(ids, split.num_rows, axis=0))
+            np.testing.assert_array_equal(
+                more.judge(known, progress=False).p_yes, plain.judge(known, progress=False).p_yes
+            )
+        verdicts = more.judge(pairs, progress=False)
+        scores = more.score(5 + pairs.rows, pairs.columns)
+        assert (verdicts.answer == (scores >= more.threshold)).all()
+        vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True)
+        labels = vectorizer.fit_transform(corpus.labels["text"].to_pylist()).toarray()
+        view = vectorizer.transform([f"{NAMES[0]}: Give an order."]).toarray()[0]
+        expected = (
+            0.5 * labels @ view + 0.5 * embeddings["labels"] @ vectors[0] + 0.2 * np.array([0, 1, 1, 0, 0])
+        )
+        np.testing.assert_allclose(scores[:5], expected, atol=1e-6)
 
 
 def test_documents_of_another_corpus_are_refused(corpus, embeddings, tmp_path):

@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
-from judging import asking, make_pairs
+from judging import asking, make_config, make_pairs
+from test_icxml import rank, real_inputs
 from tiny_models import save_answering_model
 
 from lmtx.corpus import DOCUMENT_SCHEMA
@@ -90,3 +91,13 @@ def test_what_the_server_refuses_stops_at_once(ask, server, changes):
     with pytest.raises(TeacherError, match=r"check teacher\.model and teacher\.extra"):
         ask(server, **({"model": server.model} | changes))
     assert time.monotonic() - started < 10
+
+
+def test_icxml_takes_what_the_model_writes(server, tmp_path, monkeypatch):
+    """The model says yes or no to everything, so that nothing is selected and E0 ranks."""
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    inputs = real_inputs(tmp_path, make_config(model=server.model, timeout=60.0))
+    ranked = rank("icxml", inputs)
+    assert ranked.cost["requests"] == 12 and ranked.cost["failed"] == 0
+    np.testing.assert_array_equal(ranked.ranking.ids, rank("zero_shot", inputs).ranking.ids)
+    assert rank("icxml", inputs).cost["requests"] == 0

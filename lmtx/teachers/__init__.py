@@ -59,7 +59,7 @@ def build(
     corpus
         Documents and labels, which some teachers study before they judge.
     embeddings
-        E0's unit vectors, float (n, d), under "train", "dev", "labels"; the ensemble needs them.
+        E0's unit vectors, float (n, d), under "train", "dev", "test", "labels"; the ensemble needs them.
     truth
         The annotations, one boolean CSR (n_docs, L) a split. For the simulated teacher, and refused
         by every other, so that no teacher reads them unannounced.

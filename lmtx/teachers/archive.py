@@ -36,6 +36,12 @@ _MERGE = (
     ON CONFLICT (key) DO UPDATE SET p_yes = excluded.p_yes, answer = excluded.answer
     WHERE verdicts.answer = -1 AND excluded.answer != -1""",
     """
+    INSERT INTO main.texts (key, teacher, text)
+    SELECT x.key, mine.id, x.text FROM other.texts AS x
+    JOIN other.teachers AS theirs ON theirs.id = x.teacher
+    JOIN main.teachers AS mine ON mine.digest = theirs.digest WHERE true
+    ON CONFLICT DO NOTHING""",
+    """
     INSERT INTO main.runs (teacher, started, seconds, verdicts, requests, prompt_tokens, answer_tokens, usd)
     SELECT mine.id, r.started, r.seconds, r.verdicts, r.requests, r.prompt_tokens, r.answer_tokens, r.usd
     FROM other.runs AS r JOIN other.teachers AS theirs ON theirs.id = r.teacher
@@ -84,9 +90,9 @@ def export(store: VerdictStore, file: str | Path, teacher: str | None = None) ->
 
 
 def merge(store: VerdictStore, other: str | Path) -> int:
-    """Take over the verdicts and the runs of another store; returns how many verdicts were new.
+    """Take over the verdicts, written texts and runs of another store; returns how many verdicts were new.
 
-    Where both hold a verdict, this store's stays, unless it is none and the other's is not. Merging
+    Where both hold a verdict or text, this store's stays, unless it is none and the other's is not. Merging
     the same store twice changes nothing the second time. `other` is not changed. Raises `StoreError`
     when `other` is missing, damaged, or the same file.
     """

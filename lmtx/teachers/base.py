@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
@@ -178,7 +178,7 @@ class Teacher(ABC):
         from tqdm.auto import tqdm
 
         p_yes, answer, found = columns
-        before = asdict(self.cost)
+        before = replace(self.cost)
         run = self.store.start_run(self._teacher)
         bar = tqdm(total=len(asked), desc=f"{self.name} judges", unit="pair", disable=not progress)
         done = 0
@@ -197,7 +197,7 @@ class Teacher(ABC):
                         part_p,
                         part_answer,
                         run,
-                        self._spent_since(before) | {"seconds": time.monotonic() - started},
+                        self.cost.since(before) | {"seconds": time.monotonic() - started},
                     )
                     p_yes[places], answer[places], found[places] = part_p, part_answer, True
                     bar.update(len(places))
@@ -223,11 +223,6 @@ class Teacher(ABC):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _spent_since(self, before: dict[str, Any]) -> dict[str, Any]:
-        now = asdict(self.cost)
-        names = ("verdicts", "requests", "prompt_tokens", "answer_tokens", "usd")
-        return {name: None if now[name] is None else now[name] - before[name] for name in names}
 
     def _check_missing(self, answer: np.ndarray, found: np.ndarray) -> None:
         missing, failed = int((answer == NONE).sum()), int((~found).sum())

@@ -122,7 +122,7 @@ class _Batches:
     def _reserve(self, job: Job) -> None:
         most = self._teacher.check_budget(job)
         self._teacher.cost.requests += 1
-        self._teacher.reserved += most
+        self._teacher.budget.reserved += most
         self._reserved[self._id(job)] = most
 
     def _create(self, file: Path, lines: int) -> Batch:
@@ -217,7 +217,7 @@ class _Batches:
     def _read(self, result: dict[str, Any]) -> tuple[bool, Answer | None]:
         """Whether a result line is settled, and its answer, if it gives a new one."""
         identity = result["custom_id"]
-        self._teacher.reserved -= self._reserved.pop(identity, 0.0)
+        self._teacher.budget.reserved -= self._reserved.pop(identity, 0.0)
         if identity not in self._open:
             # Not asked for now: settled if its answer is stored, else left for a run that asks for it.
             first = np.frombuffer(bytes.fromhex(identity.partition("-")[0]), dtype=np.uint8)[None]

@@ -16,7 +16,7 @@ from lmtx.teachers.pairs import NO, NONE, YES, DocumentPairs, Pairs
 from lmtx.teachers.prompts import Wording, document_text
 from lmtx.teachers.tokens import Tokens
 
-_CHAT_TOKENS = 8  # what the chat format adds to a prompt
+CHAT_TOKENS = 8  # what the chat format adds to a prompt
 _LABEL_TOKENS = 10  # of a listwise answer, for each label
 _TOP = (20, 5, 0)  # alternatives to ask for: OpenAI's limit, then that of stricter servers, then none
 _SAMPLE = 500  # documents whose tokens an estimate counts
@@ -61,6 +61,22 @@ class Usage:
     cached: int
     answer: int
 
+    @classmethod
+    def of(cls, reply: dict[str, Any], prompt: str, text: str) -> "Usage":
+        """The usage that a chat completion reports of the request `prompt` and its answer `text`."""
+        usage = reply.get("usage") or {}
+        details = usage.get("prompt_tokens_details") or {}
+        return cls(
+            usage.get("prompt_tokens") or about_tokens(prompt),
+            details.get("cached_tokens") or 0,
+            usage.get("completion_tokens") or len(text.encode()) // 4 + 1,
+        )
+
+
+def about_tokens(prompt: str) -> int:
+    """About how many tokens a prompt sends; quick."""
+    return len(prompt.encode()) // 4 + CHAT_TOKENS
+
 
 def none_to(job: Job, text: str = "") -> Answer:
     """The answer *none* to every label of a job."""
@@ -76,18 +92,48 @@ def joined(answers: list[Answer]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )
 
 
-class Chat:
-    """Writes requests and reads replies, as a teacher's configuration says.
-
-    Remembers which optional parameters the server rejects. Raises `ValueError` when the wording or
-    the tokenizer is unusable.
-    """
+class Dialect:
+    """The form of chat completion requests; remembers which optional parameters the server rejects."""
 
     def __init__(self, config: OpenAIConfig):
         self.config = config
+        self._rejected: set[str] = set()
+        self._top = 0  # alternatives to ask for
+
+    def request(self, prompt: str, answer_tokens: int, **optional: Any) -> dict[str, Any]:
+        """The body of a request, without what the server has rejected; `optional` parameters go with it."""
+        limit = "max_completion_tokens" if "max_tokens" in self._rejected else "max_tokens"
+        body = {
+            "model": self.config.model,
+            "messages": [{"role": "user", "content": prompt}],
+            limit: answer_tokens,
+        }
+        optional = {"temperature": 0, **optional}
+        body |= {name: value for name, value in optional.items() if name not in self._rejected}
+        return body | self.config.extra
+
+    def adapt(self, error: Exception, body: dict[str, Any]) -> bool:
+        """Learn from an error about an optional parameter; whether sending again, without it, makes sense."""
+        parameter = unsupported(error)
+        if parameter is None or parameter not in body or parameter in self.config.extra:
+            return False
+        if parameter != "logprobs":
+            self._rejected.add(parameter)
+        elif body["top_logprobs"] == self._top:  # else another request has learned it already
+            self._top = _TOP[_TOP.index(self._top) + 1]
+        return True
+
+
+class Chat(Dialect):
+    """Writes requests about pairs and reads the replies, as a teacher's configuration says.
+
+    Raises `ValueError` when the wording or the tokenizer is unusable.
+    """
+
+    def __init__(self, config: OpenAIConfig):
+        super().__init__(config)
         self.wording = Wording.of(config.wording, config.question)
         self.tokens = Tokens(config.tokenizer)
-        self._rejected: set[str] = set()
         self._top = _TOP[0] if config.logprobs else 0
 
     def copy(self) -> "Chat":
@@ -119,7 +165,7 @@ class Chat:
         prompt = answer = 0
         for document in sample.by_document():
             jobs = list(self._jobs_of(document))
-            shared = self.tokens.count(jobs[0].prefix) + _CHAT_TOKENS
+            shared = self.tokens.count(jobs[0].prefix) + CHAT_TOKENS
             prompt += sum(shared + self.tokens.count(job.prompt[len(job.prefix) :]) for job in jobs)
             answer += sum(self.answer_tokens(job) for job in jobs)
         scale = len(pairs) / len(sample)
@@ -136,34 +182,16 @@ class Chat:
 
     def prompt_tokens(self, job: Job) -> int:
         """About how many tokens a job sends; quick."""
-        return len(job.prompt.encode()) // 4 + _CHAT_TOKENS
+        return about_tokens(job.prompt)
 
     def body(self, job: Job) -> dict[str, Any]:
         """The body of a chat completion request, without what the server has rejected."""
-        limit = "max_completion_tokens" if "max_tokens" in self._rejected else "max_tokens"
-        body: dict[str, Any] = {
-            "model": self.config.model,
-            "messages": [{"role": "user", "content": job.prompt}],
-            limit: self.answer_tokens(job),
-        }
-        if "temperature" not in self._rejected:
-            body["temperature"] = 0
-        if job.listwise and "response_format" not in self._rejected:
-            body["response_format"] = {"type": "json_object"}
-        if not job.listwise and self._top:
-            body |= {"logprobs": True, "top_logprobs": self._top}
-        return body | self.config.extra
-
-    def adapt(self, error: Exception, body: dict[str, Any]) -> bool:
-        """Learn from an error about an optional parameter; whether sending again, without it, makes sense."""
-        parameter = unsupported(error)
-        if parameter is None or parameter not in body or parameter in self.config.extra:
-            return False
-        if parameter != "logprobs":
-            self._rejected.add(parameter)
-        elif body["top_logprobs"] == self._top:  # else another request has learned it already
-            self._top = _TOP[_TOP.index(self._top) + 1]
-        return True
+        optional: dict[str, Any] = {}
+        if job.listwise:
+            optional = {"response_format": {"type": "json_object"}}
+        elif self._top:
+            optional = {"logprobs": True, "top_logprobs": self._top}
+        return self.request(job.prompt, self.answer_tokens(job), **optional)
 
     def read(self, job: Job, reply: Any) -> tuple[Answer | None, Usage]:
         """The answer in a chat completion, and what it cost.
@@ -171,16 +199,9 @@ class Chat:
         The answer is None for a listwise one that is not the JSON asked for. Raises `BadReply` for a
         body that is no chat completion.
         """
-        try:
-            choice = reply["choices"][0]
-            message = choice["message"]
-            text = message.get("content") or ""
-            positions = _positions(choice)
-            text.strip()
-        except (TypeError, KeyError, IndexError, AttributeError):
-            said = json.dumps(reply)[:200] if isinstance(reply, dict) else str(reply)[:200]
-            raise BadReply(f"a reply that is no chat completion: {said}") from None
-        usage = self._usage(job, reply.get("usage") or {}, text)
+        choice, text, positions = read_completion(reply)
+        message = choice["message"]
+        usage = Usage.of(reply, job.prompt, text)
         if choice.get("finish_reason") == "content_filter" or message.get("refusal"):
             return none_to(job, message.get("refusal") or text), usage
         if job.listwise:
@@ -202,13 +223,20 @@ class Chat:
         suffix = self.wording.listwise_suffix(document.labels)
         return [Job(document.positions, document.labels, prefix, prefix + suffix, True)]
 
-    def _usage(self, job: Job, usage: dict[str, Any], text: str) -> Usage:
-        details = usage.get("prompt_tokens_details") or {}
-        return Usage(
-            usage.get("prompt_tokens") or self.prompt_tokens(job),
-            details.get("cached_tokens") or 0,
-            usage.get("completion_tokens") or len(text.encode()) // 4 + 1,
-        )
+
+def read_completion(reply: Any) -> tuple[dict[str, Any], str, list[tuple[str, dict[str, float]]]]:
+    """The first choice of a chat completion, its text, and its tokens with the likeliest ones there.
+
+    Raises `BadReply` for a body that is no chat completion.
+    """
+    try:
+        choice = reply["choices"][0]
+        text = choice["message"].get("content") or ""
+        text.strip()
+        return choice, text, _positions(choice)
+    except (TypeError, KeyError, IndexError, AttributeError):
+        said = json.dumps(reply)[:200] if isinstance(reply, dict) else str(reply)[:200]
+        raise BadReply(f"a reply that is no chat completion: {said}") from None
 
 
 def _positions(choice: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:

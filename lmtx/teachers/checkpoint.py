@@ -142,10 +142,10 @@ def parameter_count(config) -> int:
         return AutoModelForCausalLM.from_config(config).num_parameters(exclude_embeddings=True)
 
 
-def operations_a_second(device: str, precision: str) -> float:
-    """Additions and multiplications a second in a product of matrices of a language model's size."""
+def operations_a_second(device: str, precision: str, tokens: int = 512) -> float:
+    """Additions and multiplications a second when `tokens` rows meet a matrix of a language model's size."""
     place = main_device(device)
-    tokens, width = 512, 2048
+    width = 2048
     factors = [
         torch.ones(shape, device=place, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
         for shape in ((tokens, width), (width, width))

@@ -1,8 +1,9 @@
 """What judging costs: prices, the plan shown before spending, and the account kept while spending."""
 
 import html
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -71,7 +72,7 @@ def load_price(model: str, path: str | Path = "conf/prices.yaml") -> Price | Non
 
 @dataclass
 class Cost:
-    """The account of a teacher since it was built; grows with each `judge`.
+    """The account of a teacher, or of a model that writes, since it was built; grows as it is asked.
 
     Attributes
     ----------
@@ -83,8 +84,9 @@ class Cost:
         Dollars for them; None when the price of the model is unknown.
     verdicts
         Pairs answered anew; `cached`: pairs answered from the store; `failed`: pairs without an answer.
+        For a model that writes, texts in the place of pairs.
     seconds
-        Wall-clock time spent in `judge`.
+        Wall-clock time spent in `judge` or `write`.
     """
 
     requests: int = 0
@@ -97,17 +99,24 @@ class Cost:
     failed: int = 0
     seconds: float = 0.0
 
+    def since(self, before: "Cost") -> dict[str, Any]:
+        """What was spent since the account stood at `before`: columns of the store's runs."""
+        names = ("verdicts", "requests", "prompt_tokens", "answer_tokens", "usd")
+        now, then = asdict(self), asdict(before)
+        return {name: None if now[name] is None else now[name] - then[name] for name in names}
+
 
 @dataclass(frozen=True)
 class Plan:
-    """What judging some pairs will take, known before the first request.
+    """What judging some pairs, or writing some texts, will take, known before the first request.
 
     Attributes
     ----------
     teacher
         The teacher's name.
     pairs, cached
-        Pairs to judge, and how many of them the store answers. Equal pairs count once in the rest.
+        Pairs to judge (texts to write), and how many of them the store answers. Equal ones count once in
+        the rest.
     requests, prompt_tokens, answer_tokens
         Still to be sent and written; tokens are estimates unless `notes` says otherwise.
     usd
@@ -116,6 +125,8 @@ class Plan:
         Expected wall-clock time; None when nothing is known about the speed.
     notes
         What the figures rest on.
+    task
+        What `pairs` counts, for people.
     """
 
     teacher: str
@@ -127,12 +138,13 @@ class Plan:
     usd: float | None
     seconds: float | None
     notes: tuple[str, ...] = field(default=())
+    task: str = "pairs to judge"
 
     def rows(self) -> list[tuple[str, str]]:
         """Names and values, as text, in reading order."""
         share = f" ({self.cached / self.pairs:.0%})" if self.pairs else ""
         return [
-            ("pairs to judge", f"{self.pairs:,}"),
+            (self.task, f"{self.pairs:,}"),
             ("answered by the store", f"{self.cached:,}{share}"),
             ("requests", f"{self.requests:,}"),
             ("prompt tokens", f"{self.prompt_tokens:,}"),

@@ -17,7 +17,7 @@ from scipy.special import expit
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
 from lmtx.config import EnsembleTeacher as EnsembleConfig
-from lmtx.corpus import Corpus
+from lmtx.corpus import SPLITS, Corpus
 from lmtx.index import search
 from lmtx.teachers.base import NO, YES, Pairs, Teacher
 from lmtx.teachers.store import VerdictStore
@@ -36,7 +36,9 @@ class EnsembleTeacher(Teacher):
 
     The score is the weighted mean of the lexical and the dense cosine, plus `config.naming` where the
     document names the label. The threshold is set without annotations: it is the score that
-    `config.acceptance` of the pairs in E0's shortlists of ten of the training documents reach.
+    `config.acceptance` of the pairs in E0's shortlists of ten of the training documents reach. Test
+    documents are judged too, but nothing is learnt from them: what is measured on documents, train and
+    dev decide.
 
     Attributes
     ----------
@@ -54,9 +56,11 @@ class EnsembleTeacher(Teacher):
     ):
         self._config = config
         self._labels_dense = np.asarray(embeddings["labels"])
-        self._dense = np.concatenate([embeddings["train"], embeddings["dev"]])
-        documents = pa.concat_tables([corpus.train, corpus.dev])
-        self._rows = pd.Index(documents["uid"].to_pylist())
+        self._dense = np.concatenate([embeddings[split] for split in SPLITS])
+        documents = pa.concat_tables([corpus.documents(split) for split in SPLITS])
+        known = corpus.train.num_rows + corpus.dev.num_rows
+        # Uids are unique within a split only; equal documents have equal scores, so the first will do.
+        self._rows = _first_rows(_contents(documents))
         self._columns = pd.Index(corpus.labels["uid"].to_pylist())
         labels = corpus.labels["text"].to_pylist()
         vectorizer = TfidfVectorizer(
@@ -64,7 +68,7 @@ class EnsembleTeacher(Teacher):
         )
         self._labels_lexical = vectorizer.fit_transform(labels)
         self._lexical = vectorizer.transform(lexical_view(documents))
-        self._named = named_labels(documents["text"].to_pylist(), labels)
+        self._named = named_labels(documents["text"].to_pylist(), labels, known)
         self.threshold = self._calibrate(corpus, embeddings["train"])
         super().__init__(
             config.name,
@@ -73,18 +77,18 @@ class EnsembleTeacher(Teacher):
                 "lexical_weight": config.lexical_weight,
                 "naming": config.naming,
                 "threshold": self.threshold,
-                # The weights of n-grams and names come from all labels and documents.
-                "corpus": _digest(labels, documents["text"].to_pylist()),
+                # The weights of n-grams and names come from all labels and these documents.
+                "corpus": _digest(labels, documents["text"][:known].to_pylist()),
                 "encoder": blake2b(np.ascontiguousarray(self._labels_dense), digest_size=8).hexdigest(),
             },
             store,
         )
 
     def ask(self, pairs: Pairs) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        rows = self._rows.get_indexer(pairs.documents["uid"].to_pylist())
+        rows = self._rows.reindex(_contents(pairs.documents), fill_value=-1).to_numpy()
         columns = self._columns.get_indexer(pairs.labels["uid"].to_pylist())
         if (rows[pairs.rows] < 0).any() or (columns[pairs.columns] < 0).any():
-            raise ValueError("the ensemble teacher judges only the corpus it was built with (train and dev)")
+            raise ValueError("the ensemble teacher judges only the corpus it was built with")
         for start in range(0, len(pairs), _BLOCK):
             block = slice(start, start + _BLOCK)
             scores = self.score(rows[pairs.rows[block]], columns[pairs.columns[block]])
@@ -95,7 +99,7 @@ class EnsembleTeacher(Teacher):
     def score(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Scores of pairs, float64 (n,).
 
-        `rows` are row numbers into train followed by dev; `columns` are label ids.
+        `rows` are row numbers into train, dev and test, one behind the other; `columns` are label ids.
         """
         weight = self._config.lexical_weight
         lexical = np.asarray(self._lexical[rows].multiply(self._labels_lexical[columns]).sum(axis=1)).ravel()
@@ -117,12 +121,13 @@ def lexical_view(documents: pa.Table) -> list[str]:
     return [f"{title}: {text.partition(chr(10))[0]}" for title, text in zip(titles, texts, strict=True)]
 
 
-def named_labels(texts: Sequence[str], labels: Sequence[str]) -> sp.csr_array:
+def named_labels(texts: Sequence[str], labels: Sequence[str], counted: int | None = None) -> sp.csr_array:
     """Which labels the texts name: float32 CSR (n, L).
 
     A label's name is what stands before its first ": ", or all of it; a dotted name also goes by its
     last parts (`linalg.norm`). A name that few labels share and few of the texts hold, as it is
-    written, counts 1 divided by the labels that share it.
+    written, counts 1 divided by the labels that share it. How many texts hold a name is counted in the
+    first `counted` of them; None: in all.
     """
     owners: dict[str, set[int]] = {}
     for label, text in enumerate(labels):
@@ -150,10 +155,25 @@ def named_labels(texts: Sequence[str], labels: Sequence[str]) -> sp.csr_array:
         dtype=np.float32,
     )
     found = finder.transform(texts)
-    rare = np.asarray(found.sum(axis=0)).ravel() <= max(1, _COMMON * len(texts))
+    counted = len(texts) if counted is None else counted
+    rare = np.asarray(found[:counted].sum(axis=0)).ravel() <= max(1, _COMMON * counted)
     named = sp.csr_array(found.multiply(rare).tocsr() @ belongs)
     named.data = np.minimum(named.data, 1)
     return named
+
+
+def _contents(documents: pa.Table) -> list[bytes]:
+    """A hash of each document: its uid, title and text."""
+    columns = (documents[name].to_pylist() for name in ("uid", "title", "text"))
+    return [
+        blake2b("\0".join(parts).encode(), digest_size=16).digest() for parts in zip(*columns, strict=True)
+    ]
+
+
+def _first_rows(keys: list[bytes]) -> pd.Series:
+    """The first row number of each key."""
+    rows = pd.Series(np.arange(len(keys)), index=keys)
+    return rows[~rows.index.duplicated()]
 
 
 def _digest(*texts: Sequence[str]) -> str:

@@ -64,7 +64,7 @@ class HuggingFaceTeacher(Teacher):
         self._yes, self._no = checkpoints.answer_tokens(self._tokenizer, config.model)
         self._precision = checkpoints.precision_on(config.device, config.precision)
         head, tail = chat_frame(self._tokenizer, config.model)
-        self._head, self._tail = self._head_ids(head), self._ids([tail], split=False)[0]
+        self._head, self._tail = frame_ids(self._tokenizer, head, tail)
         self._checked = 0  # tokens of the longest row whose packing was checked
         self._mass_is_checked = False
         try:
@@ -125,8 +125,11 @@ class HuggingFaceTeacher(Teacher):
     def _rows(self, documents: Iterable[DocumentPairs]) -> tuple[list[Row], list[np.ndarray]]:
         """The prompts of documents, and for each row the positions (int64) of its pairs."""
         documents = list(documents)
-        prefixes = self._ids([self._wording.prefix(text) for text in self._cut(documents)])
-        suffixes = iter(self._ids([self._wording.suffix(x) for doc in documents for x in doc.labels]))
+        texts = [document_text(document.title, document.text) for document in documents]
+        texts = cut_texts(self._tokenizer, texts, self._config.document_tokens)
+        prefixes = token_ids(self._tokenizer, [self._wording.prefix(text) for text in texts])
+        suffixes = [self._wording.suffix(label) for document in documents for label in document.labels]
+        suffixes = iter(token_ids(self._tokenizer, suffixes))
         rows, positions = [], []
         for document, prefix in zip(documents, prefixes, strict=True):
             ends = [[*next(suffixes), *self._tail] for _ in document.labels]
@@ -140,41 +143,6 @@ class HuggingFaceTeacher(Teacher):
                 rows.append(Row(prefix, ends[start : start + room]))
                 positions.append(document.positions[start : start + room])
         return rows, positions
-
-    def _cut(self, documents: list[DocumentPairs]) -> list[str]:
-        """The documents as the wording takes them, cut at the budget by the model's own tokenizer."""
-        budget = self._config.document_tokens
-        texts = [document_text(document.title, document.text) for document in documents]
-        # A token has a few dozen characters at most: what lies far behind the budget need not be read.
-        texts = [text[: 64 * budget] for text in texts]
-        encoded = self._tokenizer(
-            texts,
-            add_special_tokens=False,
-            split_special_tokens=True,
-            truncation=True,
-            max_length=budget,
-            return_offsets_mapping=True,
-        )
-        return [
-            text[: offsets[-1][1]] if len(offsets) == budget else text
-            for text, offsets in zip(texts, encoded["offset_mapping"], strict=True)
-        ]
-
-    def _ids(self, texts: list[str], split: bool = True) -> list[list[int]]:
-        """Token ids; with `split`, a special token that stands in a text is read as its letters."""
-        return self._tokenizer(
-            texts,
-            add_special_tokens=False,
-            split_special_tokens=split,
-            return_attention_mask=False,
-            verbose=False,
-        )["input_ids"]
-
-    def _head_ids(self, head: str) -> list[int]:
-        if head:
-            return self._ids([head], split=False)[0]
-        first = self._tokenizer("")["input_ids"][:1]
-        return first if first == [self._tokenizer.bos_token_id] else []
 
     def _log_odds(self, rows: list[Row], packed: bool) -> np.ndarray:
         """ln P(yes) - ln P(no) after each end of each row: float32 (n,). One forward pass."""
@@ -286,6 +254,44 @@ def chat_frame(tokenizer, model: str) -> tuple[str, str]:
         raise TeacherError(f"the chat template of {model} shows a message {text.count(mark)} times, not once")
     head, _, tail = text.partition(mark)
     return head, tail
+
+
+def frame_ids(tokenizer, head: str, tail: str) -> tuple[list[int], list[int]]:
+    """Token ids of what stands before and after a message; without a head, the token that begins a text."""
+    before, after = token_ids(tokenizer, [head, tail], split=False)
+    if not head:
+        first = tokenizer("")["input_ids"][:1]
+        before = first if first == [tokenizer.bos_token_id] else []
+    return before, after
+
+
+def token_ids(tokenizer, texts: list[str], split: bool = True) -> list[list[int]]:
+    """Token ids; with `split`, a special token that stands in a text is read as its letters."""
+    return tokenizer(
+        texts,
+        add_special_tokens=False,
+        split_special_tokens=split,
+        return_attention_mask=False,
+        verbose=False,
+    )["input_ids"]
+
+
+def cut_texts(tokenizer, texts: list[str], tokens: int) -> list[str]:
+    """The longest beginning of each text that has at most `tokens` tokens."""
+    # A token has a few dozen characters at most: what lies far behind the budget need not be read.
+    texts = [text[: 64 * tokens] for text in texts]
+    encoded = tokenizer(
+        texts,
+        add_special_tokens=False,
+        split_special_tokens=True,
+        truncation=True,
+        max_length=tokens,
+        return_offsets_mapping=True,
+    )
+    return [
+        text[: offsets[-1][1]] if len(offsets) == tokens else text
+        for text, offsets in zip(texts, encoded["offset_mapping"], strict=True)
+    ]
 
 
 def _one_by_one(rows: list[Row]) -> list[Row]:

@@ -15,9 +15,9 @@ import openai
 
 from lmtx.config import ConfigError
 from lmtx.config import OpenAITeacher as OpenAIConfig
-from lmtx.teachers.base import BudgetError, Teacher, TeacherError
+from lmtx.teachers.base import Teacher, TeacherError
+from lmtx.teachers.budget import Budget
 from lmtx.teachers.chat import Answer, Chat, Job, Usage, joined, none_to
-from lmtx.teachers.cost import load_price
 from lmtx.teachers.dispatch import Dispatcher, SendAgain
 from lmtx.teachers.faults import api_key
 from lmtx.teachers.pairs import NONE, Pairs
@@ -48,12 +48,8 @@ class OpenAITeacher(Teacher):
             self.chat = Chat(config)
         except ValueError as error:
             raise ConfigError(str(error)) from None
-        self.price = load_price(config.model)
-        if config.max_cost is not None and self.price is None:
-            raise ConfigError(
-                f"teacher.max_cost is {config.max_cost}, but conf/prices.yaml has no price of "
-                f"{config.model!r}: add it there, or use teacher.max_requests"
-            )
+        self.budget = Budget(config, batch=config.batch)
+        self.price = self.budget.price
         self.max_missing = config.max_missing
         self.retry_none = config.retry_none
         # A longer answer (max_tokens) turns none into yes or no, but never one of these into the other.
@@ -67,7 +63,6 @@ class OpenAITeacher(Teacher):
             **self.chat.wording.identity(config.mode),
         }
         super().__init__(config.name, identity, store)
-        self.reserved = 0.0  # dollars that the requests in work may still cost
         self._answered = self._neither = 0
         self._example = ""
 
@@ -84,7 +79,7 @@ class OpenAITeacher(Teacher):
             "requests": requests,
             "prompt_tokens": prompt,
             "answer_tokens": answer,
-            "usd": None if self.price is None else self.price.usd(prompt, answer, batch=self.config.batch),
+            "usd": self.budget.usd(prompt, answer),
             "seconds": seconds,
             "notes": tuple(notes),
         }
@@ -104,7 +99,7 @@ class OpenAITeacher(Teacher):
             return answer
 
         dispatcher = Dispatcher(
-            self._client,
+            lambda: open_client(self.config.timeout),
             send,
             none_to,
             model=self.config.model,
@@ -120,31 +115,11 @@ class OpenAITeacher(Teacher):
 
     def check_budget(self, job: Job) -> float:
         """The most a request may cost, in dollars; raises `BudgetError` where a limit has no room for it."""
-        limits, cost = self.config, self.cost
-        if limits.max_requests is not None and cost.requests >= limits.max_requests:
-            raise BudgetError(
-                f"teacher.max_requests = {limits.max_requests:,} is reached: raise it, or run again to send "
-                "as many once more"
-            )
-        if self.price is None:
-            return 0.0
-        most = self.price.usd(
-            self.chat.prompt_tokens(job), self.chat.answer_tokens(job), batch=self.config.batch
-        )
-        if limits.max_cost is not None and cost.usd + self.reserved + most > limits.max_cost:
-            raise BudgetError(
-                f"teacher.max_cost = ${limits.max_cost:,.4f} is reached (${cost.usd:,.4f} spent): raise it, "
-                "or run again to spend as much once more"
-            )
-        return most
+        return self.budget.check(self.cost, self.chat.prompt_tokens(job), self.chat.answer_tokens(job))
 
     def account(self, usage: Usage, answer: Answer | None) -> None:
         """Enter the cost of a reply, and whether it answers the question."""
-        self.cost.prompt_tokens += usage.prompt
-        self.cost.cached_tokens += usage.cached
-        self.cost.answer_tokens += usage.answer
-        if self.price is not None:
-            self.cost.usd += self.price.usd(usage.prompt, usage.answer, usage.cached, self.config.batch)
+        self.budget.enter(self.cost, usage)
         if answer is not None:
             self._answered += 1
             if all(a == NONE for a in answer.answers):
@@ -165,7 +140,7 @@ class OpenAITeacher(Teacher):
         most = self.check_budget(job)
         body = self.chat.body(job)
         self.cost.requests += 1
-        self.reserved += most
+        self.budget.reserved += most
         try:
             async with asyncio.timeout(self.config.timeout):
                 reply = await client.post("/chat/completions", body=body, cast_to=object)
@@ -176,19 +151,21 @@ class OpenAITeacher(Teacher):
                 raise SendAgain from None
             raise
         finally:
-            self.reserved -= most
+            self.budget.reserved -= most
         return answer
 
-    @asynccontextmanager
-    async def _client(self) -> AsyncGenerator[openai.AsyncOpenAI]:
-        # aiohttp carries about twice as many requests a second as the client's default transport.
-        async with openai.AsyncOpenAI(
-            api_key=api_key(),
-            max_retries=0,  # the dispatcher tries again, under its limit
-            timeout=self.config.timeout,
-            http_client=openai.DefaultAioHttpClient(),
-        ) as client:
-            yield client
+
+@asynccontextmanager
+async def open_client(timeout: float) -> AsyncGenerator[openai.AsyncOpenAI]:
+    """A client for the address and the key of the environment; `timeout` in seconds."""
+    # aiohttp carries about twice as many requests a second as the client's default transport.
+    async with openai.AsyncOpenAI(
+        api_key=api_key(),
+        max_retries=0,  # the dispatcher tries again, under its limit
+        timeout=timeout,
+        http_client=openai.DefaultAioHttpClient(),
+    ) as client:
+        yield client
 
 
 class _Jobs(Iterator[Job]):

@@ -1,7 +1,8 @@
 """Verdicts kept for good: one SQLite file that several processes may read and write at once.
 
 A verdict is found by a hash of everything it depends on: the teacher's identity, the document's
-text and the label's text. Whatever is run again, no verdict is asked for twice.
+text and the label's text. Whatever is run again, no verdict is asked for twice. The same holds for
+texts that a language model has written, found by a hash of its identity and the prompt.
 
 The file is in write-ahead mode, and a commit is not forced to the disk: a process that is killed
 loses nothing that was committed; a power cut may lose the last seconds, and damages nothing.
@@ -12,7 +13,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -32,6 +33,8 @@ CREATE TABLE IF NOT EXISTS teachers (
 CREATE TABLE IF NOT EXISTS verdicts (
     key BLOB PRIMARY KEY, teacher INTEGER NOT NULL REFERENCES teachers, document TEXT NOT NULL,
     label TEXT NOT NULL, p_yes REAL, answer INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS texts (
+    key BLOB PRIMARY KEY, teacher INTEGER NOT NULL REFERENCES teachers, text TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY, teacher INTEGER NOT NULL REFERENCES teachers, started REAL NOT NULL,
     seconds REAL NOT NULL, verdicts INTEGER NOT NULL, requests INTEGER NOT NULL,
@@ -173,8 +176,34 @@ class VerdictStore:
         with self._explained(), self._transaction() as connection:
             connection.executemany(_INSERT, values)
             if run is not None and totals is not None:
-                columns = ", ".join(f"{name} = ?" for name in totals)
-                connection.execute(f"UPDATE runs SET {columns} WHERE id = ?", (*totals.values(), run))
+                _enter(connection, run, totals)
+
+    def lookup_texts(self, keys: Sequence[bytes]) -> dict[bytes, str]:
+        """The stored texts among those with these keys of 16 bytes."""
+        found: dict[bytes, str] = {}
+        for start in range(0, len(keys), _BLOCK):
+            wanted = keys[start : start + _BLOCK]
+            marks = ",".join("?" * len(wanted))
+            with self._explained(), self._lock:
+                found |= self._open.execute(
+                    f"SELECT key, text FROM texts WHERE key IN ({marks})", wanted
+                ).fetchall()
+        return found
+
+    def save_texts(
+        self, teacher: int, texts: Mapping[bytes, str], run: int, totals: Mapping[str, Any]
+    ) -> None:
+        """Keep texts by their keys, all of them or none; a text that is there already stays.
+
+        `teacher`, `run` and `totals` are those of `save`.
+        """
+        # A JSON reply may hold half of a character's UTF-16 code, which no file can.
+        values = [(key, teacher, text.encode(errors="replace").decode()) for key, text in texts.items()]
+        with self._explained(), self._transaction() as connection:
+            connection.executemany(
+                "INSERT INTO texts (key, teacher, text) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", values
+            )
+            _enter(connection, run, totals)
 
     def start_run(self, teacher: int) -> int:
         """Open a line in the account of runs; `save` brings it up to date."""
@@ -292,6 +321,12 @@ class VerdictStore:
                     f'rescue what it holds with `sqlite3 "{self.path}" .recover`'
                 )
             raise StoreError(f"verdict store {self.path}: {error}; {remedy}") from None
+
+
+def _enter(connection: sqlite3.Connection, run: int, totals: Mapping[str, Any]) -> None:
+    """Bring the line of a run up to date."""
+    columns = ", ".join(f"{name} = ?" for name in totals)
+    connection.execute(f"UPDATE runs SET {columns} WHERE id = ?", (*totals.values(), run))
 
 
 def key_order(keys: np.ndarray) -> np.ndarray:

@@ -1,0 +1,306 @@
+"""ICXML: a language model at prediction time, which writes examples and candidates and picks the best.
+
+Zhu and Zamani, "ICXML: An In-Context Learning Framework for Zero-Shot Extreme Multi-Label
+Classification" (2023). Three requests a document, each begun with the document:
+
+1. demonstrations: the labels that the model would expect for similar documents,
+2. candidates: given these, the labels that it would give to this one; E0 finds the nearest labels of
+   the label set to each of them,
+3. selection: the ten best of the labels found.
+
+The model is told what a label is by the teacher's question, and shown the form by a few labels.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+
+from lmtx.baselines import Inputs, Ranked, Unavailable
+from lmtx.config import Positive
+from lmtx.encoder import Encoder
+from lmtx.index import Shortlist, search
+from lmtx.teachers.answers import read_items, read_selection
+from lmtx.teachers.cost import Plan
+from lmtx.teachers.generation import Question, Writer, build_writer
+from lmtx.teachers.prompts import Wording, document_text, one_line
+
+_SELECTED = 10
+_FORM = 5  # labels that show what labels look like
+_EXAMPLES = 6  # documents shown in the notebook
+_DEMONSTRATION_TOKENS, _CANDIDATE_TOKENS, _NUMBER_TOKENS = 96, 32, 12  # room in an answer
+_QUESTION = "A label is relevant to a document when the answer to this question is yes: {question}\n\n"
+_FORMS = """Labels look like these:
+{form}
+
+"""
+_DEMONSTRATIONS = """Make up {n} other documents that are similar to the one above, and for each the labels \
+you would expect to be relevant. Write each on one line, as in
+1. what the document is about => a label; another label; a third label
+and nothing else."""
+_EXAMPLE = """These are similar documents, each with its relevant labels:
+{demonstrations}
+
+"""
+_CANDIDATES = """Write the {n} labels that are most relevant to the document above, the most relevant first, \
+one a line, and nothing else."""
+_SELECTION = """These are labels:
+{labels}
+
+Choose the {n} of them that are most relevant to the document above. Answer with their numbers, the most \
+relevant first, separated by commas, and nothing else."""
+
+Ask = Callable[[Sequence[Question], str], list[str | None]]
+
+
+def rank(
+    inputs: Inputs, *, demonstrations: Positive = 3, candidates: Positive = 10, nearest: Positive = 3
+) -> Ranked:
+    """Rank first what the language model selects, then the other labels as E0 ranks them.
+
+    A selected label scores 2 down to 1.1, the others their cosine. A document whose selection cannot
+    be read, or whose request failed, is ranked by E0 alone; the notes say how many there are.
+
+    Parameters
+    ----------
+    demonstrations
+        Similar documents that the model makes up.
+    candidates
+        Labels that it writes for each document.
+    nearest
+        Labels of the label set that E0 finds for each candidate.
+
+    Raises
+    ------
+    Unavailable
+        Where no language model that writes is configured.
+    TeacherError
+        When the model cannot go on; what it has written is kept and not asked again.
+    """
+    if inputs.teacher is None or inputs.teacher.kind not in ("openai", "huggingface"):
+        there = "no teacher" if inputs.teacher is None else f"the {inputs.teacher.kind} teacher"
+        raise Unavailable(
+            "ICXML needs a language model that writes: set teacher=openai or teacher=huggingface "
+            f"(this run has {there})"
+        )
+    with build_writer(inputs.teacher, store=inputs.store) as writer:
+        rounds = _Rounds(inputs, writer, demonstrations, candidates, nearest)
+        print(rounds.plan())
+
+        def ask(questions: Sequence[Question], task: str) -> list[str | None]:
+            with inputs.clock("ask"):
+                return writer.write(questions, task)
+
+        found = rounds.run(ask)
+        with inputs.clock("rank"):
+            ranking = _first(rounds.retrieved, [document.selected for document in found], inputs.depth)
+        return Ranked(
+            ranking,
+            cost=asdict(writer.cost),
+            notes=(f"asks {writer.model} at prediction time", *_shortcomings(found)),
+            examples=_examples(inputs, found[:_EXAMPLES]),
+        )
+
+
+@dataclass
+class _Document:
+    """What the rounds have found for a document.
+
+    `asked` counts its questions, and it has `failed` once one was not answered. `demonstrations` and
+    `candidates` are texts, `shown` and `selected` label ids.
+    """
+
+    prefix: str
+    asked: int = 0
+    failed: bool = False
+    demonstrations: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
+    shown: tuple[int, ...] = ()
+    selected: tuple[int, ...] = ()
+
+
+class _Rounds:
+    """The three rounds of questions about the test documents.
+
+    Attributes
+    ----------
+    retrieved
+        E0's ranking of the labels for each document.
+    """
+
+    def __init__(self, inputs: Inputs, writer: Writer, demonstrations: int, candidates: int, nearest: int):
+        self._inputs, self._writer = inputs, writer
+        self._counts = demonstrations, candidates
+        self._nearest = nearest
+        self._labels = inputs.corpus.labels["text"].to_pylist()
+        self._excluded = inputs.corpus.excluded["test"]
+        self._vectors: dict[str, np.ndarray] = {}
+        wording = Wording.of(inputs.teacher.wording, inputs.teacher.question)
+        form = np.unique(np.linspace(0, len(self._labels) - 1, _FORM).astype(int))
+        self._question = _QUESTION.format(question=wording.question.replace("{label}", "[label]"))
+        self._task = self._question + _FORMS.format(
+            form="\n".join(f"- {one_line(self._labels[label])}" for label in form)
+        )
+        tests = inputs.corpus.test
+        texts = map(document_text, tests["title"].to_pylist(), tests["text"].to_pylist())
+        self._prefixes = [wording.prefix(text) for text in writer.cut(list(texts))]
+        with inputs.clock("rank"):
+            depth = max(inputs.depth, candidates * nearest)
+            vectors = inputs.embeddings
+            self.retrieved = search(vectors["test"], vectors["labels"], depth, excluded=self._excluded)
+
+    def plan(self) -> Plan:
+        """What the rounds will take; questions that hang on answers yet to come are made up.
+
+        Such a question holds an answer of full length, or the labels that E0 finds.
+        """
+        expected: list[Question] = []
+        unknown = 0
+
+        def look_up(questions: Sequence[Question], task: str) -> list[str | None]:
+            expected.extend(questions)
+            return self._writer.stored(questions)
+
+        documents = self.run(look_up)
+        demonstrations, candidates = self._counts
+        for row, document in enumerate(documents):
+            if not document.failed or document.asked == 3:
+                continue
+            unknown += 1
+            if document.asked == 1:
+                # "the" is one token of four bytes with its space, however tokens are counted.
+                line = " ".join(["the"] * _DEMONSTRATION_TOKENS)
+                made_up = replace(document, demonstrations=(line,) * demonstrations)
+                expected.append(self._ask_candidates(made_up))
+            shown = self.retrieved.ids[row, : candidates * self._nearest]
+            expected.append(self._ask_selection(replace(document, shown=tuple(shown[shown >= 0].tolist()))))
+        plan = self._writer.plan(expected)
+        if unknown:
+            note = f"later questions about {unknown:,} documents hang on answers yet to come: estimated"
+            plan = replace(plan, notes=(*plan.notes, note))
+        return plan
+
+    def run(self, ask: Ask) -> list[_Document]:
+        """Ask all three rounds, each of all documents at once."""
+        documents = [_Document(prefix) for prefix in self._prefixes]
+        demonstrations, candidates = self._counts
+        open_ = documents
+        for document, answer in self._round(open_, self._ask_demonstrations, ask, "demonstrations"):
+            document.demonstrations = tuple(read_items(answer)[:demonstrations])
+        open_ = [document for document in open_ if not document.failed]
+        for document, answer in self._round(open_, self._ask_candidates, ask, "candidates"):
+            items = read_items(answer)
+            if len(items) == 1:  # all of them on one line
+                items = re.split(r"\s*[;,]\s+", items[0])
+            document.candidates = tuple(dict.fromkeys(items))[:candidates]
+        self._map(documents)
+        open_ = [document for document in open_ if document.shown]
+        for document, answer in self._round(open_, self._ask_selection, ask, "selections"):
+            shown = [one_line(self._labels[label]) for label in document.shown]
+            chosen = read_selection(answer, shown)[:_SELECTED]
+            document.selected = tuple(document.shown[place] for place in chosen)
+        return documents
+
+    def _round(
+        self, documents: list[_Document], write: Callable[[_Document], Question], ask: Ask, task: str
+    ) -> list[tuple[_Document, str]]:
+        """The documents with their answers; without one they have failed, and stop here.
+
+        Going on without an answer would make questions that nobody asks again when it is there.
+        """
+        answers = ask([write(document) for document in documents], task) if documents else []
+        for document, answer in zip(documents, answers, strict=True):
+            document.asked += 1
+            document.failed = answer is None
+        return [(d, answer) for d, answer in zip(documents, answers, strict=True) if answer is not None]
+
+    def _ask_demonstrations(self, document: _Document) -> Question:
+        n = self._counts[0]
+        prompt = document.prefix + self._task + _DEMONSTRATIONS.format(n=n)
+        return Question(prompt, n * _DEMONSTRATION_TOKENS)
+
+    def _ask_candidates(self, document: _Document) -> Question:
+        n = self._counts[1]
+        examples = "\n".join(f"- {one_line(line)}" for line in document.demonstrations)
+        examples = _EXAMPLE.format(demonstrations=examples) if examples else ""
+        prompt = document.prefix + self._task + examples + _CANDIDATES.format(n=n)
+        return Question(prompt, n * _CANDIDATE_TOKENS)
+
+    def _ask_selection(self, document: _Document) -> Question:
+        labels = "\n".join(
+            f"{number}. {one_line(self._labels[label])}" for number, label in enumerate(document.shown, 1)
+        )
+        n = min(_SELECTED, len(document.shown))
+        prompt = document.prefix + self._question + _SELECTION.format(labels=labels, n=n)
+        return Question(prompt, _SELECTED * _NUMBER_TOKENS)
+
+    def _map(self, documents: list[_Document]) -> None:
+        """Find the labels nearest to each candidate: first the nearest of each, then the second, …"""
+        rows = [row for row, document in enumerate(documents) for _ in document.candidates]
+        texts = [candidate for document in documents for candidate in document.candidates]
+        if not texts:
+            return
+        vectors = self._encode(texts)
+        with self._inputs.clock("rank"):
+            labels = self._inputs.embeddings["labels"]
+            found = search(vectors, labels, self._nearest, excluded=sp.csr_array(self._excluded[rows])).ids
+        end = 0
+        for document in documents:
+            start, end = end, end + len(document.candidates)
+            ids = found[start:end].T.ravel()
+            document.shown = tuple(dict.fromkeys(ids[ids >= 0].tolist()))
+
+    def _encode(self, texts: list[str]) -> np.ndarray:
+        """E0's unit vectors of candidates, read as labels are: float32 (n, d)."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        if new:
+            with self._inputs.clock("encode"):
+                tokens = self._inputs.encoder.label_tokens
+                self._vectors |= zip(new, self._encoder.encode(new, tokens, "candidates"), strict=True)
+        return np.stack([self._vectors[text] for text in texts])
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return Encoder.load(self._inputs.encoder)
+
+
+def _first(retrieved: Shortlist, selected: list[tuple[int, ...]], depth: int) -> Shortlist:
+    """The selected labels before the retrieved ones, cut at `depth`."""
+    ids, scores = [], []
+    for found, cosines, chosen in zip(retrieved.ids, retrieved.scores, selected, strict=True):
+        # As many padding places as labels were found twice, or as the row was too long before.
+        rest = ~np.isin(found, chosen) & (found >= 0)
+        spare = len(found) - int(rest.sum())
+        ids.append([*chosen, *found[rest], *[-1] * spare][: min(depth, len(found))])
+        above = [2 - place / _SELECTED for place in range(len(chosen))]
+        scores.append([*above, *cosines[rest], *[-np.inf] * spare][: min(depth, len(found))])
+    return Shortlist(np.array(ids, dtype=np.int32), np.array(scores, dtype=np.float32))
+
+
+def _shortcomings(documents: list[_Document]) -> list[str]:
+    """What went wrong, one sentence a kind."""
+    failed = sum(document.failed for document in documents)
+    unread = sum(not document.selected and not document.failed for document in documents)
+    notes = []
+    if unread:
+        notes.append(f"{unread:,} of {len(documents):,} selections could not be read: ranked by E0 alone")
+    if failed:
+        notes.append(f"{failed:,} of {len(documents):,} documents were not answered: ranked by E0 alone")
+    return notes
+
+
+def _examples(inputs: Inputs, documents: list[_Document]) -> tuple[dict[str, str], ...]:
+    titles, texts = inputs.corpus.test["title"].to_pylist(), inputs.corpus.test["text"].to_pylist()
+    labels = inputs.corpus.labels["text"]
+    return tuple(
+        {
+            "document": titles[row] or texts[row][:80],
+            "demonstrations": " | ".join(document.demonstrations),
+            "candidates": " | ".join(document.candidates),
+            "selected": " | ".join(labels[label].as_py() for label in document.selected),
+        }
+        for row, document in enumerate(documents)
+    )
