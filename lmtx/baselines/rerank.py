@@ -49,9 +49,9 @@ def rank(inputs: Inputs, *, shortlist: Positive = 10) -> Ranked:
         )
     judged = retrieved.ids[:, :shortlist]
     pairs = Pairs.from_shortlist(corpus.test, corpus.labels, judged)
-    with teachers.build(
-        inputs.teacher, store=inputs.store, corpus=corpus, embeddings=inputs.embeddings
-    ) as teacher:
+    with inputs.clock("build"):
+        teacher = teachers.build(inputs.teacher, store=inputs.store, corpus=corpus, embeddings=vectors)
+    with teacher:
         print(teacher.plan(pairs))
         with inputs.clock("ask"):
             verdicts = teacher.judge(pairs)
