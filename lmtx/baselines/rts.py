@@ -1,0 +1,227 @@
+"""RTS: two stretches of one document belong together, and the title with any stretch of its content.
+
+Zhang et al., "Structural contrastive representation learning for zero-shot multi-label text
+classification", Findings of EMNLP 2022. One stage; labels are not looked at before the ranking.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from lmtx.baselines import Inputs, Ranked, Unavailable
+from lmtx.baselines._dense import nearest_labels
+from lmtx.config import ConfigError, Fraction, Natural, Positive
+from lmtx.curriculum import sample
+from lmtx.encoder import Encoder
+from lmtx.training import Batch, Recipe, alike, contrastive_loss, steps_for, train
+
+_SHOWN = 20
+
+
+def rank(
+    inputs: Inputs,
+    *,
+    documents: Positive | None = 3840,
+    epochs: Positive = 1,
+    batch_size: Positive = 32,
+    learning_rate: float = 2e-5,
+    warmup_steps: Natural = 10,
+    temperature: float = 0.05,
+    title_share: Fraction = 0.5,
+    shortest: Positive = 8,
+    e0_share: Fraction = 0.0,
+    seed: Natural = 108,
+) -> Ranked:
+    """Rank labels with E0 trained on random segments of the training documents.
+
+    Parameters
+    ----------
+    documents
+        How many training documents to use, drawn by `seed`; None: all of them.
+    epochs, batch_size, learning_rate, warmup_steps
+        Of the training; warm-up in steps.
+    temperature
+        Of the contrastive loss.
+    title_share
+        Share of the draws in which the title takes the place of the first segment.
+    shortest
+        Tokens that a segment has at least.
+    e0_share
+        Share of E0 in the trained weights.
+    seed
+        Of the sample, the order and the segments.
+
+    Raises
+    ------
+    ConfigError
+        When a label has fewer tokens than `shortest`.
+    Unavailable
+        When no document has a title or is long enough for two segments.
+    """
+    recipe = Recipe(
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        epochs=epochs,
+        warmup_steps=warmup_steps,
+        e0_share=e0_share,
+    )
+    table = inputs.corpus.train
+    with inputs.clock("train"):
+        encoder = Encoder.load(inputs.encoder)
+        rows = sample(table.num_rows, documents, seed)
+        source = Segments.of(encoder, table.take(rows), title_share=title_share, shortest=shortest)
+        if not len(source.trainable):
+            raise Unavailable(
+                f"RTS needs titles, or texts of at least {2 * shortest} tokens, and the {len(rows):,} "
+                "training documents have neither; lower its option shortest"
+            )
+        examples = tuple(_examples(encoder, table.slice(0, _SHOWN), title_share, shortest, seed))
+        log = train(
+            encoder,
+            source.batches(recipe),
+            steps_for(len(source.trainable), recipe),
+            recipe,
+            loss=partial(contrastive_loss, temperature=temperature),
+        )
+    ranking = nearest_labels(inputs, encoder)
+    return Ranked(ranking, encoder=encoder, losses=tuple(log.losses), examples=examples)
+
+
+def two_segments(
+    length: int, longest: tuple[int, int], shortest: int, rng: np.random.Generator
+) -> tuple[slice, slice]:
+    """Two random stretches of a text of `length` tokens that do not overlap; either may come first.
+
+    The first returned has `shortest` to `longest[0]` tokens, the second `shortest` to `longest[1]`.
+    `length` must be at least twice `shortest`.
+    """
+    first = int(rng.integers(shortest, min(longest[0], length - shortest) + 1))
+    second = int(rng.integers(shortest, min(longest[1], length - first) + 1))
+    before, until = sorted(rng.integers(0, length - first - second + 1, size=2).tolist())
+    if rng.random() < 0.5:
+        start = until + first
+        return slice(before, before + first), slice(start, start + second)
+    start = until + second
+    return slice(start, start + first), slice(before, before + second)
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Random segments as a pair source.
+
+    Attributes
+    ----------
+    titles, contents
+        Token ids of each document's title and content, without special tokens; an empty title is none.
+    frame
+        Special token ids before and behind a text.
+    longest
+        Tokens of a document's segment and of a label's, without special tokens.
+    title_share, shortest
+        The options of `rank`.
+    """
+
+    titles: Sequence[list[int]]
+    contents: Sequence[list[int]]
+    frame: tuple[list[int], list[int]]
+    longest: tuple[int, int]
+    title_share: float
+    shortest: int
+
+    @classmethod
+    def of(cls, encoder: Encoder, documents: pa.Table, *, title_share: float, shortest: int) -> "Segments":
+        """Segments of a document table, of the lengths that `encoder` reads.
+
+        A segment comes from as much of the text as the model can take, which is more than the
+        encoder is given for a ranking.
+        """
+        tokenizer, limit = encoder.model.tokenizer, encoder.model.max_seq_length
+        read = partial(tokenizer, add_special_tokens=False, truncation=True, max_length=limit)
+        # Before and behind: what one word gets on either side.
+        word = tokenizer("a", add_special_tokens=False)["input_ids"]
+        framed = tokenizer("a")["input_ids"]
+        at = next(i for i in range(len(framed)) if framed[i : i + len(word)] == word)
+        frame = framed[:at], framed[at + len(word) :]
+        config, special = encoder.config, sum(map(len, frame))
+        longest = config.document_tokens - special, config.label_tokens - special
+        if shortest > min(longest):
+            raise ConfigError(
+                f"baselines: kind rts: `options.shortest` is {shortest}, but the encoder reads only "
+                f"{min(longest)} tokens of a label; lower it, or raise encoder.label_tokens"
+            )
+        return cls(
+            read(documents["title"].to_pylist())["input_ids"],
+            read(documents["text"].to_pylist())["input_ids"],
+            frame,
+            longest,
+            title_share,
+            shortest,
+        )
+
+    @property
+    def trainable(self) -> np.ndarray:
+        """Rows of the documents that have a pair."""
+        return np.array([row for row in range(len(self.contents)) if self._titled(row) or self._long(row)])
+
+    def draw(self, row: int, rng: np.random.Generator) -> tuple[slice, slice | None]:
+        """A pair of a trainable document: a stretch of its content, and another one, None for the title."""
+        length = len(self.contents[row])
+        if self._titled(row) and (not self._long(row) or rng.random() < self.title_share):
+            longest = min(self.longest[0], length)
+            size = int(rng.integers(min(self.shortest, longest), longest + 1))
+            start = int(rng.integers(0, length - size + 1))
+            return slice(start, start + size), None
+        return two_segments(length, self.longest, self.shortest, rng)
+
+    def batches(self, recipe: Recipe) -> Iterator[Batch]:
+        """Every trainable document once an epoch; order and segments are fixed by `recipe.seed`."""
+        rng = np.random.default_rng(recipe.seed)
+        for _ in range(recipe.epochs):
+            order = rng.permutation(self.trainable)
+            for start in range(0, len(order), recipe.batch_size):
+                yield self._batch(order[start : start + recipe.batch_size], rng)
+
+    def _batch(self, rows: np.ndarray, rng: np.random.Generator) -> Batch:
+        documents, labels = [], []
+        for row in rows:
+            segment, other = self.draw(row, rng)
+            label = self.titles[row][: self.longest[1]] if other is None else self.contents[row][other]
+            documents.append(self._framed(self.contents[row][segment]))
+            labels.append(self._framed(label))
+        return Batch(documents, labels, np.arange(len(rows)), alike(labels))
+
+    def _framed(self, tokens: list[int]) -> list[int]:
+        return [*self.frame[0], *tokens, *self.frame[1]]
+
+    def _titled(self, row: int) -> bool:
+        return bool(self.titles[row] and self.contents[row])
+
+    def _long(self, row: int) -> bool:
+        return len(self.contents[row]) >= 2 * self.shortest
+
+
+def _examples(
+    encoder: Encoder, documents: pa.Table, title_share: float, shortest: int, seed: int
+) -> Iterator[dict[str, str]]:
+    """A pair of each document that has one, as text."""
+    source = Segments.of(encoder, documents, title_share=title_share, shortest=shortest)
+    rng = np.random.default_rng(seed)
+    for row in source.trainable:
+        document = documents.slice(row, 1).to_pylist()[0]
+        segment, other = source.draw(row, rng)
+        places = encoder.model.tokenizer(
+            document["text"],
+            add_special_tokens=False,
+            truncation=True,
+            max_length=encoder.model.max_seq_length,
+            return_offsets_mapping=True,
+        )["offset_mapping"]
+        anchor, positive = (
+            document["title"] if part is None else document["text"][places[part][0][0] : places[part][-1][1]]
+            for part in (segment, other)
+        )
+        yield {"document": document["uid"], "anchor": anchor, "positive": positive}

@@ -1,0 +1,74 @@
+"""The supervised reference: it learns from annotations, and from nothing it must not."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from test_baselines import make_corpus
+from test_training import training_config
+from tiny_encoders import encoder_config, save_tiny_encoder
+
+from lmtx.supervised import SupervisedError, rank, train_supervised
+
+TOPICS = ("ant", "bee", "cat")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def documents(topics, seed):
+    rng = np.random.default_rng(seed)
+    return [("", " ".join(f"{TOPICS[t]}{k}" for k in rng.integers(0, 12, 8))) for t in topics]
+
+
+def study(own=()):
+    """Documents of three topics; label t + 1 modulo 3 is annotated, which no text gives away."""
+    rng = np.random.default_rng(0)
+    topics, asked = rng.integers(0, 3, 60), rng.integers(0, 3, 30)
+    labels = [f"{t}0 {t}1" for t in TOPICS]
+    corpus = make_corpus(documents(topics, 1), documents(asked, 2), labels, own)
+    return corpus, np.eye(3, dtype=bool)[(topics + 1) % 3], (asked + 1) % 3
+
+
+def test_it_learns_what_only_the_annotations_say(folder):
+    corpus, truth, expected = study()
+    config = training_config(epochs=6)
+    encoder, log = train_supervised(encoder_config(folder), config, corpus, sp.csr_array(truth))
+    ranking = rank(encoder, corpus, 2)
+    assert ranking.ids.shape == (30, 2)
+    assert (ranking.ids[:, 0] == expected).mean() > 0.75
+    assert len(log.losses) == 6 * 8
+    again, second = train_supervised(encoder_config(folder), config, corpus, sp.csr_array(truth))
+    assert log.losses == second.losses
+    np.testing.assert_array_equal(rank(again, corpus, 2).scores, ranking.scores)
+
+
+def test_excluded_pairs_are_neither_positives_nor_ranked(folder):
+    corpus, truth, _ = study(own=[(i, 0) for i in range(30)])
+    excluded = np.zeros_like(truth)
+    excluded[:, 2] = True
+    corpus.excluded["train"] = sp.csr_array(excluded)
+    config = training_config()
+    _, log = train_supervised(encoder_config(folder), config, corpus, sp.csr_array(truth))
+    assert len(log.losses) == -(-int(truth[:, :2].sum()) // 8)
+    encoder, same = train_supervised(encoder_config(folder), config, corpus, sp.csr_array(truth & ~excluded))
+    assert log.losses == same.losses
+    assert not (rank(encoder, corpus, 3).ids == 0).any()
+
+
+def test_it_uses_the_documents_that_the_parameters_name(folder):
+    corpus, truth, _ = study()
+    _, log = train_supervised(
+        encoder_config(folder), training_config(documents=20), corpus, sp.csr_array(truth)
+    )
+    assert len(log.losses) == 3
+
+
+def test_annotations_that_do_not_fit_or_are_none_stop_it(folder):
+    corpus, truth, _ = study()
+    config = encoder_config(folder), training_config(), corpus
+    with pytest.raises(SupervisedError, match=r"annotations are \(59, 3\), not \(60, 3\)"):
+        train_supervised(*config, sp.csr_array(truth[:59]))
+    with pytest.raises(SupervisedError, match="none of 60 training documents has an annotation"):
+        train_supervised(*config, sp.csr_array(truth.shape, dtype=bool))
