@@ -258,8 +258,13 @@ def load_config(path: str | Path = "params.yaml", overrides: list[str] | tuple[s
     values = _read_yaml(path)
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no parameters; expected sections such as `dataset:`")
+    teacher = values.get("teacher")
     for override in overrides:
         values = _override(values, override, path.parent / "conf")
+    for baseline in (values.get("baselines") or {}).values():
+        # A copy of the study's teacher, which presets make with ${teacher}, follows it.
+        if isinstance(baseline, dict) and teacher and baseline.get("teacher") == teacher:
+            baseline["teacher"] = values["teacher"]
     try:
         # A preset may take a value from another section, such as ${dataset.wording}.
         values = OmegaConf.to_container(OmegaConf.create(values), resolve=True)

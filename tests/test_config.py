@@ -244,3 +244,13 @@ def test_presets_compose_as_hydra_does():
     assert smoke["dataset"] == {**default["dataset"], **preset["dataset"]}
     assert smoke["training"] == {**default["training"], **preset["training"], "seed": 3}
     assert smoke["teacher"] == default["teacher"]
+
+
+def test_a_baseline_s_copy_of_the_teacher_follows_it():
+    found = load_config(ROOT / "params.yaml", ["teacher=openai", "teacher.model=m"])
+    asking = {name: b.teacher for name, b in found.baselines.items() if b.teacher}
+    assert set(asking) == {"rerank", "icxml"}
+    assert all(teacher == found.teacher for teacher in asking.values())
+    own = ["baselines.rerank.teacher.acceptance=0.1", "teacher.acceptance=0.2"]
+    found = load_config(ROOT / "params.yaml", own).baselines["rerank"].teacher
+    assert found.acceptance == 0.1

@@ -37,10 +37,12 @@ from lmtx.index import Shortlist
 from lmtx.study import Study
 
 KEY = "-".join(("sk", "proj", "Xw7inNoFile4455667788"))  # not as one, or this file would hold it
-SYSTEMS = {"zero-shot", "tfidf", "lmtx-c1", "lmtx-c2", "lmtx"}
+BASELINES = {"zero-shot", "tfidf", "bm25", "rts", "maclr", "rerank", "icxml"}
+SYSTEMS = {*BASELINES, "hybrid", "hybrid-lmtx", "supervised", "lmtx-c1", "lmtx-c2", "lmtx"}
 STAGES = {
     *("prepare", "encode", "label@c1", "train@c1", "label@c2", "train@c2"),
-    *("baseline@zero-shot", "baseline@tfidf", "evaluate", "report"),
+    *(f"baseline@{name}" for name in BASELINES),
+    *("supervised", "evaluate", "report"),
 }
 # Where two runs of one study may differ: how long it took, on which machine, what the store knew.
 INCIDENTAL = {"seconds", "cost", "host"}
@@ -358,6 +360,31 @@ def test_a_parameter_runs_only_what_depends_on_it(done, change):
         (done.folder / "params.yaml").write_text(before)
     later = set().union(*(networkx.ancestors(graph, stage) for stage in changed))
     assert changed | later == CHANGES[change]
+
+
+REVERSED = '''
+import numpy as np
+
+from lmtx.baselines import Inputs, Ranked
+from lmtx.index import Shortlist, search
+
+
+def rank(inputs: Inputs, *, first: int = 1) -> Ranked:
+    """The labels farthest from the document."""
+    vectors, excluded = inputs.embeddings, inputs.corpus.excluded["test"]
+    found = search(-vectors["test"], vectors["labels"], inputs.depth, excluded=excluded)
+    return Ranked(found, notes=(f"option first is {first}",))
+'''
+
+
+def test_a_baseline_is_one_file_and_one_line(altered):
+    (altered.folder / "lmtx" / "baselines" / "reversed.py").write_text(REVERSED)
+    altered.change("+baselines.last={kind: reversed, label: The worst, options: {first: 3}}")
+    assert run_stages(altered.dvc("repro")) == ["baseline@last", "evaluate", "report"]
+    result = json.loads((altered.folder / "reports" / "metrics" / "pydocs" / "last.json").read_text())
+    assert result["metrics"]["P@1"]["value"] < 0.05
+    table = next((altered.folder / "reports" / "tables").glob("t2_main.md")).read_text()
+    assert "| The worst |" in table and "option first is 3" in table
 
 
 def test_killed_twice_a_study_ends_with_the_same_results(done, plan, tmp_path):

@@ -89,10 +89,15 @@ def rank(
     with build_writer(inputs.teacher, store=inputs.store) as writer:
         rounds = _Rounds(inputs, writer, demonstrations, candidates, nearest)
         print(rounds.plan())
+        asked: list[Question] = []
+        written: list[str | None] = []
 
         def ask(questions: Sequence[Question], task: str) -> list[str | None]:
             with inputs.clock("ask"):
-                return writer.write(questions, task)
+                answers = writer.write(questions, task)
+            asked.extend(questions)
+            written.extend(answers)
+            return answers
 
         found = rounds.run(ask)
         with inputs.clock("rank"):
@@ -100,6 +105,7 @@ def rank(
         return Ranked(
             ranking,
             cost=asdict(writer.cost),
+            bill=writer.bill(asked, written),
             notes=(f"asks {writer.model} at prediction time", *_shortcomings(found)),
             examples=_examples(inputs, found[:_EXAMPLES]),
         )

@@ -10,6 +10,7 @@ from lmtx.config import Positive
 from lmtx.index import Shortlist, search
 from lmtx.teachers import NO, NONE, YES, Pairs, Verdicts
 
+_BILL = ("requests", "prompt_tokens", "answer_tokens", "usd")
 _ORDER = {YES: 0, NONE: 1, NO: 2}
 
 
@@ -58,6 +59,7 @@ def rank(inputs: Inputs, *, shortlist: Positive = 10) -> Ranked:
         return Ranked(
             _reordered(retrieved, judged, verdicts, inputs.depth),
             cost=asdict(teacher.cost),
+            bill={key: value for key, value in teacher.estimate(pairs).items() if key in _BILL},
             notes=(*teacher.notes, f"asks {teacher.name} at prediction time"),
         )
 

@@ -74,14 +74,6 @@ class Cycle(_Part):
     best: bool = False
 
 
-class Example(_Part):
-    """A training pair of a real document, as the system's encoder reads it."""
-
-    document: str
-    anchor: str
-    positive: str
-
-
 class Result(_Part):
     """One system on one data set.
 
@@ -89,6 +81,7 @@ class Result(_Part):
     system minus LMTX's best cycle, `None` for that cycle itself. `by_frequency` holds what labels of each
     bucket contribute to P@5. `seconds` is by part of the work. `bill` is what a system that asks a
     teacher at prediction time costs where nothing is stored yet.
+    `examples` shows what a system is trained on: rows of document, anchor and positive, as texts.
     `stopped` says why there are no metrics, and is `None` where there are.
     """
 
@@ -103,7 +96,7 @@ class Result(_Part):
     seconds: dict[str, float | None] = {}
     cost: Cost = Cost()
     bill: Bill | None = None
-    examples: list[Example] = []
+    examples: list[dict[str, str]] = []
     seed: int | None = None
     precision: str | None = None
     host: dict[str, str | int | float | None] = {}

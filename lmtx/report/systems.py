@@ -1,7 +1,7 @@
 """Figures that set the systems side by side: rare and common labels, and how each makes its pairs."""
 
 from pathlib import Path
-from textwrap import shorten, wrap
+from textwrap import fill, shorten, wrap
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -65,7 +65,7 @@ def f1_pairs(reports: str | Path, dataset: str) -> Drawing:
     """F1: the training pair that each method makes from the same real document."""
     results = {r.system: r for r in load_results(reports, dataset)}
     examples = {
-        system: {example.document: example for example in results[system].examples}
+        system: {example["document"]: example for example in results[system].examples}
         for system in _MAKERS
         if system in results and results[system].examples
     }
@@ -76,7 +76,7 @@ def f1_pairs(reports: str | Path, dataset: str) -> Drawing:
         if all(document in found for found in examples.values())
     ]
     rows = [
-        {"document": shared[0], "system": system, "anchor": e.anchor, "positive": e.positive}
+        {"document": shared[0], "system": system, "anchor": e["anchor"], "positive": e["positive"]}
         for system in examples
         if shared
         for e in [examples[system][shared[0]]]
@@ -108,7 +108,7 @@ def _buckets(axes: Axes, frame: pd.DataFrame) -> None:
             frame[bucket], y, linestyle="", marker=marker, color=colour, markersize=6, label=_LEGEND[bucket]
         )
     labels = frame["label"].where(frame["zero_shot"].astype(bool), frame["label"] + " †")
-    axes.set_yticks(range(len(frame)), labels)
+    axes.set_yticks(range(len(frame)), [fill(label, 24, break_on_hyphens=False) for label in labels])
     axes.set_ylim(-0.6, len(frame) - 0.4)
     axes.set_xlim(left=0)
     axes.set_xlabel("Contribution to P@5 (points)")

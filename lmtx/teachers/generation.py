@@ -115,6 +115,13 @@ class Writer(ABC):
             task="answers to write",
         )
 
+    def bill(self, questions: Sequence[Question], answers: Sequence[str | None]) -> dict[str, float | None]:
+        """What these answers cost where nothing is stored: requests, prompt_tokens, answer_tokens and usd."""
+        prompt = sum(self.count(question.prompt) for question in questions)
+        answer = sum(self.count(text) for text in answers if text)
+        usd = self.estimate(len(questions), prompt, answer)["usd"]
+        return {"requests": len(questions), "prompt_tokens": prompt, "answer_tokens": answer, "usd": usd}
+
     def stored(self, questions: Sequence[Question]) -> list[str | None]:
         """The answers that the store has, None for the others; nothing is sent."""
         return self._answers(self._keys(questions))
