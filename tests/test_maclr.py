@@ -250,6 +250,7 @@ OPTIONS = {
     "batch_size": 8,
     "learning_rate": 2e-3,
     "temperature": 0.2,
+    "e0_share": 0.0,
     "clusters": 3,
     "refreshes": 1,
     "random_labels": 1,

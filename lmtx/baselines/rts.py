@@ -24,15 +24,15 @@ _SHOWN = 20
 def rank(
     inputs: Inputs,
     *,
-    documents: Positive | None = 3840,
+    documents: Positive | None = 3520,
     epochs: Positive = 1,
     batch_size: Positive = 32,
-    learning_rate: float = 2e-5,
+    learning_rate: float = 3e-5,
     warmup_steps: Natural = 10,
     temperature: float = 0.05,
     title_share: Fraction = 0.5,
     shortest: Positive = 8,
-    e0_share: Fraction = 0.0,
+    e0_share: Fraction = 0.5,
     seed: Natural = 108,
 ) -> Ranked:
     """Rank labels with E0 trained on random segments of the training documents.
