@@ -74,6 +74,8 @@ class Ranked:
         What a table must say about the system.
     encoder
         The trained encoder; None where nothing was trained.
+    seed
+        What the training's draws follow from; None where nothing is drawn.
     losses
         The loss of each training step.
     examples
@@ -86,6 +88,7 @@ class Ranked:
     bill: Mapping[str, float | None] | None = None
     notes: tuple[str, ...] = ()
     encoder: Encoder | None = None
+    seed: int | None = None
     losses: tuple[float, ...] = ()
     examples: tuple[dict[str, Any], ...] = ()
 

@@ -113,7 +113,9 @@ def rank(
         second = train(encoder, guesses.batches(recipe), guesses.steps(recipe), recipe, loss=loss)
     examples = tuple(_examples(encoder, corpus.train.slice(0, _SHOWN), blanked, seed))
     ranking = nearest_labels(inputs, encoder)
-    return Ranked(ranking, encoder=encoder, losses=(*log.losses, *second.losses), examples=examples)
+    return Ranked(
+        ranking, encoder=encoder, seed=seed, losses=(*log.losses, *second.losses), examples=examples
+    )
 
 
 def blank_out(content: str, title: str, blank: str) -> str:

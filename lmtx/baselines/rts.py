@@ -88,7 +88,7 @@ def rank(
             loss=partial(contrastive_loss, temperature=temperature),
         )
     ranking = nearest_labels(inputs, encoder)
-    return Ranked(ranking, encoder=encoder, losses=tuple(log.losses), examples=examples)
+    return Ranked(ranking, encoder=encoder, seed=seed, losses=tuple(log.losses), examples=examples)
 
 
 def two_segments(
