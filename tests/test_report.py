@@ -215,7 +215,7 @@ def test_the_tail_figure_splits_p5_by_how_often_a_label_is_annotated(reports):
     parts = found[["never", "rare", "common"]]
     assert parts.sum(axis=1).tolist() == pytest.approx(found["P@5"].tolist())
     svg = (reports / "figures" / "by_frequency.svg").read_text()
-    assert "On labels that were never annotated, LMTX finds most: 13.2 points" in svg
+    assert "Labels that were never annotated: LMTX finds most, 13.2 points" in svg
 
 
 def test_f1_shows_pairs_of_one_document_that_every_method_has_used(reports):

@@ -35,7 +35,7 @@ _SHOWN = 20
 def rank(
     inputs: Inputs,
     *,
-    documents: Positive | None = 2880,
+    documents: Positive | None = 2240,
     epochs: Positive = 1,
     batch_size: Positive = 32,
     learning_rate: float = 3e-5,
@@ -45,7 +45,7 @@ def rank(
     clusters: Positive = 64,
     refreshes: Natural = 2,
     random_labels: Natural = 8,
-    self_documents: Positive | None = 1280,
+    self_documents: Positive | None = 960,
     self_epochs: Positive = 1,
     trusted: Fraction = 0.5,
     e0_share: Fraction = 0.5,

@@ -13,7 +13,7 @@ from lmtx.report.drawing import BLUE, GREEN, MUTED, ORANGE, PAPER, PURPLE, Drawi
 from lmtx.report.render import interval, percent
 from lmtx.report.results import Result, cycles, flat, load_results, measured, sample, table_of
 
-FAMILY_COLOURS = {"lmtx": BLUE, "baseline": ORANGE}
+FAMILY_COLOURS = {"lmtx": BLUE, "baseline": ORANGE, "hybrid": PURPLE}
 COMPARED = {"P@1": "Top label is right", "R@10": "True labels in the top ten"}
 VERDICTS = {
     # column: (legend, colour, marker)
@@ -64,9 +64,9 @@ def main_comparison(reports: str | Path, dataset: str) -> Drawing:
     caption = f"{sample(dataset, results)}{_INTERVALS}." if rows else f"{dataset}."
     if not frame["zero_shot"].all():
         caption += " † reads annotations."
-    missing = [f"{r.label} ({r.stopped})" for r in results if r.stopped is not None]
+    missing = [r.label for r in results if r.stopped is not None]
     if missing:
-        caption += f" Without a result: {'; '.join(missing)}."
+        caption += f" Without a result: {', '.join(missing)}; T2 says why."
     message = _gain_message(results)
     with drawing.style():
         figure = drawing.blank(7.6, 1.75 + 0.38 * max(3, len(frame)))

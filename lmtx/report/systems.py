@@ -13,11 +13,7 @@ from lmtx.report.render import percent
 from lmtx.report.results import cycles, flat, load_results, measured, sample, table_of
 
 _BUCKETS = {"never": (ORANGE, "o"), "rare": (PURPLE, "s"), "common": (BLUE, "^")}
-_LEGEND = {
-    "never": "labels never annotated in the training side",
-    "rare": "1 to 3 times",
-    "common": "4 times or more",
-}
+_LEGEND = {"never": "never", "rare": "1 to 3 times", "common": "4 times or more"}
 # Which systems F1 shows, and how each of them makes a pair.
 _MAKERS = {
     "rts": ("RTS", "two segments of the document", ORANGE),
@@ -51,7 +47,7 @@ def by_frequency(reports: str | Path, dataset: str) -> Drawing:
         )
     message = _tail_message(frame)
     with drawing.style():
-        figure = drawing.blank(7.6, 2.3 + 0.42 * max(3, len(frame)))
+        figure = drawing.blank(7.6, 2.5 + 0.42 * max(3, len(frame)))
         axes = figure.subplots()
         if frame.empty:
             drawing.gap(axes, f"No system has a result on {dataset} yet.")
@@ -90,7 +86,7 @@ def f1_pairs(reports: str | Path, dataset: str) -> Drawing:
     if missing := [_MAKERS[system][0] for system in _MAKERS if system not in examples]:
         caption += f" Without pairs: {', '.join(missing)}."
     with drawing.style():
-        figure = drawing.blank(7.6, 4.4)
+        figure = drawing.blank(7.6, 3.9)
         if rows:
             for axes, row in zip(figure.subplots(1, len(rows), squeeze=False)[0], rows, strict=True):
                 _pair(axes, row)
@@ -117,7 +113,14 @@ def _buckets(axes: Axes, frame: pd.DataFrame) -> None:
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
     axes.tick_params(length=0)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
+    axes.legend(
+        title="How often the training side's annotations hold the label",
+        alignment="left",
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=3,
+        borderaxespad=0.2,
+    )
 
 
 def _pair(axes: Axes, row: dict) -> None:
@@ -126,7 +129,7 @@ def _pair(axes: Axes, row: dict) -> None:
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.text(0, 1, name, fontweight="bold", color=colour, va="top", fontsize=10.5)
     axes.text(0, 0.935, "\n".join(wrap(how, _WRAP)), color=MUTED, va="top", fontsize=8.5)
-    for top, role in ((0.80, "anchor"), (0.36, "positive")):
+    for top, role in ((0.77, "anchor"), (0.24, "positive")):
         axes.text(0, top, role, color=MUTED, va="bottom", fontsize=8)
         text = shorten(row[role], _WRAP * _LINES, placeholder=" …")
         box = {"boxstyle": "round,pad=0.4", "facecolor": PAPER, "edgecolor": colour}
@@ -140,8 +143,8 @@ def _tail_message(frame: pd.DataFrame) -> str:
     if shown.empty:
         return "No system has a result yet"
     first = shown.loc[shown["never"].idxmax()]
-    found = f"{first['label']} finds most: {percent(first['never'])} points of P@5"
-    message = f"On labels that were never annotated, {found}"
+    found = f"{first['label']} finds most, {percent(first['never'])} points of P@5"
+    message = f"Labels that were never annotated: {found}"
     supervised = frame[~frame["zero_shot"].astype(bool)]
     if len(supervised):
         message += f"; with annotations, {percent(supervised['never'].max())}"
