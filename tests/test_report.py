@@ -144,6 +144,16 @@ def test_every_file_of_the_study_is_written(reports):
     assert found - inputs == expected | {"index.html"}
 
 
+def test_what_an_earlier_report_left_goes(reports, tmp_path):
+    shutil.copytree(reports, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "figures" / "f9_gone.png").write_bytes(b"old")
+    (tmp_path / "tables" / ".gitkeep").touch()
+    report.write(tmp_path, "toy")
+    assert not (tmp_path / "figures" / "f9_gone.png").exists()
+    assert (tmp_path / "tables" / ".gitkeep").exists()
+    assert (tmp_path / "figures" / "f1_pairs.png").exists()
+
+
 def test_t1_holds_the_statistics(reports):
     row = table(reports, "t1_datasets", "dataset").loc["toy"]
     assert row[["train", "dev", "test", "labels", "with_truth", "truth_labels"]].tolist() == [

@@ -126,7 +126,7 @@ def test_rts_learns_which_texts_belong_together(folder):
     test = texts(30, seed=5)
     corpus = make_corpus(texts(60), test, ["ant1 ant2 ant5", "bee1 bee2 bee5", "cat1 cat2 cat5"])
     options = {"documents": 50, "epochs": 6, "batch_size": 4, "learning_rate": 2e-3, "shortest": 4}
-    options |= {"temperature": 0.2, "e0_share": 0.0}
+    options |= {"temperature": 0.2, "e0_share": 0.0, "title_share": 0.5}
     ranked = rank(folder, corpus, **options)
     topics = np.array([["ant", "bee", "cat"].index(title[:3]) for title, _ in test])
     assert (ranked.ranking.ids[:, 0] == topics).mean() > 0.9

@@ -18,8 +18,8 @@ def write(reports: str | Path, dataset: str) -> list[Path]:
     """Write every table, figure and `index.html` into `reports`, from the result files in it.
 
     The tables hold every data set that has results, `dataset` first; the figures and the page's title
-    are about `dataset`. The same result files give the same bytes. What has no result yet is a
-    labelled gap in its place.
+    are about `dataset`. What has no result yet is a labelled gap in its place. The same result files
+    give the same bytes; other files in the two folders go.
 
     Returns the paths written. Raises `ValueError` naming a result file that cannot be used, before
     anything is written.
@@ -44,6 +44,9 @@ def write(reports: str | Path, dataset: str) -> list[Path]:
     paths = []
     for part in parts:
         paths += part.save(reports / ("tables" if isinstance(part, tables.Table) else "figures"))
+    for old in {file for path in paths for file in path.parent.iterdir()} - {*paths}:
+        if not old.name.startswith("."):
+            old.unlink()
     results, statistics = load_results(reports, dataset), load_statistics(reports, dataset)
     return [*paths, write_page(reports / "index.html", dataset, parts, results, statistics)]
 
