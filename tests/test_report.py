@@ -478,6 +478,7 @@ def test_the_readme_gets_its_numbers_from_t2(reports, tmp_path):
         "| LMTX | 45.1 [42.1, 48.1] | 26.5 [23.5, 29.5] | 66.5 [63.5, 69.5] | 96.5 [93.5, 99.5] | — |" in text
     )
     assert "| MiniLM | 38.6 [35.6, 41.6] |" in text
+    assert "| Supervised † | 58.6 [55.6, 61.6] |" in text and "† reads annotations" in text
     assert "LMTX, cycle 3" not in text
     assert "old" not in text
     assert text.startswith("# Title\n")

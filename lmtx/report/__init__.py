@@ -8,7 +8,7 @@ import pandas as pd
 from lmtx.files import replacing
 from lmtx.report import tables
 from lmtx.report.render import interval, percent
-from lmtx.report.results import datasets, load_results, load_statistics
+from lmtx.report.results import READS_ANNOTATIONS, datasets, load_results, load_statistics
 
 SUMMARY_METRICS = ("P@1", "R@10", "R@100")
 MARKERS = ("<!-- main-table -->", "<!-- /main-table -->")
@@ -78,7 +78,8 @@ def readme_table(reports: str | Path, dataset: str) -> str:
         "| --- |" + " ---: |" * (len(shown) + 1),
     ]
     for row in frame.to_dict("records"):
-        cells = [row["label"].replace("|", "\\|")]
+        marked = READS_ANNOTATIONS in str(row["notes"])
+        cells = [row["label"].replace("|", "\\|") + (" †" if marked else "")]
         for name in shown:
             cells.append(f"{percent(row[name])} {interval(row[f'{name}_low'], row[f'{name}_high'])}".strip())
         ends = (row["P@1_minus_lmtx_low"], row["P@1_minus_lmtx_high"])
@@ -86,6 +87,8 @@ def readme_table(reports: str | Path, dataset: str) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     sizes = " or ".join(f"{n:,.0f}" for n in sorted(frame["n"].dropna().unique()))
     note = "in brackets 95 % bootstrap intervals over them, paired in the last column."
+    if frame["notes"].astype(str).str.contains(READS_ANNOTATIONS).any():
+        note += " † reads annotations: no zero-shot system."
     lines += ["", f"n = {sizes} test documents; {note}"]
     return "\n".join(lines) + "\n"
 
