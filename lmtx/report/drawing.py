@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from lmtx.files import replacing
 from lmtx.report.render import csv
@@ -56,6 +57,8 @@ STYLE = {
     "svg.hashsalt": "lmtx",
     "pdf.fonttype": 42,
 }
+PERCENT = FuncFormatter(lambda fraction, _: f"{100 * fraction:.4g}")
+"""Writes the fractions of an axis as percent, without the sign."""
 # Every field that would differ between two runs, or name the machine, is left out.
 _METADATA = {
     "png": {"Software": None},
@@ -154,6 +157,12 @@ def headline(figure: Figure, message: str, subtitle: str) -> None:
         fontsize=8.5,
         color=MUTED,
     )
+
+
+def name_systems(axes: Axes, frame: pd.DataFrame) -> None:
+    """Write the `label` of each row at its place on the y axis; † marks what reads annotations."""
+    labels = frame["label"].where(frame["zero_shot"].astype(bool), frame["label"] + " †")
+    axes.set_yticks(range(len(frame)), [fill(label, 24, break_on_hyphens=False) for label in labels])
 
 
 def gap(axes: Axes, text: str) -> None:

@@ -1,17 +1,16 @@
 """The figures of the study, from result files alone."""
 
 from pathlib import Path
-from textwrap import fill
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from lmtx.report import drawing
 from lmtx.report.drawing import BLUE, GREEN, MUTED, ORANGE, PAPER, PURPLE, Drawing
 from lmtx.report.render import interval, percent
-from lmtx.report.results import Result, cycles, flat, load_results, measured, sample, table_of
+from lmtx.report.results import Result, cycles, each_once, flat, load_results, measured, sample, table_of
 
 FAMILY_COLOURS = {"lmtx": BLUE, "baseline": ORANGE, "hybrid": PURPLE}
 COMPARED = {"P@1": "Top label is right", "R@10": "True labels in the top ten"}
@@ -21,7 +20,6 @@ VERDICTS = {
     "yes_rate": ("shortlisted labels: accepted", ORANGE, "s"),
     "pseudo_precision": ("accepted labels: annotated", GREEN, "o"),
 }
-_PERCENT = FuncFormatter(lambda fraction, _: f"{100 * fraction:.4g}")
 _INTERVALS = "; 95 % bootstrap intervals over them"
 _SYSTEM_FIELDS = ("system", "label", "family", "zero_shot", "n")
 _CYCLE_FIELDS = (
@@ -36,11 +34,9 @@ def main_comparison(reports: str | Path, dataset: str) -> Drawing:
     The best cycle of LMTX is drawn once, as `lmtx`; the other cycles are hollow.
     """
     results = load_results(reports, dataset)
-    best = measured(results, "lmtx")
-    twice = {r.system for r in cycles(results).values() if best and r.cycle and r.cycle.best}
     rows = []
-    for r in results:
-        if r.metrics and r.system not in twice:
+    for r in each_once(results):
+        if r.metrics:
             row = {
                 "system": r.system,
                 "label": r.label,
@@ -131,13 +127,12 @@ def _dots(axes: Axes, frame: pd.DataFrame, name: str) -> None:
         axes.hlines(y, row[f"{name}_low"], row[f"{name}_high"], color=colour, linewidth=2)
         _dot(axes, row[name], y, colour, filled)
         _annotate(axes, percent(row[name]), row[name], y, (0, 6), ha="center", va="bottom")
-    labels = frame["label"].where(frame["zero_shot"].astype(bool), frame["label"] + " †")
-    axes.set_yticks(range(len(frame)), [fill(label, 24, break_on_hyphens=False) for label in labels])
+    drawing.name_systems(axes, frame)
     axes.set_ylim(-0.6, len(frame) - 0.3)
     axes.margins(x=0.08)
     axes.set_xlabel(f"{name} (%)")
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(_PERCENT)
+    axes.xaxis.set_major_formatter(drawing.PERCENT)
     if frame[name].isna().all():
         axes.set_xticks([])
     axes.grid(axis="x")
@@ -195,7 +190,7 @@ def _cycle_axis(axes: Axes, frame: pd.DataFrame) -> None:
     axes.set_xlim(frame["cycle"].min() - 0.3, frame["cycle"].max() + 0.55)
     axes.set_xlabel("Cycle")
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.yaxis.set_major_formatter(drawing.PERCENT)
     axes.grid(axis="y")
     axes.tick_params(length=0)
 

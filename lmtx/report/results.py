@@ -176,6 +176,14 @@ def measured(results: list[Result], system: str) -> Result | None:
     return next((r for r in results if r.system == system and "P@1" in r.metrics), None)
 
 
+def each_once(results: list[Result]) -> list[Result]:
+    """The results without the cycle that is there a second time, as `lmtx`."""
+    if measured(results, "lmtx") is None:
+        return results
+    twice = {r.system for r in cycles(results).values() if r.cycle and r.cycle.best}
+    return [r for r in results if r.system not in twice]
+
+
 def sample(dataset: str, results: list[Result]) -> str:
     """The data set and its number of test documents, as captions name it."""
     sizes = sorted({r.n for r in results if r.n is not None})

@@ -1,16 +1,16 @@
 """Figures that set the systems side by side: rare and common labels, and how each makes its pairs."""
 
 from pathlib import Path
-from textwrap import fill, shorten, wrap
+from textwrap import shorten, wrap
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from lmtx.report import drawing
 from lmtx.report.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, PURPLE, Drawing
 from lmtx.report.render import percent
-from lmtx.report.results import cycles, flat, load_results, measured, sample, table_of
+from lmtx.report.results import each_once, flat, load_results, sample, table_of
 
 _BUCKETS = {"never": (ORANGE, "o"), "rare": (PURPLE, "s"), "common": (BLUE, "^")}
 _LEGEND = {"never": "never", "rare": "1 to 3 times", "common": "4 times or more"}
@@ -21,17 +21,14 @@ _MAKERS = {
     "lmtx-c1": ("LMTX", "document, and a label that the teacher accepted", BLUE),
 }
 _WRAP, _LINES = 36, 9
-_PERCENT = FuncFormatter(lambda fraction, _: f"{100 * fraction:.4g}")
 
 
 def by_frequency(reports: str | Path, dataset: str) -> Drawing:
     """What labels of each frequency contribute to every system's P@5, which is their sum."""
     results = load_results(reports, dataset)
-    best = measured(results, "lmtx")
-    twice = {r.system for r in cycles(results).values() if best and r.cycle and r.cycle.best}
     rows = []
-    for r in results:
-        if r.by_frequency and r.system not in twice:
+    for r in each_once(results):
+        if r.by_frequency:
             row = {"system": r.system, "label": r.label, "zero_shot": r.zero_shot, "n": r.n}
             row |= flat("P@5", r.metrics.get("P@5"))
             for bucket in _BUCKETS:
@@ -103,13 +100,12 @@ def _buckets(axes: Axes, frame: pd.DataFrame) -> None:
         axes.plot(
             frame[bucket], y, linestyle="", marker=marker, color=colour, markersize=6, label=_LEGEND[bucket]
         )
-    labels = frame["label"].where(frame["zero_shot"].astype(bool), frame["label"] + " †")
-    axes.set_yticks(range(len(frame)), [fill(label, 24, break_on_hyphens=False) for label in labels])
+    drawing.name_systems(axes, frame)
     axes.set_ylim(-0.6, len(frame) - 0.4)
     axes.set_xlim(left=0)
     axes.set_xlabel("Contribution to P@5 (points)")
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(_PERCENT)
+    axes.xaxis.set_major_formatter(drawing.PERCENT)
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
     axes.tick_params(length=0)
