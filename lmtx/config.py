@@ -158,16 +158,38 @@ class TrainingConfig(Section):
     margin: Annotated[float, Field(gt=0)]
     temperature: Annotated[float, Field(gt=0)]
     hard_negatives: Positive
+    negatives: Literal["hardest", "random", "rejected"]
+    """Which labels of the batch a document is held against: the hardest `hard_negatives`, as many at
+    random, or only those that the teacher rejected for it."""
     rejected_negatives: Natural
+    """Labels that the teacher rejected for a document, which join the batch."""
+    soft_targets: bool
+    """A document's loss is weighted by the teacher's p_yes of its positive; false: all weigh the same."""
     e0_share: Annotated[float, Field(ge=0, lt=1)]
-    """Share of E0 in the student's weights once it is trained; 0: the student as trained."""
+    """Share of E0 in the student's weights once it is trained; 0: the student as trained. Where a student
+    goes on from the one before (`curriculum.restart` false), that one takes the place of E0."""
     seed: Natural
+
+    @model_validator(mode="after")
+    def _with_negatives(self) -> "TrainingConfig":
+        if self.negatives == "rejected" and not self.rejected_negatives:
+            raise ValueError("negatives: rejected needs rejected_negatives of at least 1")
+        return self
 
 
 class CheckConfig(Section):
     """How many held-out documents the teacher checks after a cycle. null: all of the dev split."""
 
     documents: Positive | None
+
+
+class CurriculumConfig(Section):
+    """What a cycle takes from the one before it."""
+
+    refresh: bool
+    """Shortlists are the previous student's; false: E0's in every cycle."""
+    restart: bool
+    """A student starts from E0; false: from the previous student."""
 
 
 class CycleConfig(Section):
@@ -202,6 +224,31 @@ class HybridConfig(Section):
     of: Annotated[list[Name], Field(min_length=2)]
 
 
+Changes = dict[Literal["teacher", "shortlist", "training", "curriculum"], dict[str, Any]]
+"""Sections, and what is set in them; a teacher of another kind replaces the whole section."""
+
+
+class AblationConfig(Section):
+    """What all points of the ablations share: usually a subset of the training documents."""
+
+    set: Changes
+
+
+class PointConfig(Section):
+    """A point of an ablation: one cycle of LMTX with other settings. Its name is AXIS-VALUE.
+
+    It starts from the study's parameters; `ablation.set` goes on top of them, then its own `set`.
+    """
+
+    previous: Name
+    """Whose shortlists it takes: "zero-shot", or "ablate-POINT" for a point with `keep`."""
+    set: Changes = {}
+    descriptions: bool = True
+    """false: a label is its name alone, what stands before the first ": "."""
+    keep: bool = False
+    """Keep the student, for a point that goes on from it."""
+
+
 class EvaluationConfig(Section):
     cutoffs: Annotated[list[Positive], Field(min_length=1)]
     bootstrap: Annotated[int, Field(ge=100)]
@@ -217,9 +264,12 @@ class Config(Section):
     shortlist: ShortlistConfig
     training: TrainingConfig
     check: CheckConfig
+    curriculum: CurriculumConfig
     cycles: Annotated[dict[Name, CycleConfig], Field(min_length=1)]
     baselines: dict[Name, BaselineConfig]
     hybrids: dict[Name, HybridConfig]
+    ablation: AblationConfig
+    ablations: dict[Name, PointConfig]
     evaluation: EvaluationConfig
 
     @model_validator(mode="after")
@@ -231,6 +281,38 @@ class Config(Section):
                     f"`hybrids.{name}.of` names {sorted(unknown)}: expected some of {sorted(known)}"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _points_that_can_run(self) -> "Config":
+        kept = {f"ablate-{name}" for name, point in self.ablations.items() if point.keep}
+        for name, point in self.ablations.items():
+            if point.previous not in {"zero-shot"} | kept - {f"ablate-{name}"}:
+                known = ", ".join(["zero-shot", *sorted(kept)])
+                raise ValueError(
+                    f"`ablations.{name}.previous` is {point.previous!r}: expected one of {known}; "
+                    "a point with `keep: true` can be gone on from"
+                )
+            try:
+                self.at(name)
+            except ValidationError as error:
+                found = error.errors()[0]
+                key, message = ".".join(map(str, found["loc"])), found["msg"]
+                raise ValueError(
+                    f"`ablations.{name}.set` or `ablation.set`: `{key}` is {found['input']!r}: {message}"
+                ) from None
+        return self
+
+    def at(self, point: str) -> "Config":
+        """The parameters of a point of the ablations.
+
+        They are these, with what `ablation.set` and then the point's own `set` change.
+        """
+        values = self.model_dump(exclude={"ablations"}) | {"ablations": {}}
+        for changes in (self.ablation.set, self.ablations[point].set):
+            for section, change in changes.items():
+                other = change.get("kind", values[section].get("kind")) != values[section].get("kind")
+                values[section] = change if other else values[section] | change
+        return Config.model_validate(values)
 
     def digest(self, *sections: str) -> str:
         """A short hash of the named sections (all of them when none is named)."""
@@ -315,6 +397,8 @@ def _override(values: dict[str, Any], override: str, conf: Path) -> dict[str, An
         preset = _read_yaml(file)
         if "@package _global_" not in file.read_text(encoding="utf-8"):
             return {**values, key: preset}
+        # A size has points of its own; those of another would stay beside them.
+        values = {key: value for key, value in values.items() if key != "ablations" or key not in preset}
         return OmegaConf.to_container(OmegaConf.merge(values, preset))
     try:
         return OmegaConf.to_container(OmegaConf.merge(values, OmegaConf.from_dotlist([override])))

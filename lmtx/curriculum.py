@@ -5,6 +5,7 @@ No function here takes annotations.
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from lmtx.index import Shortlist
@@ -70,6 +71,13 @@ def pseudo_labels(judged: pa.Table, shape: tuple[int, int]) -> tuple[sp.csr_arra
             "raise teacher.acceptance or shortlist.size, or look at the teacher's wording"
         )
     return accepted, rejected
+
+
+def confidence(judged: pa.Table, shape: tuple[int, int]) -> sp.csr_array:
+    """The teacher's p_yes of each accepted pair of `judge`'s table: float32 CSR of `shape` (n_docs, L)."""
+    accepted = judged.filter(pc.equal(judged["answer"], YES))
+    document, label, p_yes = (accepted[c].to_numpy() for c in ("document", "label", "p_yes"))
+    return sp.csr_array((p_yes, (document, label)), shape=shape)
 
 
 def check(

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,20 @@ def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterable[np.
         size = max(1, batch_tokens // max(1, int(lengths[order[start]])))
         yield order[start : start + size]
         start += size
+
+
+def save_tokens(path: str | Path, tokens: Sequence[Sequence[int]]) -> None:
+    """Write the token ids of texts, one behind the other, and where each text ends: int32, int64 (n,)."""
+    ids = np.fromiter(chain.from_iterable(tokens), dtype=np.int32)
+    with replacing(path) as scratch, scratch.open("wb") as file:
+        np.savez(file, ids=ids, ends=np.cumsum([len(text) for text in tokens], dtype=np.int64))
+
+
+def load_tokens(path: str | Path) -> list[list[int]]:
+    """Read what `save_tokens` wrote."""
+    saved = np.load(path)
+    ids, ends = saved["ids"], saved["ends"]
+    return [part.tolist() for part in np.split(ids, ends)[:-1]]
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

@@ -68,6 +68,44 @@ def score(
     return results
 
 
+def score_points(
+    rankings: dict[str, np.ndarray],
+    truth: sp.csr_array,
+    config: EvaluationConfig,
+    *,
+    excluded: sp.csr_array,
+    references: tuple[str, ...],
+) -> dict[str, dict]:
+    """The metrics of each point of the ablations, and its paired difference to each reference.
+
+    Parameters
+    ----------
+    rankings
+        Name -> label ids int32 (n, k), best first, -1 pads; widths may differ.
+    truth, excluded
+        Boolean CSR (n, L).
+    references
+        Names in `rankings`.
+
+    Returns
+    -------
+    Name -> {"n", "metrics", "against_REFERENCE": …}, None for a reference against itself.
+    """
+    options = {"cutoffs": tuple(config.cutoffs), "excluded": excluded}
+    draws = {"bootstrap": config.bootstrap, "seed": config.seed}
+    single = {name: per_document(ids, truth, **options) for name, ids in rankings.items()}
+    results = {}
+    for name, ids in rankings.items():
+        results[name] = evaluate(ids, truth, **options, **draws)
+        for reference in references:
+            against = {
+                metric: paired_difference(values, single[reference][metric], **draws)
+                for metric, values in single[name].items()
+            }
+            results[name][f"against_{reference.replace('-', '_')}"] = None if name == reference else against
+    return results
+
+
 def precision_by_frequency(
     rankings: dict[str, np.ndarray],
     truth: sp.csr_array,

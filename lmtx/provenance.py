@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +52,21 @@ def host() -> dict:
 def versions() -> dict[str, str]:
     """Versions of the packages that decide a result."""
     return {package: version(package) for package in _PACKAGES}
+
+
+def commit() -> str | None:
+    """The commit of the code at hand, "+" behind it where files differ; None outside a git repository."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        found = subprocess.run(
+            [*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, check=True, text=True
+        )
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--", ".", "../notebooks"], capture_output=True, text=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
 def _processor() -> str:

@@ -78,10 +78,14 @@ class Study:
         name = path.name
         if path in (self.corpus, self.truth, self.statistics):
             return "01_prepare", {}
-        if path in (self.embeddings, self.model("zero-shot")):
+        if path in (self.embeddings, self.tokens, self.model("zero-shot")):
             return "02_encode", {}
         if path == self.results:
             return "06_evaluate", {}
+        if path == self.ablations:
+            return "06_ablations", {}
+        if path == self.point(name) or name.startswith("ablate-"):
+            return "05_ablation", {"point": name.removeprefix("ablate-")}
         if path == self.labelled(name):
             return "03_label", {"cycle": name}
         if name.startswith("lmtx-"):
@@ -126,6 +130,11 @@ class Study:
         return self.processed / "embeddings"
 
     @property
+    def tokens(self) -> Path:
+        """Folder of the texts as E0's token ids: train.npz, dev.npz, test.npz, labels.npz."""
+        return self.processed / "tokens"
+
+    @property
     def store(self) -> Path:
         """The verdict store, shared by all data sets and runs, outside DVC's outputs."""
         return self.root / "data" / "verdicts.sqlite"
@@ -137,6 +146,10 @@ class Study:
     def ranking(self, system: str) -> Path:
         """Folder of a system's ranking of the test documents."""
         return self.processed / "rankings" / system
+
+    def point(self, name: str) -> Path:
+        """Folder of a point of the ablations: its ranking of the test documents, verdicts and record."""
+        return self.processed / "ablations" / name
 
     def record(self, name: str) -> Path:
         """What a stage took: time, cost, versions; a JSON file that no other stage's result hangs on."""
@@ -150,6 +163,11 @@ class Study:
     def results(self) -> Path:
         """Folder of the result files, one JSON a system."""
         return self.root / "reports" / "metrics" / self.name
+
+    @property
+    def ablations(self) -> Path:
+        """Folder of the result files of the ablations, one JSON a point."""
+        return self.root / "reports" / "ablations" / self.name
 
     @property
     def statistics(self) -> Path:

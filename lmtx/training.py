@@ -23,6 +23,7 @@ def triplet_loss(
     positives: torch.Tensor,
     *,
     ignored: torch.Tensor | None = None,
+    weights: torch.Tensor | None = None,
     margin: float = 0.3,
     temperature: float = 0.1,
     hard_negatives: int = 10,
@@ -42,10 +43,12 @@ def triplet_loss(
     ignored
         bool (B, U): pairs that are no negatives, such as another positive of the document. None:
         each label but the positive is one.
+    weights
+        float (B,): how much each document counts in the mean. None: all the same.
 
     Returns
     -------
-    Scalar, with gradient through the similarities (the weights carry none). A document with fewer
+    Scalar, with gradient through the similarities (the softmax weights carry none). A document with fewer
     than `hard_negatives` negatives counts zeros for the missing ones.
     """
     positive = similarity.gather(1, positives[:, None])
@@ -56,8 +59,10 @@ def triplet_loss(
     violation = (negatives - positive + margin).clamp(min=0)
     with torch.no_grad():
         logits = torch.where(violation > 0, negatives / temperature, 0.0)
-        weights = logits.masked_fill(negatives == -torch.inf, -torch.inf).softmax(dim=1).nan_to_num(0.0)
-    return (weights * violation).sum() / (similarity.shape[0] * hard_negatives)
+        hardness = logits.masked_fill(negatives == -torch.inf, -torch.inf).softmax(dim=1).nan_to_num(0.0)
+    if weights is None:
+        return (hardness * violation).sum() / (similarity.shape[0] * hard_negatives)
+    return (weights @ (hardness * violation)).sum() / (weights.sum() * hard_negatives)
 
 
 def contrastive_loss(
@@ -101,8 +106,8 @@ class Recipe:
         Of AdamW; the warm-up takes at most a quarter of the steps.
     e0_share
         Share that the weights at the start keep in the weights at the end.
-    rejected_negatives
-        Rejected labels of each document that join the batch.
+    negatives, hard_negatives, rejected_negatives
+        Which labels of a batch a document of `PseudoLabels` is held against.
     seed
         Of the order, the draws and the loop.
     """
@@ -114,6 +119,8 @@ class Recipe:
     warmup_steps: int = 0
     weight_decay: float = 0.0
     e0_share: float = 0.0
+    negatives: str = "hardest"
+    hard_negatives: int = 10
     rejected_negatives: int = 0
 
 
@@ -129,12 +136,15 @@ class Batch:
         int64 (B,): the column of each document's positive.
     ignored
         bool (B, U): pairs that are no negatives.
+    weights
+        float32 (B,): how much each document counts in the loss; None: all the same.
     """
 
     documents: list[list[int]]
     labels: list[list[int]]
     positives: np.ndarray
     ignored: np.ndarray
+    weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -149,6 +159,9 @@ class PseudoLabels:
         Boolean CSR (n_docs, L): what the teacher accepted and what it rejected.
     excluded
         Boolean CSR (n_docs, L): pairs that are no candidates, so no negatives either.
+    p_yes
+        CSR (n_docs, L) with the teacher's p_yes of each accepted pair, by which the loss is weighted;
+        None: all pairs weigh the same.
     """
 
     documents: Sequence[list[int]]
@@ -156,6 +169,7 @@ class PseudoLabels:
     positives: sp.csr_array
     rejected: sp.csr_array
     excluded: sp.csr_array
+    p_yes: sp.csr_array | None = None
 
     @property
     def trainable(self) -> np.ndarray:
@@ -184,12 +198,26 @@ class PseudoLabels:
             rejected = _row(self.rejected, row)
             extra.append(rng.choice(rejected, min(len(rejected), config.rejected_negatives), replace=False))
         columns = np.unique(np.concatenate([drawn, *extra]))
+        positives = np.searchsorted(columns, drawn)
+        ignored = known[rows][:, columns].toarray()
+        if config.negatives == "rejected":
+            ignored |= ~self.rejected[rows][:, columns].toarray()
+        elif config.negatives == "random":
+            _keep_random(ignored, positives, config.hard_negatives, rng)
         return Batch(
             [self.documents[row] for row in rows],
             [self.labels[column] for column in columns],
-            np.searchsorted(columns, drawn),
-            known[rows][:, columns].toarray(),
+            positives,
+            ignored,
+            None if self.p_yes is None else np.asarray(self.p_yes[rows, drawn], dtype=np.float32).ravel(),
         )
+
+
+def _keep_random(ignored: np.ndarray, positives: np.ndarray, count: int, rng: np.random.Generator) -> None:
+    """Leave each document `count` of its negatives, drawn at random, by ignoring the others too."""
+    for row, positive in zip(ignored, positives, strict=True):
+        negatives = np.setdiff1d(np.flatnonzero(~row), positive)
+        row[rng.permutation(negatives)[count:]] = True
 
 
 def steps_for(documents: int, config: TrainingConfig | Recipe) -> int:
@@ -227,9 +255,10 @@ def train(
     Parameters
     ----------
     encoder
-        E0, freshly loaded; its weights are changed. In the end they are
-        (1 - `config.e0_share`) of what was learnt + `config.e0_share` of E0's: on noisy labels the mean of
-        the two errs less than either (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+        E0, freshly loaded, or a student to go on from; its weights are changed. In the end they are
+        (1 - `config.e0_share`) of what was learnt + `config.e0_share` of what they were: on noisy labels the
+        mean of the two errs less than either (Wortsman et al., "Robust fine-tuning of zero-shot models",
+        CVPR 2022).
     batches, steps
         The steps' texts, and how many there are, which the schedule needs to know.
     config
@@ -266,10 +295,14 @@ def train(
         for batch in batches:
             with accelerator.autocast():
                 similarity = encoder.forward(batch.documents) @ encoder.forward(batch.labels).T
+            weights = {}
+            if batch.weights is not None:
+                weights = {"weights": torch.as_tensor(batch.weights, device=encoder.device)}
             value = loss(
                 similarity.float(),
                 torch.as_tensor(batch.positives, device=encoder.device),
                 ignored=torch.as_tensor(batch.ignored, device=encoder.device),
+                **weights,
             )
             optimizer.zero_grad(set_to_none=True)
             accelerator.backward(value)

@@ -153,12 +153,20 @@ class _Reader:
         """Whether an expression is a study, a config, or neither."""
         if isinstance(node, ast.Name):
             return kinds.get(node.id)
+        if isinstance(node, ast.IfExp):
+            return self.kind(node.body, kinds) or self.kind(node.orelse, kinds)
         if isinstance(node, ast.Attribute) and node.attr == "config":
             return "config" if self.kind(node.value, kinds) == "study" else None
         if isinstance(node, ast.Call):
+            if self.is_point(node, kinds):
+                return "config"
             called = ast.unparse(node.func).removeprefix("lmtx.")
             return {"Study": "study", "Study.open": "study", "load_config": "config"}.get(called)
         return None
+
+    def is_point(self, node: ast.Call, kinds: dict[str, str]) -> bool:
+        """Whether a call is `config.at(point)`: a config with what the ablations change."""
+        return getattr(node.func, "attr", "") == "at" and self.kind(node.func.value, kinds) == "config"
 
     def attribute(self, node: ast.Attribute, kinds: dict[str, str]) -> set[str]:
         kind = self.kind(node.value, kinds)
@@ -174,6 +182,8 @@ class _Reader:
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
         if name == "digest" and self.kind(node.func.value, kinds) == "config":
             return {argument.value for argument in node.args} or set(SECTIONS)
+        if self.is_point(node, kinds):
+            return {"ablation", "ablations"}
         given = {i: self.kind(argument, kinds) for i, argument in enumerate(node.args)}
         given |= {keyword.arg: self.kind(keyword.value, kinds) for keyword in node.keywords}
         given = {place: kind for place, kind in given.items() if kind}

@@ -32,7 +32,9 @@ def training_config(**changes):
         "margin": 0.3,
         "temperature": 0.1,
         "hard_negatives": 10,
+        "negatives": "hardest",
         "rejected_negatives": 0,
+        "soft_targets": False,
         "e0_share": 0.0,
         "seed": 108,
     }
