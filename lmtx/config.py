@@ -35,17 +35,79 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class PydocsData(Section):
+class _Data(Section):
+    """What every data set says of itself. A number of documents that is null: all there are."""
+
+    name: Name
+    test_documents: Positive | None
+    dev_documents: Natural
+    """Training documents kept apart for the check."""
+    train_documents: Positive | None
+    wording: Wording
+    propensity: Literal["wiki", "amazon", "other"]
+    """The kind of data set, which chooses the constants of PSP@k."""
+
+
+class PydocsData(_Data):
     """The documentation strings of installed libraries (see `lmtx.datasets.pydocs`)."""
 
     reader: Literal["pydocs"]
-    name: Name
     libraries: Annotated[list[str], Field(min_length=1)]
     min_words: Natural
     test_documents: Positive
     dev_documents: Positive
-    train_documents: Positive | None
-    wording: str
+
+
+class Expected(Section):
+    """The counts that the authors of a data set publish."""
+
+    train: Positive
+    test: Positive
+    labels: Positive
+
+
+class FolderData(_Data):
+    """A published data set, downloaded into a folder.
+
+    `xmc` reads the JSONL files of the Extreme Classification Repository, `pecos` the raw text and npz
+    files of PECOS and X-Transformer.
+    """
+
+    reader: Literal["xmc", "pecos"]
+    folder: Annotated[str, Field(min_length=1)]
+    source: str
+    """Where a person gets the files."""
+    expected: Expected | None
+
+
+class OwnData(_Data):
+    """One's own files: JSONL, CSV or Parquet (see `lmtx.datasets.own`)."""
+
+    reader: Literal["own"]
+    documents: Annotated[str, Field(min_length=1)]
+    """With the column `text`, and where there are uid, title and labels."""
+    labels: Annotated[str, Field(min_length=1)]
+    """With the column `text`, and where there are uid and description; or a label a line."""
+    test: str | None
+    """Annotated documents to evaluate on; null: annotated ones among `documents` are kept apart for it."""
+
+
+class HubData(_Data):
+    """A data set of the Hugging Face hub, by the names of its columns (see `lmtx.datasets.hub`)."""
+
+    reader: Literal["hub"]
+    path: Annotated[str, Field(min_length=1)]
+    """A name on the hub, or a folder."""
+    configuration: str | None
+    train_split: str
+    test_split: str
+    text: str
+    title: str | None
+    annotations: str | None
+    """The column of annotated labels: their texts, or their numbers where the column knows their names."""
+
+
+DataConfig = Annotated[PydocsData | FolderData | OwnData | HubData, Field(discriminator="reader")]
 
 
 class EncoderConfig(Section):
@@ -258,7 +320,7 @@ class EvaluationConfig(Section):
 class Config(Section):
     """All parameters of a study, one attribute a section of `params.yaml`."""
 
-    dataset: PydocsData
+    dataset: DataConfig
     encoder: EncoderConfig
     teacher: TeacherConfig
     shortlist: ShortlistConfig
@@ -444,7 +506,7 @@ def _reach(location: tuple[int | str, ...]) -> tuple[str, list[str]]:
             keys.append(part)
             here = get_args(here)[1]
             continue
-        sections = _sections(here)
+        sections = sections_of(here)
         if len(sections) > 1:
             here = next((section for section in sections if part in _tags(section)), None)
             continue
@@ -455,11 +517,11 @@ def _reach(location: tuple[int | str, ...]) -> tuple[str, list[str]]:
     return ".".join(keys), allowed
 
 
-def _sections(annotation: Any) -> list[type[Section]]:
+def sections_of(annotation: Any) -> list[type[Section]]:
     """The sections that a parameter's annotation admits: one, several for a union, or none."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
-    return [section for inner in get_args(annotation) for section in _sections(inner)]
+    return [section for inner in get_args(annotation) for section in sections_of(inner)]
 
 
 def _tags(section: type[Section]) -> list[str]:

@@ -8,21 +8,27 @@ import ast
 import sys
 from functools import cache
 from pathlib import Path
+from typing import get_origin
 
 import nbformat
 
 import lmtx
-from lmtx.config import Config, Section
+from lmtx.config import Config, sections_of
 
 ROOT = Path(lmtx.__file__).parents[1]
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 
-# Section -> its parameters. None are listed where they differ: in a choice of sections, or in a
-# section of named entries such as `cycles`. Those are read whole.
+
+def _shared(annotation: object) -> set[str]:
+    """The parameters that a section surely has: those of all kinds where there is a choice of them."""
+    kinds = sections_of(annotation)
+    return set.intersection(*(set(kind.model_fields) for kind in kinds)) if kinds else set()
+
+
+# Section -> its parameters. None are listed for a section of named entries such as `cycles`, which is
+# read whole.
 SECTIONS = {
-    name: set(field.annotation.model_fields)
-    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-    else set()
+    name: set() if get_origin(field.annotation) is dict else _shared(field.annotation)
     for name, field in Config.model_fields.items()
 }
 
