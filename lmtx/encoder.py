@@ -238,7 +238,7 @@ def _check_device(device: str) -> None:
     """Raise `EncoderError` unless `device` is one of torch's and is there."""
     try:
         torch.empty(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         raise EncoderError(
             f"encoder.device={device} cannot be used ({str(error).splitlines()[0]}); "
             "set encoder.device to auto, cpu, cuda or cuda:N"
