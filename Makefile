@@ -7,7 +7,7 @@ PYTHON ?= python3
 TORCH := 2.13.0
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help repro report smoke test bench lab lock
+.PHONY: help repro report full smoke test bench lab lock
 
 # The copy of the lock is the last thing a set-up writes, so an interrupted one starts over.
 READY := .venv/requirements.lock
@@ -27,6 +27,9 @@ repro: $(INSTALLED) ## run the study: every stage of dvc.yaml that is not up to 
 
 report: $(INSTALLED) ## make tables, figures and index.html from the result files there are
 	dvc repro --single-item report
+
+full: $(INSTALLED) ## run every point of the ablations with three seeds, about two hours, into reports/full
+	python tests/full.py
 
 smoke: $(INSTALLED) ## run the same stages at tiny sizes in a scratch copy, removed afterwards
 	python tests/smoke.py

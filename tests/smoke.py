@@ -19,17 +19,17 @@ from lmtx.config import compose
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def copy_study(folder: Path, overrides: list[str]) -> dict[str, str]:
+def copy_study(folder: Path, overrides: list[str], results: bool = False) -> dict[str, str]:
     """Copy the project into `folder`, with its parameters composed from presets and `overrides`.
 
-    Copied is what is, or could be put, under version control, save for results. Returns the
+    Copied is what is, or could be put, under version control, results only if asked for. Returns the
     environment in which to run `dvc` there: it uses the copy's code and leaves no trace elsewhere.
     """
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout.split("\0")
     for name in names:
         result = name == "dvc.lock" or (name.startswith("reports/") and not name.endswith(".gitkeep"))
-        if (ROOT / name).is_file() and not result:
+        if (ROOT / name).is_file() and (results or not result):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     (folder / ".venv").symlink_to(sys.prefix)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from tiny_encoders import document_table, label_table
 
-from lmtx.curriculum import CurriculumError, check, judge, pseudo_labels, sample
+from lmtx.curriculum import CurriculumError, check, confidence, judge, pseudo_labels, sample
 from lmtx.index import Shortlist
 from lmtx.progress import Checked, Progress, write_card
 from lmtx.teachers.base import Teacher
@@ -132,6 +132,13 @@ def test_yes_is_accepted_no_is_rejected_and_neither_is_used_for_nothing(teacher)
     np.testing.assert_array_equal(rejected.toarray(), [[0, 0, 0, 0, 1], [0, 0, 0, 0, 0], [0, 0, 0, 1, 0]])
     assert accepted.dtype == rejected.dtype == bool
     assert (accepted.format, rejected.format) == ("csr", "csr")
+
+
+def test_confidence_is_the_p_yes_of_accepted_pairs(teacher):
+    found = confidence(judge(teacher(SCRIPT), DOCUMENTS, LABELS, SHORTLIST), (3, 5))
+    expected = np.float32([[0.5, 0, 0.9, 0, 0], [0, 0, 0, 0, 0], [0, 0.75, 0, 0, 0]])
+    np.testing.assert_array_equal(found.toarray(), expected)
+    assert (found.dtype, found.format) == (np.float32, "csr")
 
 
 def test_nothing_accepted_is_an_error_that_says_what_to_change(teacher):

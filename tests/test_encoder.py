@@ -26,7 +26,15 @@ from tiny_encoders import (
 )
 
 from lmtx.config import load_config
-from lmtx.encoder import BUNDLED, Encoder, EncoderError, batches_by_length, resolve_precision
+from lmtx.encoder import (
+    BUNDLED,
+    Encoder,
+    EncoderError,
+    batches_by_length,
+    load_tokens,
+    resolve_precision,
+    save_tokens,
+)
 from lmtx.files import read_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -311,6 +319,15 @@ def test_documents_and_labels_are_cut_at_their_own_lengths(folder):
     labels = encoder.encode_labels(label_table([long, ten, four]))
     np.testing.assert_allclose(labels[0], labels[2], atol=1e-5)
     np.testing.assert_allclose(labels[2], documents[2], atol=1e-5)
+
+
+@pytest.mark.parametrize("texts", [[], ["ant1 bee2", "", "cat3"], [" ".join(WORDS)]])
+def test_token_ids_are_read_back_as_they_were(encoder, tmp_path, texts):
+    tokens = encoder.tokenize(texts, 32)
+    save_tokens(tmp_path / "texts.npz", tokens)
+    read = load_tokens(tmp_path / "texts.npz")
+    assert read == tokens
+    np.testing.assert_array_equal(encoder.encode_tokens(read), encoder.encode(texts, 32))
 
 
 def test_a_model_is_never_given_more_tokens_than_it_takes(tmp_path):

@@ -14,6 +14,7 @@ from lmtx.evaluation import (
     precision_by_frequency,
     pseudo_label_quality,
     score,
+    score_points,
     total_cost,
 )
 from lmtx.metrics import evaluate
@@ -80,6 +81,20 @@ def test_a_better_system_than_the_reference_has_a_positive_difference():
     results = scored(reference="tfidf")
     assert results["tfidf"]["against_lmtx"] is None
     assert results["lmtx-c1"]["against_lmtx"]["P@1"]["value"] == pytest.approx(2 / 3)
+
+
+def test_points_are_compared_with_each_reference_and_may_rank_fewer_labels():
+    points = RANKINGS | {"short": RANKINGS["lmtx-c1"][:, :1]}
+    results = score_points(points, TRUTH, CONFIG, excluded=NONE, references=("zero-shot", "lmtx-c1"))
+    single = scored()
+    for system in RANKINGS:
+        metrics = {m: v for m, v in single[system]["metrics"].items() if not m.startswith("PSP")}
+        assert results[system]["metrics"] == metrics
+    assert results["zero-shot"]["against_zero_shot"] is None
+    assert results["lmtx-c1"]["against_lmtx_c1"] is None
+    assert results["short"]["against_lmtx_c1"]["P@1"]["value"] == 0
+    assert results["short"]["against_zero_shot"]["P@1"]["value"] == pytest.approx(1 / 3)
+    assert results["short"]["metrics"]["R@2"]["value"] == pytest.approx((1 + 1 / 2) / 3)
 
 
 def test_excluded_pairs_are_no_truth_and_no_candidates():

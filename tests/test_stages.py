@@ -34,6 +34,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 
 from lmtx.config import compose
 from lmtx.corpus import load_corpus, load_truth
+from lmtx.files import read_json
 from lmtx.index import Shortlist
 from lmtx.study import Study
 
@@ -42,10 +43,12 @@ BASELINES = {"zero-shot", "tfidf", "bm25", "rts", "maclr", "rerank", "icxml"}
 HYBRIDS = {"hybrid", "hybrid-lmtx"}
 SYSTEMS = {*BASELINES, *HYBRIDS, "supervised", "lmtx-c1", "lmtx-c2", "lmtx"}
 MEASURED = SYSTEMS - {"icxml"}  # which needs a teacher that writes
+POINTS = {"base", "curriculum-refreshed"}
 STAGES = {
     *("prepare", "encode", "label@c1", "train@c1", "label@c2", "train@c2"),
     *(f"baseline@{name}" for name in BASELINES),
-    *("supervised", "evaluate", "report"),
+    *(f"ablate@{name}" for name in POINTS),
+    *("supervised", "evaluate", "ablations", "report"),
 }
 # Where two runs of one study may differ: how long it took, on which machine, what the store knew.
 INCIDENTAL = {"seconds", "cost", "host"}
@@ -343,17 +346,23 @@ def test_a_second_run_does_nothing(done):
 
 # What a change of parameters makes DVC run again.
 CYCLES = {"label@c1", "train@c1", "label@c2", "train@c2"}
+ABLATE = {f"ablate@{name}" for name in POINTS}
 AFTER = {"evaluate", "report"}
+ABLATED = {"ablations", "report"}
 CHANGES = {
-    "evaluation.bootstrap=300": AFTER,
+    "evaluation.bootstrap=300": AFTER | ABLATED,
     "baselines.tfidf.label=Words": {"baseline@tfidf"} | AFTER,
     "hybrids.hybrid.label=Both": AFTER,
-    "training.margin=0.2": CYCLES - {"label@c1"} | {"supervised"} | AFTER,
-    "check.documents=20": CYCLES - {"label@c1"} | AFTER,
-    "shortlist.size=7": CYCLES | AFTER,
-    "teacher.acceptance=0.5": CYCLES | {"baseline@rerank", "baseline@icxml"} | AFTER,
+    "training.margin=0.2": CYCLES - {"label@c1"} | {"supervised"} | AFTER | ABLATE | ABLATED,
+    "check.documents=20": CYCLES - {"label@c1"} | AFTER | ABLATED,
+    "shortlist.size=7": CYCLES | AFTER | ABLATE | ABLATED,
+    "teacher.acceptance=0.5": CYCLES | {"baseline@rerank", "baseline@icxml"} | AFTER | ABLATE | ABLATED,
     "encoder.document_tokens=16": STAGES - {"prepare"},
     "+cycles.c3.previous=lmtx-c2": {"label@c3", "train@c3"} | AFTER,
+    "+ablations.shortlist-5={previous: zero-shot, set: {shortlist: {size: 5}}}": {"ablate@shortlist-5"}
+    | ABLATED,
+    "+ablations.curriculum-refreshed.set={training: {seed: 5}}": {"ablate@curriculum-refreshed"} | ABLATED,
+    "ablation.set.training.documents=30": ABLATE | ABLATED,
 }
 
 
@@ -397,6 +406,32 @@ def test_a_baseline_is_one_file_and_one_line(altered):
     assert "| The worst |" in table and "option first is 3" in table
 
 
+def test_each_point_of_the_ablations_has_a_result_file(done):
+    found = {file.stem: json.loads(file.read_text()) for file in done.study.ablations.iterdir()}
+    assert set(found) == POINTS | {"main"}
+    main, base, refreshed = found["main"], found["base"], found["curriculum-refreshed"]
+    assert main["metrics"]["P@1"] == done.results()["lmtx-c1"]["metrics"]["P@1"]
+    assert (main["settings"]["documents"], base["settings"]["documents"]) == (300, 60)
+    assert (base["settings"]["cycle"], refreshed["settings"]["cycle"]) == (1, 2)
+    assert base["against_base"] is None and refreshed["against_base"]["P@1"]
+    assert base["verdicts"] == 600 and base["trained_on"] <= 60
+    judged = {name: pq.read_table(done.study.point(name) / "verdicts.parquet").to_pydict() for name in POINTS}
+    assert judged["base"]["document_uid"] == judged["curriculum-refreshed"]["document_uid"]
+    assert judged["base"]["label_uid"] != judged["curriculum-refreshed"]["label_uid"]
+    truth = load_truth(done.study.truth, "test").toarray()
+    first = np.load(done.study.point("base") / "ids.npy")[:, 0]
+    share = np.mean([row[label] for row, label in zip(truth, first, strict=True)])
+    assert base["metrics"]["P@1"]["value"] == pytest.approx(share, abs=1e-9)
+
+
+def test_a_point_that_is_there_under_another_name_is_not_run(altered):
+    altered.change("+ablations.shortlist-10={previous: zero-shot, set: {shortlist: {size: 10}}}")
+    assert run_stages(altered.dvc("repro")) == ["ablate@shortlist-10", "ablations", "report"]
+    assert "shortlist-10 has the settings of base; the rest" in printed(altered, "ablate-shortlist-10")
+    base, twin = (read_json(altered.study.ablations / f"{n}.json") for n in ("base", "shortlist-10"))
+    assert twin == base | {"point": "shortlist-10", "axis": "shortlist", "same_as": "base"}
+
+
 def test_killed_twice_a_study_ends_with_the_same_results(done, plan, tmp_path):
     """Which also says that two copies on one machine give the same results."""
     left_out = {"tfidf", "rts", "maclr", "rerank", "icxml"}  # they take minutes, and a kill elsewhere
@@ -419,7 +454,7 @@ def test_killed_twice_a_study_ends_with_the_same_results(done, plan, tmp_path):
     assert (
         {"train@c1", "label@c2", "train@c2", "evaluate"}
         <= set(run_stages(log))
-        == STAGES - kept_stages(log) - {"report"} - {f"baseline@{name}" for name in left_out}
+        == STAGES - kept_stages(log) - ABLATED - ABLATE - {f"baseline@{name}" for name in left_out}
     )
     assert copy.hashes().items() <= done.hashes().items()
     mine, theirs = copy.results(), done.results()
@@ -434,7 +469,8 @@ def test_after_the_end_of_the_curriculum_a_cycle_says_so_and_does_nothing(altere
     altered.change("training.learning_rate=1e-12")
     verdicts = altered.verdicts()
     log = altered.dvc("repro")
-    assert set(run_stages(log)) == {"train@c1", "label@c2", "train@c2", "supervised", "evaluate", "report"}
+    changed = {"train@c1", "label@c2", "train@c2", "supervised", "evaluate", "report"}
+    assert set(run_stages(log)) == changed | ABLATE | ABLATED
     assert kept_stages(log) == STAGES - set(run_stages(log))
 
     reason = altered.record("lmtx-c2")["stopped"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import papermill
 import pytest
 
+from lmtx import provenance
 from lmtx.config import load_config
 from lmtx.files import read_json, replacing, write_json
 from lmtx.provenance import Clock, host, versions
@@ -314,6 +316,30 @@ def test_a_clock_adds_up_the_time_of_each_part(monkeypatch):
         raise ValueError("stop")
     assert clock.seconds == {"encode": 3.5, "search": 0.25}
     assert list(clock.seconds) == ["encode", "search"]
+
+
+def test_a_result_names_the_commit_of_the_code(tmp_path, monkeypatch):
+    """And a "+" behind it where the code is not that commit's."""
+    module = tmp_path / "lmtx" / "provenance.py"
+    module.parent.mkdir()
+    module.write_text("first")
+    monkeypatch.setattr(provenance, "__file__", str(module))
+    assert provenance.commit() is None
+
+    def git(*arguments):
+        settings = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        done = subprocess.run(["git", *settings, *arguments], cwd=tmp_path, check=True, capture_output=True)
+        return done.stdout.decode().strip()
+
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "-m", "one")
+    head = git("rev-parse", "HEAD")[:10]
+    assert provenance.commit() == head
+    (tmp_path / "README.md").write_text("a text is no code")
+    assert provenance.commit() == head
+    module.write_text("second")
+    assert provenance.commit() == f"{head}+"
 
 
 def test_a_result_names_its_machine_and_versions():

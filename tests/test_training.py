@@ -4,6 +4,7 @@ import inspect
 import math
 import pkgutil
 import re
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -171,6 +172,17 @@ def test_the_loss_stays_on_the_device_and_in_the_type_of_the_similarities(device
     assert value.item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_weighted_documents_count_as_often_as_their_weight_says(seed):
+    s, positives, ignored = random_batch(seed)
+    counts = np.array([1, 3, 2, 1, 1, 4, 2])
+    weighted = fast_loss(s, positives, ignored, weights=torch.as_tensor(counts, dtype=torch.float64))
+    repeated = fast_loss(*(np.repeat(part, counts, axis=0) for part in (s, positives, ignored)))
+    assert weighted.item() == pytest.approx(repeated.item(), rel=1e-12)
+    same = fast_loss(s, positives, ignored, weights=torch.full((7,), 0.3, dtype=torch.float64))
+    assert same.item() == pytest.approx(fast_loss(s, positives, ignored).item(), rel=1e-12)
+
+
 def slow_contrast(s, positives, ignored, temperature):
     """InfoNCE, document by document, in plain Python."""
     total = 0.0
@@ -312,6 +324,49 @@ def test_rejected_labels_join_the_batch_as_negatives(source):
             assert not batch.ignored[i, own].any()
         assert all(column in chosen or rejected[rows, column].any() for column in columns)
         assert len(columns) <= 2 * (1 + 3)
+
+
+def test_only_rejected_labels_are_negatives_where_the_settings_say_so(source):
+    rejected, seen = source.rejected.toarray(), 0
+    config = training_config(batch_size=8, negatives="rejected", rejected_negatives=3)
+    for batch in source.batches(config):
+        rows, columns, _ = drawn(batch)
+        np.testing.assert_array_equal(batch.ignored, ~rejected[np.ix_(rows, columns)])
+        seen += (~batch.ignored).sum()
+    assert seen > N_DOCUMENTS
+
+
+def test_random_negatives_are_as_many_as_the_hardest_and_differ_by_seed(source):
+    def kept(seed, negatives="random"):
+        config = training_config(batch_size=16, hard_negatives=4, negatives=negatives, seed=seed)
+        return [(drawn(batch), batch.ignored) for batch in source.batches(config)]
+
+    chosen = np.zeros(0, dtype=int)
+    for ((rows, columns, positives), ignored), (_, every) in zip(kept(1), kept(1, "hardest"), strict=True):
+        own = columns[None] == positives[:, None]
+        free = ~every & ~own
+        np.testing.assert_array_equal((~ignored & ~own).sum(1), np.minimum(4, free.sum(1)))
+        assert not (~ignored & ~own & ~free).any()  # never one that is no negative
+        chosen = np.concatenate([chosen, np.nonzero(~ignored & ~own)[1]])
+        assert len(rows) == len(positives)
+    assert len(np.unique(chosen)) > 8  # not always the first ones
+    for (_, one), (_, again) in zip(kept(1), kept(1), strict=True):
+        np.testing.assert_array_equal(one, again)
+    assert any(
+        a[1].shape != b[1].shape or (a[1] != b[1]).any() for a, b in zip(kept(1), kept(2), strict=True)
+    )
+
+
+def test_soft_targets_weigh_a_document_by_the_teacher_s_p_yes(source):
+    assert all(batch.weights is None for batch in source.batches(training_config()))
+    p_yes = source.positives.astype(np.float32) * 0.5
+    p_yes.data += np.linspace(0, 0.5, p_yes.nnz, dtype=np.float32)
+    soft = replace(source, p_yes=p_yes)
+    for batch, hard in zip(soft.batches(training_config()), source.batches(training_config()), strict=True):
+        rows, _, chosen = drawn(batch)
+        assert batch.weights.dtype == np.float32
+        np.testing.assert_array_equal(batch.weights, p_yes.toarray()[rows, chosen])
+        np.testing.assert_array_equal(batch.positives, hard.positives)  # the draws are the same
 
 
 def test_pairs_without_an_answer_bring_no_label_into_a_batch():
