@@ -7,6 +7,7 @@ import pandas as pd
 
 from lmtx.files import replacing
 from lmtx.report import tables
+from lmtx.report.points import load_points
 from lmtx.report.render import interval, percent
 from lmtx.report.results import READS_ANNOTATIONS, datasets, load_results, load_statistics
 
@@ -17,15 +18,15 @@ MARKERS = ("<!-- main-table -->", "<!-- /main-table -->")
 def write(reports: str | Path, dataset: str) -> list[Path]:
     """Write every table, figure and `index.html` into `reports`, from the result files in it.
 
-    The tables hold every data set that has results, `dataset` first; the figures and the page's title
-    are about `dataset`. What has no result yet is a labelled gap in its place. The same result files
-    give the same bytes; other files in the two folders go.
+    T1 to T4 hold every data set that has results, `dataset` first; the ablations, the figures and the
+    page's title are about `dataset`. What has no result yet is a labelled gap in its place. The same
+    result files give the same bytes; other files in the two folders go.
 
     Returns the paths written. Raises `ValueError` naming a result file that cannot be used, before
     anything is written.
     """
     # matplotlib takes a second to load, and `summary` has no use for it.
-    from lmtx.report import figures, systems
+    from lmtx.report import ablation_tables, ablations, figures, loop, systems
     from lmtx.report.page import write_page
 
     reports = Path(reports)
@@ -37,9 +38,17 @@ def write(reports: str | Path, dataset: str) -> list[Path]:
         tables.t2_tail(reports, names),
         systems.by_frequency(reports, dataset),
         tables.t3(reports, names),
-        figures.f6_curriculum(reports, dataset),
-        tables.t4(reports, names),
         systems.f1_pairs(reports, dataset),
+        loop.f2_loop(reports, dataset),
+        tables.t4(reports, names),
+        ablation_tables.t5_teachers(reports, dataset),
+        ablations.teacher_map(reports, dataset),
+        ablations.f3_sample_size(reports, dataset),
+        ablations.f4_negatives(reports, dataset),
+        ablations.f5_shortlist(reports, dataset),
+        ablation_tables.t6_curriculum(reports, dataset),
+        figures.f6_curriculum(reports, dataset),
+        ablation_tables.variants(reports, dataset),
     ]
     paths = []
     for part in parts:
@@ -47,8 +56,9 @@ def write(reports: str | Path, dataset: str) -> list[Path]:
     for old in {file for path in paths for file in path.parent.iterdir()} - {*paths}:
         if not old.name.startswith("."):
             old.unlink()
-    results, statistics = load_results(reports, dataset), load_statistics(reports, dataset)
-    return [*paths, write_page(reports / "index.html", dataset, parts, results, statistics)]
+    results, points = load_results(reports, dataset), load_points(reports, dataset)
+    statistics = load_statistics(reports, dataset)
+    return [*paths, write_page(reports / "index.html", dataset, parts, results, points, statistics)]
 
 
 def summary(reports: str | Path, dataset: str) -> dict[str, dict[str, float]]:

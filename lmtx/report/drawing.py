@@ -4,7 +4,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import fill
 from xml.sax.saxutils import quoteattr
@@ -85,6 +85,10 @@ class Drawing:
         The matplotlib figure.
     frame
         The numbers drawn, as `name.csv` holds them; fractions.
+    findings
+        Further sentences made from the numbers, which the page shows above the figure.
+    stage
+        The stage whose results it shows.
     """
 
     name: str
@@ -93,6 +97,8 @@ class Drawing:
     caption: str
     figure: Figure
     frame: pd.DataFrame
+    findings: list[str] = field(default_factory=list)
+    stage: str = "evaluate"
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write `name` as .png, .pdf, .svg and .csv; each appears whole or not at all."""

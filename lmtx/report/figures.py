@@ -5,7 +5,6 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import ScaledTranslation
 
 from lmtx.report import drawing
 from lmtx.report.drawing import BLUE, GREEN, MUTED, ORANGE, PAPER, PURPLE, Drawing
@@ -110,9 +109,12 @@ def f6_curriculum(reports: str | Path, dataset: str) -> Drawing:
         if not any("P@1" in r.metrics for r in found.values()):
             drawing.gap(figure.subplots(), f"No cycle of LMTX has a result on {dataset} yet.")
         else:
-            left, right = figure.subplots(1, 2)
-            _student(left, frame)
-            _verdicts(right, frame[frame["cycle"] > 0])
+            # The legend has a place of its own, right below the axes that it is for.
+            panels = figure.subplot_mosaic(
+                [["student", "verdicts"], ["student", "legend"]], height_ratios=(5, 1)
+            )
+            _student(panels["student"], frame)
+            _verdicts(panels["verdicts"], panels["legend"], frame[frame["cycle"] > 0])
         drawing.headline(figure, message, caption)
     return Drawing("f6_curriculum", "F6 The curriculum", message, caption, figure, frame)
 
@@ -155,7 +157,8 @@ def _student(axes: Axes, frame: pd.DataFrame) -> None:
     _cycle_axis(axes, frame)
 
 
-def _verdicts(axes: Axes, frame: pd.DataFrame) -> None:
+def _verdicts(axes: Axes, below: Axes, frame: pd.DataFrame) -> None:
+    below.set_axis_off()
     if frame[[*VERDICTS]].isna().all(axis=None):
         drawing.gap(axes, "The teacher's verdicts were not measured.")
         return
@@ -171,10 +174,7 @@ def _verdicts(axes: Axes, frame: pd.DataFrame) -> None:
     axes.margins(y=0.12)
     axes.set_ylim(bottom=0)
     _cycle_axis(axes, frame)
-    below = ScaledTranslation(-30 / 72, -52 / 72, axes.figure.dpi_scale_trans)  # the axis' own texts
-    axes.legend(
-        loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=axes.transAxes + below, borderaxespad=0
-    )
+    below.legend(*axes.get_legend_handles_labels(), loc="upper left", borderaxespad=0)
 
 
 def _cycle_axis(axes: Axes, frame: pd.DataFrame) -> None:

@@ -1,6 +1,7 @@
 """A table once, written four ways: CSV for numbers, Markdown, LaTeX and HTML for eyes."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +42,10 @@ class Table:
         Footnotes, among them what is missing and why.
     frame
         The numbers as `name.csv` holds them: fractions, seconds, counts; NaN is a gap.
+    findings
+        Sentences made from the numbers, which the page shows above the table.
+    stage
+        The stage whose results it shows.
     """
 
     name: str
@@ -50,6 +55,8 @@ class Table:
     groups: list[tuple[str, list[list[Cell]]]]
     frame: pd.DataFrame
     notes: list[str] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+    stage: str = "evaluate"
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write `name` as .csv, .md and .tex; each appears whole or not at all."""
@@ -112,6 +119,12 @@ def interval(low: float | None, high: float | None, *, sign: bool = False) -> st
     if _missing(low) or _missing(high):
         return ""
     return f"[{percent(low, sign=sign)}, {percent(high, sign=sign)}]"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names as a sentence lists them: "a", "a and b", "a, b and c"."""
+    names = list(names)
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def _missing(value: float | None) -> bool:

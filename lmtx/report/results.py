@@ -1,8 +1,8 @@
 """The result files a report is made from: their schema, and reading them.
 
 `reports/metrics/<dataset>/<system>.json` holds one system; `reports/corpus/<dataset>.json` the
-statistics of a data set. Nothing else is read, so a report can be made long after the run, of any
-subset of its results.
+statistics of a data set. The points of the ablations are in `points`. Nothing else is read, so a report
+can be made long after the run, of any subset of its results.
 """
 
 import re
@@ -25,11 +25,13 @@ EXPECTED = ("zero-shot", "lmtx")
 READS_ANNOTATIONS = "reads annotations"
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """What every part of a result file has in common: it is read, and stays as it was read."""
+
     model_config = ConfigDict(frozen=True)
 
 
-class Interval(_Part):
+class Interval(Part):
     """A figure with its 95 % interval; fractions."""
 
     value: float
@@ -37,7 +39,7 @@ class Interval(_Part):
     high: float
 
 
-class Cost(_Part):
+class Cost(Part):
     """What the teacher cost. `verdicts` counts the judged pairs, from the store or asked anew."""
 
     usd: float | None = 0.0
@@ -47,7 +49,7 @@ class Cost(_Part):
     verdicts: int = 0
 
 
-class Bill(_Part):
+class Bill(Part):
     """What a system asks a teacher for, over all its documents; `usd` None: the price is not known."""
 
     requests: int
@@ -56,7 +58,7 @@ class Bill(_Part):
     usd: float | None = None
 
 
-class Cycle(_Part):
+class Cycle(Part):
     """A cycle of the curriculum, measured. Shares are fractions; `None` was not measured.
 
     The `pseudo_…` fields describe the teacher's yes-verdicts: how many there are for each document,
@@ -74,13 +76,32 @@ class Cycle(_Part):
     best: bool = False
 
 
-class Result(_Part):
+class Run(Part):
+    """What every result tells: how good, how long, how dear, and where it comes from.
+
+    `metrics` maps names such as "P@1" to intervals over the `n` test documents. `seconds` is by part of
+    the work. `commit` is that of the code, `None` outside a Git checkout.
+    """
+
+    n: int | None = None
+    metrics: dict[str, Interval] = {}
+    notes: list[str] = []
+    seconds: dict[str, float | None] = {}
+    cost: Cost = Cost()
+    seed: int | None = None
+    precision: str | None = None
+    host: dict[str, str | int | float | None] = {}
+    versions: dict[str, str | None] = {}
+    config_hash: str | None = None
+    commit: str | None = None
+
+
+class Result(Run):
     """One system on one data set.
 
-    `metrics` maps names such as "P@1" to intervals; `against_lmtx` holds paired differences, this
-    system minus LMTX's best cycle, `None` for that cycle itself. `by_frequency` holds what labels of each
-    bucket contribute to P@5. `seconds` is by part of the work. `bill` is what a system that asks a
-    teacher at prediction time costs where nothing is stored yet.
+    `against_lmtx` holds paired differences, this system minus LMTX's best cycle, `None` for that
+    cycle itself. `by_frequency` holds what labels of each bucket contribute to P@5. `bill` is what a
+    system that asks a teacher at prediction time costs where nothing is stored yet.
     `examples` shows what a system is trained on: rows of document, anchor and positive, as texts.
     `stopped` says why there are no metrics, and is `None` where there are.
     """
@@ -88,20 +109,10 @@ class Result(_Part):
     system: str
     label: str
     family: str | None = None
-    notes: list[str] = []
-    n: int | None = None
-    metrics: dict[str, Interval] = {}
     against_lmtx: dict[str, Interval] | None = None
     by_frequency: dict[str, Interval] = {}
-    seconds: dict[str, float | None] = {}
-    cost: Cost = Cost()
     bill: Bill | None = None
     examples: list[dict[str, str]] = []
-    seed: int | None = None
-    precision: str | None = None
-    host: dict[str, str | int | float | None] = {}
-    versions: dict[str, str | None] = {}
-    config_hash: str | None = None
     cycle: Cycle | None = None
     stopped: str | None = None
 
@@ -111,13 +122,13 @@ class Result(_Part):
         return not any(READS_ANNOTATIONS in note for note in self.notes)
 
 
-class Documents(_Part):
+class Documents(Part):
     train: int
     dev: int
     test: int
 
 
-class Statistics(_Part):
+class Statistics(Part):
     """A data set in numbers: `with_truth` counts documents, `truth_labels` distinct labels."""
 
     dataset: str
@@ -137,7 +148,7 @@ def load_results(reports: str | Path, dataset: str) -> list[Result]:
     Raises `ValueError` naming the file and the field of a result file that cannot be used.
     """
     folder = Path(reports) / "metrics" / dataset
-    found = {path.stem: _read(path, Result) for path in folder.glob("*.json")}
+    found = {path.stem: read(path, Result) for path in folder.glob("*.json")}
     for system, result in found.items():
         path = folder / f"{system}.json"
         if result.system != system:
@@ -155,7 +166,7 @@ def load_results(reports: str | Path, dataset: str) -> list[Result]:
 def load_statistics(reports: str | Path, dataset: str) -> Statistics | None:
     """The statistics of a data set, or `None` where they were not written yet."""
     path = Path(reports) / "corpus" / f"{dataset}.json"
-    return _read(path, Statistics) if path.is_file() else None
+    return read(path, Statistics) if path.is_file() else None
 
 
 def datasets(reports: str | Path, first: str) -> list[str]:
@@ -216,7 +227,8 @@ def _order(system: str) -> tuple:
     return (3 if system == "lmtx" else 4 if system.startswith("hybrid-") else 1, 0, system)
 
 
-def _read(path: Path, kind: type[_Part]):
+def read(path: Path, kind: type[Part]):
+    """The file at `path` as a `kind`. Raises `ValueError` naming the file and the field that is wrong."""
     try:
         return kind.model_validate(read_json(path))
     except ValidationError as error:

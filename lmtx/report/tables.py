@@ -59,6 +59,7 @@ def t1(reports: str | Path, datasets: Sequence[str]) -> Table:
         [("", rows)],
         table_of(frame, tuple(key for key in columns if not key.startswith("mean"))),
         notes,
+        stage="prepare",
     )
 
 
