@@ -32,7 +32,8 @@ def copy_study(folder: Path, overrides: list[str], results: bool = False) -> dic
         if (ROOT / name).is_file() and (results or not result):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    (folder / ".venv").symlink_to(sys.prefix)
+    if not (folder / ".venv").exists():
+        (folder / ".venv").symlink_to(sys.prefix)
     (folder / "params.yaml").write_text(yaml.safe_dump(compose(overrides, ROOT / "conf"), sort_keys=False))
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     (folder / ".git" / "info" / "exclude").write_text("/.venv\n")
