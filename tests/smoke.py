@@ -45,15 +45,32 @@ def copy_study(folder: Path, overrides: list[str], results: bool = False) -> dic
     }
 
 
-def repro(folder: Path, environment: dict[str, str], *chains: list[str]) -> int:
-    """Run chains of stages side by side; returns the first exit status that is not 0."""
+def chains(folder: Path) -> list[list[list[str]]]:
+    """What to run in a copied study: one group after another, the chains of a group side by side.
+
+    At tiny sizes a stage is mostly the start of a kernel, on one core: two chains take less time. A chain
+    is what `dvc --wait-for-lock repro` is given.
+    """
+    parameters = yaml.safe_load((folder / "params.yaml").read_text())
+    cycles = [f"{stage}@{cycle}" for cycle in parameters["cycles"] for stage in ("label", "train")]
+    points = [f"ablate@{point}" for point in parameters["ablations"]]
+    baselines = [f"baseline@{name}" for name in parameters["baselines"]]
+    side_by_side = [["--single-item", *cycles, *points], ["--single-item", *baselines, "supervised"]]
+    return [[["encode"]], side_by_side, [[]]]
+
+
+def run(folder: Path, environment: dict[str, str]) -> int:
+    """Run a copied study; returns the first exit status that is not 0."""
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro"]
-    running = [subprocess.Popen([*command, *chain], cwd=folder, env=environment) for chain in chains]
-    try:
-        return next(filter(None, [process.wait() for process in running]), 0)
-    finally:
-        for process in running:
-            process.terminate()
+    for group in chains(folder):
+        running = [subprocess.Popen([*command, *chain], cwd=folder, env=environment) for chain in group]
+        try:
+            if status := next(filter(None, [process.wait() for process in running]), 0):
+                return status
+        finally:
+            for process in running:
+                process.terminate()
+    return 0
 
 
 def main() -> int:
@@ -62,18 +79,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="lmtx-smoke-") as scratch:
         folder = Path(scratch).resolve()
         environment = copy_study(folder, ["size=smoke"]) | {"OMP_NUM_THREADS": "1"}
-        parameters = yaml.safe_load((folder / "params.yaml").read_text())
-        # At these sizes a stage is mostly the start of a kernel, on one core: two chains take less time.
-        cycles = [f"{stage}@{cycle}" for cycle in parameters["cycles"] for stage in ("label", "train")]
-        points = [f"ablate@{point}" for point in parameters["ablations"]]
-        baselines = [f"baseline@{name}" for name in parameters["baselines"]]
-        for chains in (
-            [["encode"]],
-            [["--single-item", *cycles, *points], ["--single-item", *baselines, "supervised"]],
-            [[]],
-        ):
-            if status := repro(folder, environment, *chains):
-                return status
+        if status := run(folder, environment):
+            return status
         for table in sorted((folder / "reports" / "tables").glob("t2_*.md")):
             print(f"\n{table.read_text().strip()}")
     print(f"\nThe study runs, in {time.monotonic() - started:.0f} s at tiny sizes. Its figures mean nothing.")
