@@ -70,7 +70,7 @@ def fetch(address: str, target: str | Path, sha1: str) -> Path:
         except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             if attempt == TRIES:
                 raise DownloadError(
-                    f"{address}: {error or type(error).__name__}; run the command again, it goes on from there"
+                    f"{address}: {error or type(error).__name__}; run it again, it goes on from there"
                 ) from None
     found = _sha1(part)
     if found != sha1.lower():

@@ -70,7 +70,7 @@ def _load(config: HubData, root: Path, split: str) -> "Dataset":
     try:
         source = load_dataset(path, config.configuration, split=split)
     except (DatasetsError, OSError, ValueError) as error:
-        raise CorpusError(f"{path}, split {split!r}, cannot be loaded: {error}") from None
+        raise CorpusError(f"{path}, split {split!r}, cannot be loaded: {error.__cause__ or error}") from None
     for key in ("text", "title", "annotations"):
         column = getattr(config, key)
         if column is not None and column not in source.column_names:
