@@ -172,10 +172,9 @@ def test_labels_in_csv(files):
 
 
 def test_equal_labels_are_one(files):
-    reading = read(
-        own(),
-        files(labels_txt="red\nblue\nred\n red \n", documents_jsonl=DOCUMENTS[2:] * 1 + [{"text": "t"}]),
-    )
+    documents = [{"text": f"t{i}"} for i in range(3)]
+    root = files(labels_txt="red\nblue\nred\n red \n", documents_jsonl=documents)
+    reading = read(own(), root)
     assert reading.corpus.labels["text"].to_pylist() == ["red", "blue"]
     assert reading.manifest["labels_merged"] == 2
 

@@ -23,8 +23,8 @@ import httpx
 from tqdm.auto import tqdm
 
 from lmtx.config import ConfigError, find_upwards, load_config
+from lmtx.datasets.published import ARCHIVES
 
-ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 CHUNK = 1 << 20
 TIMEOUT = 60.0  # seconds without a byte
 TRIES = 5
@@ -151,7 +151,8 @@ def _go_on(address: str, part: Path) -> None:
             part.open("ab" if have else "wb") as out,
             tqdm(total=total, initial=have, desc=name, unit="B", unit_scale=True) as bar,
         ):
-            for chunk in answer.iter_raw(CHUNK):
+            # Chunks as they come: collecting them to a size would lose the last ones when the line breaks.
+            for chunk in answer.iter_raw():
                 out.write(chunk)
                 bar.update(len(chunk))
 

@@ -11,6 +11,10 @@ from lmtx.datasets.assemble import Side
 from lmtx.datasets.lines import Faults
 from lmtx.datasets.spool import Spool
 
+DOWNLOAD = "lmtx.datasets.download"
+ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
+"""Endings of what `DOWNLOAD` can fetch."""
+
 
 def folder_of(config: FolderData, root: Path) -> Path:
     """The folder of a data set's files. Raises `CorpusError` that says where to get them."""
@@ -21,7 +25,9 @@ def folder_of(config: FolderData, root: Path) -> Path:
 
 
 def remedy(config: FolderData) -> str:
-    """Where a person gets the files, for the end of an error message."""
+    """How a person gets the files, for the end of an error message."""
+    if config.source.endswith(ARCHIVES):
+        return f"`python -m {DOWNLOAD} {config.name}` gets them from {config.source} (see data/README.md)"
     return f"get them from {config.source} (see data/README.md)"
 
 
