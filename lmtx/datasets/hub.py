@@ -52,10 +52,7 @@ def read(config: HubData, root: Path, scratch: str | Path | None = None) -> Read
         documents = _documents(config, source, number, faults)
         sides[split] = read_side(path, documents, split, limits[split], place, faults)
     check_dev(config, sides["train"])
-    manifest = {
-        "source": {split: side.total for split, side in sides.items()},
-        "fingerprints": {split: source._fingerprint for split, source in sources.items()},
-    }
+    manifest = {"source": {split: side.total for split, side in sides.items()}}
     assigned = kept_apart(sides["train"].spool, config.dev_documents)
     table = label_table([str(i) for i in range(len(labels))], labels)
     return assemble(config.name, table, sides["train"], assigned, sides["test"], place, manifest)
