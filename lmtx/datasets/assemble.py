@@ -1,0 +1,176 @@
+"""From spooled documents to a `Reading`: splits, annotations, excluded pairs, and the checks on them."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import scipy.sparse as sp
+
+from lmtx.corpus import LABEL_SCHEMA, SPLITS, Corpus, CorpusError
+from lmtx.datasets import Reading
+from lmtx.datasets.spool import Spool, divide, hashes, lowest, mapped, whole
+
+TRAIN, DEV, TEST = range(3)
+
+
+@dataclass
+class Side:
+    """The documents of one source, and which pairs of them are never candidates.
+
+    Attributes
+    ----------
+    source
+        What errors call it.
+    spool
+        Its documents.
+    unit
+        What a document's position counts: "line" or "row".
+    total
+        Documents of the source, those left out included; None where it was not read to its end.
+    left_out
+        Documents with neither a text nor a title.
+    excluded
+        int64 (m, 2): pairs of a document's position and a label id.
+    """
+
+    source: Path | str
+    spool: Spool
+    unit: str = "line"
+    total: int | None = None
+    left_out: int = 0
+    excluded: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
+
+    def check_uids(self) -> None:
+        """Raise `CorpusError` naming a uid that stands more than once, and where."""
+        uids = self.spool.table()["uid"]
+        counts = pc.value_counts(uids)
+        doubled = counts.filter(pc.greater(counts.field("counts"), 1))
+        if len(doubled):
+            uid = doubled[0].as_py()["values"]
+            rows = np.flatnonzero(pc.equal(uids, uid).to_numpy())
+            first, second = (self.spool.positions[row] for row in rows[:2])
+            raise CorpusError(
+                f"{self.source}: {len(doubled)} uids stand more than once, first {uid!r} in {self.unit} "
+                f"{first} and {self.unit} {second}; uids must be unique"
+            )
+
+    def excluded_pairs(self, n_labels: int) -> sp.csr_array:
+        """Boolean CSR (n, n_labels); pairs of documents that were not read are left out."""
+        positions = np.frombuffer(self.spool.positions, dtype=np.int64)
+        rows = np.searchsorted(positions, self.excluded[:, 0])
+        known = rows < len(positions)
+        known[known] = positions[rows[known]] == self.excluded[known, 0]
+        pairs = (rows[known], self.excluded[known, 1].astype(np.int32))
+        matrix = sp.coo_array((np.ones(known.sum(), dtype=bool), pairs), (len(positions), n_labels)).tocsr()
+        matrix.sum_duplicates()
+        return matrix
+
+
+def label_table(uids: list[str], texts: list[str]) -> pa.Table:
+    """The table of labels, a row a label."""
+    return pa.table({"uid": whole(uids), "text": whole(texts)}, LABEL_SCHEMA)
+
+
+def kept_apart(spool: Spool, dev: int) -> np.ndarray:
+    """int8 (n,): dev for the `dev` documents whose uids have the lowest hashes, train for the others."""
+    assigned = np.full(len(spool), TRAIN, dtype=np.int8)
+    assigned[lowest(hashes(spool.table()["uid"], "dev"), np.arange(len(spool)), dev)] = DEV
+    return assigned
+
+
+def assemble(
+    name: str,
+    labels: pa.Table,
+    main: Side,
+    assigned: np.ndarray,
+    test: Side | None,
+    folder: TemporaryDirectory,
+    manifest: dict[str, Any],
+) -> Reading:
+    """Make a `Reading` of what was spooled.
+
+    Parameters
+    ----------
+    name
+        What errors call the data set.
+    labels
+        As in `Corpus.labels`.
+    main
+        The documents of the training side, and of the test side where `test` is None.
+    assigned
+        int8 (n,): the split of each document of `main`, as its number in `SPLITS`; -1 for none.
+    test
+        The documents of the test side.
+    folder
+        Where the files of both lie, and those of the splits are put.
+    manifest
+        What the reader has to say; the counts that all readers give are added.
+
+    Raises
+    ------
+    CorpusError
+        When a split that must not be empty is, or a uid stands twice.
+    """
+    n_labels = labels.num_rows
+    sides = [main] if test is None else [main, test]
+    for side in sides:
+        side.check_uids()
+    _check_labels(labels, name)
+    files = {split: Path(folder.name) / f"{split}.arrow" for split in SPLITS}
+    wanted = SPLITS if test is None else SPLITS[:TEST]
+    divide(main.spool.path, assigned, [files[split] for split in wanted])
+    main.spool.path.unlink()
+    rows = {split: np.flatnonzero(assigned == number) for number, split in enumerate(SPLITS)}
+    pairs, never = main.spool.truth(n_labels), main.excluded_pairs(n_labels)
+    truth = {split: sp.csr_array(pairs[rows[split]]) for split in wanted}
+    excluded = {split: sp.csr_array(never[rows[split]]) for split in wanted}
+    if test is not None:
+        test.spool.path.rename(files["test"])
+        truth["test"], excluded["test"] = test.spool.truth(n_labels), test.excluded_pairs(n_labels)
+    tables = {split: mapped(file) for split, file in files.items()}
+    for split in ("train", "test"):
+        if not tables[split].num_rows:
+            raise CorpusError(f"{name}: no document is left for {split}; at least one is needed")
+    corpus = Corpus(**tables, labels=labels, excluded=excluded)
+    manifest = manifest | _counts(corpus, truth, sides)
+    return Reading(corpus, truth, manifest, files, folder)
+
+
+def _check_labels(labels: pa.Table, name: str) -> None:
+    if not labels.num_rows:
+        raise CorpusError(f"{name}: there are no labels; at least one is needed")
+    counts = pc.value_counts(labels["uid"])
+    doubled = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(doubled):
+        raise CorpusError(
+            f"{name}: {len(doubled)} uids of labels stand more than once, first "
+            f"{doubled[0].as_py()['values']!r}; uids must be unique"
+        )
+
+
+def _counts(corpus: Corpus, truth: dict[str, sp.csr_array], sides: list[Side]) -> dict[str, Any]:
+    """What every manifest says, beside what its reader adds."""
+    digest = hashlib.sha256("\0".join(side.spool.digest() for side in sides).encode())
+    for column in ("uid", "text"):
+        digest.update("\0".join(corpus.labels[column].to_pylist()).encode())
+    used = np.zeros(corpus.labels.num_rows, dtype=bool)
+    for split, matrix in truth.items():
+        used[matrix.indices] = True
+        digest.update(np.asarray(corpus.excluded[split].shape).tobytes())
+        digest.update(corpus.excluded[split].indices.astype(np.int32).tobytes())
+    return {
+        "documents": sum(corpus.documents(split).num_rows for split in SPLITS),
+        "labels": corpus.labels.num_rows,
+        "splits": {split: corpus.documents(split).num_rows for split in SPLITS},
+        "without_text_left_out": sum(side.left_out for side in sides),
+        "with_truth": int(sum((np.diff(matrix.indptr) > 0).sum() for matrix in truth.values())),
+        "truth_pairs": int(sum(matrix.nnz for matrix in truth.values())),
+        "labels_never_annotated": int((~used).sum()),
+        "excluded_pairs": int(sum(matrix.nnz for matrix in corpus.excluded.values())),
+        "content_sha256": digest.hexdigest(),
+    }

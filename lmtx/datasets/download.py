@@ -1,0 +1,226 @@
+"""Get a published data set: resumed where it broke off, checked against its hash, unpacked with care.
+
+    python -m lmtx.datasets.download eurlex-4k
+
+takes the address from `conf/dataset/eurlex-4k.yaml` (`source`) and unpacks into the folder above that of
+`folder`. The archives of PECOS and of MACLR lie on archive.org, which publishes the hash of every file of
+an item (archive.org/developers, Item Metadata API); a file from elsewhere needs `--sha1`.
+"""
+
+import argparse
+import hashlib
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
+from urllib.parse import urlsplit
+
+import httpx
+from tqdm.auto import tqdm
+
+from lmtx.config import ConfigError, find_upwards, load_config
+from lmtx.datasets.published import ARCHIVES
+
+CHUNK = 1 << 20
+TIMEOUT = 60.0  # seconds without a byte
+TRIES = 5
+MOST_BYTES = 200 * 2**30  # of an archive once unpacked; the largest of the paper's data sets has 20 GiB
+
+
+class DownloadError(RuntimeError):
+    """A download that failed; the message says what to do."""
+
+
+def fetch(address: str, target: str | Path, sha1: str) -> Path:
+    """Download a file, going on where an earlier attempt broke off.
+
+    What has arrived is kept in `target` with `.part` added. A file that is there with the right hash is
+    not fetched again.
+
+    Parameters
+    ----------
+    address
+        http or https.
+    target
+        The file to write.
+    sha1
+        Its SHA-1, hexadecimal.
+
+    Raises
+    ------
+    DownloadError
+        When the server refuses, the connection breaks again and again, or the hash is another; then
+        nothing stays at `target`.
+    """
+    target = Path(target)
+    if target.is_file() and _sha1(target) == sha1.lower():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    for attempt in range(1, TRIES + 1):
+        try:
+            _go_on(address, part)
+            break
+        except httpx.HTTPStatusError as error:
+            raise DownloadError(f"{address}: the server answers {error.response.status_code}") from None
+        except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            if attempt == TRIES:
+                raise DownloadError(
+                    f"{address}: {error or type(error).__name__}; run it again, it goes on from there"
+                ) from None
+    found = _sha1(part)
+    if found != sha1.lower():
+        part.unlink()
+        raise DownloadError(f"{address}: the SHA-1 is {found}, not {sha1}; the file was removed, try again")
+    part.replace(target)
+    return target
+
+
+def published_sha1(address: str) -> str:
+    """The SHA-1 that archive.org publishes for a file of one of its items.
+
+    Raises `DownloadError` for another address, or where it cannot be had.
+    """
+    parts = urlsplit(address)
+    kind, _, rest = parts.path.lstrip("/").partition("/")
+    item, _, name = rest.partition("/")
+    if kind != "download" or not name:
+        raise DownloadError(f"{address} is not archive.org/download/ITEM/FILE; give its hash with --sha1")
+    index = f"{parts.scheme}://{parts.netloc}/metadata/{item}"
+    try:
+        answer = httpx.get(index, timeout=TIMEOUT, follow_redirects=True).raise_for_status()
+        files = answer.json().get("files", [])
+    except (httpx.HTTPError, ValueError) as error:
+        raise DownloadError(f"{index} gives no hashes: {error}") from None
+    sha1 = next((file.get("sha1") for file in files if file.get("name") == name), None)
+    if sha1 is None:
+        raise DownloadError(f"{index} knows no file {name} with a hash; it may have moved")
+    return sha1
+
+
+def unpack(archive: str | Path, folder: str | Path, most_bytes: int = MOST_BYTES) -> list[Path]:
+    """Unpack a tar or zip archive into `folder`. Returns the files written.
+
+    Raises
+    ------
+    DownloadError
+        When the archive is damaged, holds a link, a device or a path outside `folder`, or unpacks to more
+        than `most_bytes`. Then nothing of it is written.
+    """
+    archive, folder = Path(archive), Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written, left = [], most_bytes
+    with TemporaryDirectory(prefix=".unpacking-", dir=folder) as scratch:
+        try:
+            for name, content in _members(archive):
+                path = Path(scratch, _inside(archive, name))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                left -= _copy(content, path, left)
+                if left < 0:
+                    raise DownloadError(
+                        f"{archive} unpacks to more than {most_bytes:,} bytes; nothing is kept"
+                    )
+                written.append(path.relative_to(scratch))
+        except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            raise DownloadError(f"{archive} cannot be unpacked: {error}") from None
+        for name in written:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(scratch) / name).replace(folder / name)
+    return [folder / name for name in written]
+
+
+def _go_on(address: str, part: Path) -> None:
+    """Append to `part` what it lacks of the file at `address`."""
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    # A server that compresses on the way would answer with ranges of something else.
+    headers["Accept-Encoding"] = "identity"
+    with httpx.stream("GET", address, headers=headers, timeout=TIMEOUT, follow_redirects=True) as answer:
+        if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return  # it is whole already, or is of another version, which its hash will tell
+        answer.raise_for_status()
+        if answer.status_code != httpx.codes.PARTIAL_CONTENT:
+            have = 0  # a server without ranges sends it all
+        total = have + int(answer.headers.get("Content-Length", 0)) or None
+        name = part.name.removesuffix(".part")
+        with (
+            part.open("ab" if have else "wb") as out,
+            tqdm(total=total, initial=have, desc=name, unit="B", unit_scale=True) as bar,
+        ):
+            # Chunks as they come: collecting them to a size would lose the last ones when the line breaks.
+            for chunk in answer.iter_raw():
+                out.write(chunk)
+                bar.update(len(chunk))
+
+
+def _sha1(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha1").hexdigest()
+
+
+def _members(archive: Path) -> Iterator[tuple[str, BinaryIO]]:
+    """The files of an archive, by name. Raises `DownloadError` for what is neither file nor folder."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as packed:
+            for info in packed.infolist():
+                if stat.S_ISLNK(info.external_attr >> 16):
+                    raise DownloadError(f"{archive}: {info.filename!r} is a link; nothing is kept")
+                if not info.is_dir():
+                    with packed.open(info) as content:
+                        yield info.filename, content
+        return
+    with tarfile.open(archive) as packed:
+        for member in packed:
+            if not member.isfile() and not member.isdir():
+                raise DownloadError(f"{archive}: {member.name!r} is a link or a device; nothing is kept")
+            if member.isfile():
+                yield member.name, packed.extractfile(member)
+
+
+def _inside(archive: Path, name: str) -> PurePosixPath:
+    """The path of a member. Raises `DownloadError` for one that leads out of the folder."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts:
+        raise DownloadError(f"{archive}: {name!r} leads out of the folder; nothing is kept")
+    return path
+
+
+def _copy(content: BinaryIO, path: Path, most: int) -> int:
+    """Copy a member to `path`, at most a chunk beyond `most` bytes; the bytes copied."""
+    copied = 0
+    with path.open("wb") as out:
+        while copied <= most and (chunk := content.read(CHUNK)):
+            out.write(chunk)
+            copied += len(chunk)
+    return copied
+
+
+def main() -> None:
+    """The command: a data set's preset -> its files under data/raw/."""
+    parser = argparse.ArgumentParser(prog="python -m lmtx.datasets.download")
+    parser.add_argument("dataset", help="a preset of conf/dataset/, such as eurlex-4k")
+    parser.add_argument("--sha1", help="of the archive; without it, archive.org is asked")
+    options = parser.parse_args()
+    root = find_upwards("params.yaml").parent
+    try:
+        config = load_config(root / "params.yaml", [f"dataset={options.dataset}"]).dataset
+        source = getattr(config, "source", "")
+        if not source.startswith("https://") or not source.endswith(ARCHIVES):
+            raise DownloadError(f"{options.dataset} has no archive to fetch; see data/README.md")
+        folder = root / config.folder
+        name = PurePosixPath(urlsplit(source).path).name
+        sha1 = options.sha1 or published_sha1(source)
+        archive = fetch(source, folder.parent / name, sha1)
+        files = unpack(archive, folder.parent)
+    except (ConfigError, DownloadError) as error:
+        raise SystemExit(str(error)) from None
+    where = "" if folder.is_dir() else f"; {folder} is not among them, see data/README.md"
+    print(f"{name}: SHA-1 {sha1}, {len(files)} files unpacked into {folder.parent}{where}")
+
+
+if __name__ == "__main__":
+    main()

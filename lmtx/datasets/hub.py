@@ -1,0 +1,125 @@
+"""A data set of the Hugging Face hub, or a local folder in one of the hub's formats, by its column names."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from lmtx.config import HubData
+from lmtx.corpus import CorpusError
+from lmtx.datasets import Reading
+from lmtx.datasets.assemble import assemble, kept_apart, label_table
+from lmtx.datasets.lines import Faults
+from lmtx.datasets.published import check_dev, read_side
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+BATCH = 256  # rows in memory at once
+
+
+def read(config: HubData, root: Path, scratch: str | Path | None = None) -> Reading:
+    """Read the splits `config.train_split` and `config.test_split` of `config.path`.
+
+    `config.path` is a folder relative to `root` where there is one, else a name on the hub. Where the
+    column of annotations holds numbers whose names the data set knows, these names are the labels; else the
+    labels are the texts that stand there, in alphabetical order. A document's uid is its row, counted
+    from 0; the splits are as in `lmtx.datasets.xmc.read`.
+
+    Raises
+    ------
+    CorpusError
+        When the data set, a split or a column cannot be found, or a column is of another type.
+    """
+    splits = {"train": config.train_split, "test": config.test_split}
+    sources = {split: _load(config, root, name) for split, name in splits.items()}
+    if config.annotations is None:
+        raise CorpusError(
+            f"dataset.annotations is null, and the labels of {config.path} are to be found nowhere else; "
+            "name the column of annotated labels, or use the reader `own`"
+        )
+    labels, number = _labels(config, sources)
+    trained = config.train_documents
+    limits = {
+        "train": None if trained is None else trained + config.dev_documents,
+        "test": config.test_documents,
+    }
+    place = TemporaryDirectory(prefix=".reading-", dir=scratch)
+    sides = {}
+    for split, source in sources.items():
+        path = Path(config.path) / splits[split]
+        faults = Faults(path, "row")
+        documents = _documents(config, source, number, faults)
+        sides[split] = read_side(path, documents, split, limits[split], place, faults)
+    check_dev(config, sides["train"])
+    manifest = {"source": {split: side.total for split, side in sides.items()}}
+    assigned = kept_apart(sides["train"].spool, config.dev_documents)
+    table = label_table([str(i) for i in range(len(labels))], labels)
+    return assemble(config.name, table, sides["train"], assigned, sides["test"], place, manifest)
+
+
+def _load(config: HubData, root: Path, split: str) -> "Dataset":
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    local = root / config.path
+    path = str(local) if local.exists() else config.path
+    try:
+        source = load_dataset(path, config.configuration, split=split)
+    except (DatasetsError, OSError, ValueError) as error:
+        raise CorpusError(f"{path}, split {split!r}, cannot be loaded: {error.__cause__ or error}") from None
+    for key in ("text", "title", "annotations"):
+        column = getattr(config, key)
+        if column is not None and column not in source.column_names:
+            raise CorpusError(
+                f"{path} has no column {column!r}, which dataset.{key} names; "
+                f"there are {', '.join(source.column_names)}"
+            )
+    return source
+
+
+def _labels(config: HubData, sources: dict[str, "Dataset"]) -> tuple[list[str], Callable[[Any], int]]:
+    """The labels' texts, and the function from what an annotation holds to a label's id."""
+    feature = sources["train"].features[config.annotations]
+    names = getattr(getattr(feature, "feature", feature), "names", None)
+    if names is not None:
+        return list(names), int
+    found: set[str] = set()
+    for source in sources.values():
+        column = source.select_columns([config.annotations])
+        for batch in column.iter(BATCH):
+            for value in batch[config.annotations]:
+                found.update(_listed(value))
+    texts = sorted(found, key=str)
+    if wrong := next((text for text in texts if not isinstance(text, str) or not text.strip()), None):
+        raise CorpusError(
+            f"{config.path}: the column {config.annotations!r} holds {wrong!r}, and no names of labels; "
+            "expected texts, or numbers of a column that knows their names (ClassLabel)"
+        )
+    return texts, {text: i for i, text in enumerate(texts)}.__getitem__
+
+
+def _documents(
+    config: HubData, source: "Dataset", number: Callable[[Any], int], faults: Faults
+) -> Iterator[tuple[str, str, str, list[int]] | None]:
+    wanted = [column for column in (config.text, config.title, config.annotations) if column is not None]
+    row = 0
+    for batch in source.select_columns(list(dict.fromkeys(wanted))).iter(BATCH):
+        for values in zip(*(batch[column] for column in wanted), strict=True):
+            found = dict(zip(wanted, values, strict=True))
+            row += 1
+            text, title = found[config.text] or "", found.get(config.title) or ""
+            wrong = next((value for value in (text, title) if not isinstance(value, str)), None)
+            if wrong is not None:
+                faults.add(row, f"{str(wrong)[:60]} stands in the place of a text")
+                yield None
+                continue
+            labels = [number(value) for value in _listed(found[config.annotations])]
+            yield str(row - 1), title, text, [label for label in labels if label >= 0]
+
+
+def _listed(value: Any) -> list[Any]:
+    """An annotation of several labels, of one, or of none, as a list."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]

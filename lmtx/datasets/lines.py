@@ -1,0 +1,131 @@
+"""Lines of text files, plain or gzipped, one at a time; and the faults found in them, told at once."""
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from tqdm.auto import tqdm
+
+from lmtx.corpus import CorpusError
+
+SHOWN = 5  # faults that an error message shows
+UTF8_MARK = b"\xef\xbb\xbf"
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+STEP = 1000  # lines between two updates of the progress bar
+
+
+class Faults:
+    """What is wrong with the lines (or rows) of one file: all are counted, the first five are kept."""
+
+    def __init__(self, source: Path, unit: str = "line") -> None:
+        self.source, self.unit = source, unit
+        self.count = 0
+        self.shown: list[str] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether a further message would not be shown."""
+        return self.count >= SHOWN
+
+    def add(self, number: int, message: str) -> None:
+        """Note a fault in the line of this number, the first one being 1."""
+        self.count += 1
+        if len(self.shown) < SHOWN:
+            self.shown.append(f"{self.source}, {self.unit} {number}: {message}")
+
+    def check(self) -> None:
+        """Raise `CorpusError` with what was found, if anything was."""
+        if self.count > SHOWN:
+            head = f"{self.source}: {self.count:,} {self.unit}s cannot be used; the first {SHOWN}:"
+            raise CorpusError("\n".join([head, *self.shown]))
+        if self.count:
+            raise CorpusError("\n".join(self.shown))
+
+
+class Lines:
+    """The lines of a text file with their numbers, without their line ends, behind a progress bar.
+
+    A byte order mark is dropped, CRLF is a line end, and the last line needs none. Iterating yields
+    (number from 1, text).
+
+    Attributes
+    ----------
+    path
+        A plain or gzipped file.
+    latin1
+        After reading: how many lines were not UTF-8 and were read as Latin-1.
+    """
+
+    def __init__(self, path: Path, faults: Faults | None = None, keep_ends: bool = False) -> None:
+        """Without `faults`, a line that is not UTF-8 is read as Latin-1; with it, it is a fault.
+
+        No text of some length in Latin-1 is valid UTF-8 by chance, so that this tells the two apart
+        without reading a file twice.
+        """
+        self.path, self.latin1 = path, 0
+        self._faults, self._keep_ends = faults, keep_ends
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        """Raises `CorpusError` for a missing, damaged or UTF-16 file."""
+        number = 0
+        with self._open() as (raw, content):
+            size = self.path.stat().st_size
+            with tqdm(total=size, desc=self.path.name, unit="B", unit_scale=True) as bar:
+                try:
+                    for number, line in enumerate(content, start=1):
+                        if number == 1:
+                            line = self._without_mark(line)
+                        text = self._decode(number, line)
+                        if text is not None:
+                            yield number, text if self._keep_ends else text.rstrip("\r\n")
+                        if number % STEP == 0:
+                            bar.update(raw.tell() - bar.n)
+                except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                    raise CorpusError(
+                        f"{self.path} is damaged after line {number} ({error}); get the file again"
+                    ) from None
+                bar.update(size - bar.n)
+
+    @contextmanager
+    def _open(self) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+        """The file as it lies on disk, and its unzipped content."""
+        try:
+            raw = self.path.open("rb")
+        except OSError as error:
+            raise CorpusError(f"{self.path} cannot be read: {error.strerror}") from None
+        with raw:
+            zipped = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            yield raw, io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20) if zipped else raw
+
+    def _without_mark(self, line: bytes) -> bytes:
+        if line.startswith(UTF16_MARKS):
+            raise CorpusError(f"{self.path} is UTF-16 text; save it as UTF-8")
+        return line.removeprefix(UTF8_MARK)
+
+    def _decode(self, number: int, line: bytes) -> str | None:
+        try:
+            return line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            if self._faults is None:
+                self.latin1 += 1
+                return line.decode("latin-1")
+            found = line[error.start]
+            self._faults.add(number, f"byte {found:#04x} at {error.start} is not UTF-8; save it as UTF-8")
+            return None
+
+
+def find(folder: Path, names: tuple[str, ...], missing: str) -> Path:
+    """The first of these files that is there, or is there with `.gz` added.
+
+    Raises `CorpusError` that names them all and ends with `missing`, the remedy.
+    """
+    for name in names:
+        for file in (folder / name, folder / f"{name}.gz"):
+            if file.is_file():
+                return file
+    raise CorpusError(f"{folder} has none of the files {', '.join(names)} (or .gz); {missing}")

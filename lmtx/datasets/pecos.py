@@ -1,0 +1,93 @@
+"""The raw text and matrices that PECOS and X-Transformer publish (`xmc-base`).
+
+A folder holds `X.trn.txt` and `X.tst.txt`, a document a line; `output-items.txt`, a label a line; and
+`Y.trn.npz`, `Y.tst.npz`, SciPy matrices of documents × labels. The texts are those of AttentionXML, whose
+own names for the files (`train_raw_texts.txt`, `train_texts.txt`) are known here too. Where a document has
+a title, as products have, the mark /SEP/ stands between it and the text.
+
+Sources: the README of PECOS' `xmc.xtransformer` and `xmc-base` archives; `deepxml/data_utils.py` of
+AttentionXML for the mark.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from zipfile import BadZipFile
+
+import scipy.sparse as sp
+
+from lmtx.config import FolderData
+from lmtx.corpus import CorpusError
+from lmtx.datasets import Reading
+from lmtx.datasets.assemble import Side, assemble, kept_apart, label_table
+from lmtx.datasets.lines import Faults, Lines, find
+from lmtx.datasets.published import check_dev, folder_of, limits, read_side, remedy
+
+TEXT_FILES = {
+    "train": ("X.trn.txt", "trn_X.txt", "train_raw_texts.txt", "train_texts.txt"),
+    "test": ("X.tst.txt", "tst_X.txt", "test_raw_texts.txt", "test_texts.txt"),
+}
+MATRIX_FILES = {"train": ("Y.trn.npz",), "test": ("Y.tst.npz",)}
+LABEL_FILES = ("output-items.txt", "Y.txt")
+TITLE_END = "/SEP/"
+
+
+def read(config: FolderData, root: Path, scratch: str | Path | None = None) -> Reading:
+    """Read `config.folder`; the splits are as in `lmtx.datasets.xmc.read`.
+
+    A document's uid is its line, counted from 0. An empty label is its own number.
+
+    Raises
+    ------
+    CorpusError
+        When a file is missing or damaged, or the texts, labels and matrices do not agree in number.
+    """
+    folder = folder_of(config, root)
+    label_lines = Lines(find(folder, LABEL_FILES, remedy(config)))
+    texts = [line.strip() or str(number - 1) for number, line in label_lines]
+    labels = label_table([str(number) for number in range(len(texts))], texts)
+    place = TemporaryDirectory(prefix=".reading-", dir=scratch)
+    sides: dict[str, Side] = {}
+    latin1 = label_lines.latin1
+    for split, limit in limits(config).items():
+        path = find(folder, TEXT_FILES[split], remedy(config))
+        matrix_path = find(folder, MATRIX_FILES[split], remedy(config))
+        matrix = _matrix(matrix_path)
+        if matrix.shape[1] != len(texts):
+            raise CorpusError(
+                f"{matrix_path} has {matrix.shape[1]} columns, and {label_lines.path} {len(texts)} labels; "
+                "they belong to different versions of the data set, get both again"
+            )
+        lines = Lines(path)
+        side = read_side(path, _documents(lines, matrix), split, limit, place, Faults(path))
+        if side.total is not None and side.total != matrix.shape[0]:
+            raise CorpusError(
+                f"{path} has {side.total} lines, and {matrix_path} {matrix.shape[0]} rows; they belong to "
+                "different versions of the data set, get both again"
+            )
+        sides[split] = side
+        latin1 += lines.latin1
+    check_dev(config, sides["train"])
+    manifest = {"source": {split: side.total for split, side in sides.items()}, "latin1_lines": latin1}
+    assigned = kept_apart(sides["train"].spool, config.dev_documents)
+    return assemble(config.name, labels, sides["train"], assigned, sides["test"], place, manifest)
+
+
+def _documents(lines: Lines, matrix: sp.csr_array) -> Iterator[tuple[str, str, str, list[int]]]:
+    """The documents; one beyond the matrix has no labels, and is counted."""
+    for number, line in lines:
+        row = number - 1
+        ends = matrix.indptr[row : row + 2]
+        annotated = matrix.indices[slice(*ends)].tolist() if len(ends) == 2 else []
+        title, mark, text = line.partition(TITLE_END)
+        yield (str(row), title.strip(), text.strip(), annotated) if mark else (str(row), "", line, annotated)
+
+
+def _matrix(path: Path) -> sp.csr_array:
+    """A matrix of annotations: boolean CSR. Raises `CorpusError` where it cannot be read."""
+    try:
+        matrix = sp.csr_array(sp.load_npz(path))
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise CorpusError(f"{path} cannot be read as a SciPy matrix ({error}); get it again") from None
+    matrix.eliminate_zeros()
+    return matrix.astype(bool)

@@ -1,0 +1,155 @@
+"""Documents on their way from a source to a corpus: written to disk as they come, annotations beside them.
+
+Nothing is kept as an object for each document, so that memory does not grow with their number: texts
+go to an Arrow file in batches, label ids to compact arrays.
+"""
+
+import hashlib
+from array import array
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+
+from lmtx.corpus import DOCUMENT_SCHEMA
+
+BATCH_ROWS = 4096
+BATCH_CHARACTERS = 1 << 24
+
+
+class Spool:
+    """Writes documents to an Arrow file, in order.
+
+    Attributes
+    ----------
+    path
+        The file; complete after `close`.
+    positions
+        Where each document stood in its source, int64 and rising.
+    ends
+        int64 (n + 1,): how many annotations there are up to each document.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.positions = array("q")
+        self._labels, self.ends = array("i"), array("q", [0])
+        self._digest = hashlib.sha256()
+        self._batch: list[tuple[str, str, str]] = []
+        self._characters = 0
+        self._sink = pa.OSFile(str(path), "wb")
+        self._writer = pa.ipc.new_file(self._sink, DOCUMENT_SCHEMA)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def add(self, position: int, uid: str, title: str, text: str, labels: Iterable[int] = ()) -> None:
+        """Add a document with the ids of its annotated labels, in any order."""
+        self._batch.append((uid, title, text))
+        self.positions.append(position)
+        self._labels.extend(labels)
+        self.ends.append(len(self._labels))
+        self._characters += len(text)
+        if len(self._batch) >= BATCH_ROWS or self._characters >= BATCH_CHARACTERS:
+            self._flush()
+
+    def close(self) -> None:
+        """Complete the file."""
+        self._flush()
+        self._writer.close()
+        self._sink.close()
+
+    def table(self) -> pa.Table:
+        """The documents, memory-mapped."""
+        return mapped(self.path)
+
+    def truth(self, n_labels: int) -> sp.csr_array:
+        """The annotations: boolean CSR (n, n_labels), sorted and without duplicates."""
+        indices = np.frombuffer(self._labels, dtype=np.int32) if self._labels else np.empty(0, np.int32)
+        indptr = np.frombuffer(self.ends, dtype=np.int64)
+        ones = np.ones(len(indices), dtype=bool)
+        matrix = sp.csr_array((ones, indices.copy(), indptr.copy()), shape=(len(self), n_labels))
+        matrix.sum_duplicates()
+        return matrix
+
+    def digest(self) -> str:
+        """SHA-256 over uids, titles, texts and annotations, in order."""
+        digest = self._digest.copy()
+        digest.update(self._labels.tobytes() + self.ends.tobytes())
+        return digest.hexdigest()
+
+    def _flush(self) -> None:
+        if not self._batch:
+            return
+        columns = [whole(column) for column in zip(*self._batch, strict=True)]
+        arrays = [pa.array(c, type=f.type) for c, f in zip(columns, DOCUMENT_SCHEMA, strict=True)]
+        for column in columns:
+            self._digest.update("\0".join(column).encode())
+        self._writer.write_batch(pa.record_batch(arrays, schema=DOCUMENT_SCHEMA))
+        self._batch, self._characters = [], 0
+
+
+def whole(texts: Sequence[str]) -> list[str]:
+    """The texts with half surrogate pairs, which JSON can write and UTF-8 cannot, replaced by U+FFFD."""
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
+    return list(texts)
+
+
+def mapped(path: Path) -> pa.Table:
+    """The table of an Arrow file, memory-mapped."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
+def divide(path: Path, assigned: np.ndarray, files: Sequence[Path]) -> None:
+    """Distribute the rows of an Arrow file over new ones, batch by batch, each in the order it finds.
+
+    Parameters
+    ----------
+    path
+        The file to read.
+    assigned
+        int8 (n,): for each row the number of its file in `files`, or -1 for none.
+    files
+        The files to write.
+    """
+    source = pa.OSFile(str(path))
+    reader = pa.ipc.open_file(source)
+    sinks = [pa.OSFile(str(file), "wb") for file in files]
+    writers = [pa.ipc.new_file(sink, reader.schema) for sink in sinks]
+    start = 0
+    for i in range(reader.num_record_batches):
+        batch = reader.get_batch(i)
+        part = assigned[start : start + batch.num_rows]
+        start += batch.num_rows
+        for number, writer in enumerate(writers):
+            chosen = part == number
+            if chosen.any():
+                writer.write_batch(batch if chosen.all() else batch.filter(pa.array(chosen)))
+    for opened in (*writers, *sinks, source):
+        opened.close()
+
+
+def hashes(uids: pa.ChunkedArray, salt: str) -> np.ndarray:
+    """A stable hash of each uid: uint64 (n,), the head of the SHA-256 of "salt\\0uid"."""
+    parts = [
+        np.fromiter(
+            (
+                int.from_bytes(hashlib.sha256(f"{salt}\0{uid}".encode()).digest()[:8])
+                for uid in chunk.to_pylist()
+            ),
+            dtype=np.uint64,
+            count=len(chunk),
+        )
+        for chunk in uids.chunks
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, np.uint64)
+
+
+def lowest(hashed: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
+    """Those `n` of the rows (all, if they are fewer) whose hash is lowest: int64, in that order."""
+    return rows[np.argsort(hashed[rows], kind="stable")[:n]]

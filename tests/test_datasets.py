@@ -1,0 +1,423 @@
+"""Readers of downloaded data sets and of the hub: what is in the files is in the corpus, and nothing else."""
+
+import gzip
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from lmtx.config import Expected, FolderData, HubData
+from lmtx.corpus import SPLITS, CorpusError, load_corpus, load_truth
+from lmtx.datasets import read
+from lmtx.datasets.counts import differences, statistics, word_counts
+from lmtx.datasets.lines import Faults, Lines
+
+BASE = {
+    "name": "toy",
+    "wording": "tag",
+    "propensity": "other",
+    "test_documents": None,
+    "dev_documents": 1,
+    "train_documents": None,
+}
+folder_data = partial(FolderData, **BASE, folder="data/raw/toy", source="https://example.org", expected=None)
+LABELS = ["red", "grün", "blue"]
+TRAIN = [
+    ("a", "Rot", "a red text", [0]),
+    ("b", "", "ein grüner Text", [1, 2, 1]),
+    ("c", "Only a title", "", []),
+    ("d", "", "", [2]),
+    ("e", "Himmel", "blue “sky”", [2]),
+]
+TEST = [("x", "", "red and blue", [2, 0]), ("y", "t", "nothing", [])]
+
+
+def document(uid, title, content, target):
+    return {
+        "uid": uid,
+        "title": title,
+        "content": content,
+        "target_ind": target,
+        "target_rel": [1.0] * len(target),
+    }
+
+
+def as_lines(objects, **options):
+    return "".join(json.dumps(found, **options) + "\n" for found in objects)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    found = tmp_path / "data" / "raw" / "toy"
+    found.mkdir(parents=True)
+    return found
+
+
+@pytest.fixture
+def xmc(folder):
+    (folder / "trn.json").write_text(as_lines(document(*row) for row in TRAIN))
+    (folder / "tst.json").write_text(as_lines(document(*row) for row in TEST))
+    labels = [{"uid": f"L{i}", "title": text} for i, text in enumerate(LABELS)]
+    (folder / "lbl.json").write_text(as_lines(labels))
+    return folder
+
+
+@pytest.fixture
+def pecos(folder):
+    for side, rows in (("trn", TRAIN), ("tst", TEST)):
+        texts = [f"{title} /SEP/ {text}" if title and text else text or title for _, title, text, _ in rows]
+        (folder / f"X.{side}.txt").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+        matrix = sp.lil_matrix((len(rows), len(LABELS)), dtype=np.float32)
+        for i, row in enumerate(rows):
+            matrix[i, row[3]] = 1
+        sp.save_npz(folder / f"Y.{side}.npz", matrix.tocsr())
+    (folder / "output-items.txt").write_text("".join(f"{text}\n" for text in LABELS), encoding="utf-8")
+    return folder
+
+
+def documents(reading):
+    """uid -> (title, text, annotated label ids), of train and dev together and of test."""
+    found = {}
+    for side, splits in (("train", ("train", "dev")), ("test", ("test",))):
+        found[side] = {}
+        for split in splits:
+            truth = reading.truth[split]
+            for i, row in enumerate(reading.corpus.documents(split).to_pylist()):
+                labels = truth.indices[truth.indptr[i] : truth.indptr[i + 1]].tolist()
+                found[side][row["uid"]] = (row["title"], row["text"], labels)
+    return found
+
+
+def message(root, config):
+    with pytest.raises(CorpusError) as error:
+        read(config, root)
+    return str(error.value)
+
+
+def test_the_repository_s_jsonl(xmc, tmp_path):
+    reading = read(folder_data(reader="xmc"), tmp_path)
+    reading.corpus.validate()
+    assert reading.corpus.labels.to_pylist() == [
+        {"uid": f"L{i}", "text": text} for i, text in enumerate(LABELS)
+    ]
+    assert documents(reading) == {
+        "train": {
+            "a": ("Rot", "a red text", [0]),
+            "b": ("", "ein grüner Text", [1, 2]),
+            "c": ("", "Only a title", []),
+            "e": ("Himmel", "blue “sky”", [2]),
+        },
+        "test": {"x": ("", "red and blue", [0, 2]), "y": ("t", "nothing", [])},
+    }
+    assert reading.manifest["source"] == {"train": 5, "test": 2}
+    assert reading.manifest["without_text_left_out"] == 1
+    assert reading.manifest["labels_never_annotated"] == 0
+    for split in SPLITS:
+        assert reading.truth[split].dtype == bool
+        assert reading.truth[split].has_canonical_format
+        assert reading.corpus.excluded[split].nnz == 0
+
+
+def test_pecos_raw_text(pecos, tmp_path):
+    reading = read(folder_data(reader="pecos"), tmp_path)
+    reading.corpus.validate()
+    assert reading.corpus.labels["text"].to_pylist() == LABELS
+    assert documents(reading) == {
+        "train": {
+            "0": ("Rot", "a red text", [0]),
+            "1": ("", "ein grüner Text", [1, 2]),
+            "2": ("", "Only a title", []),
+            "4": ("Himmel", "blue “sky”", [2]),
+        },
+        "test": {"0": ("", "red and blue", [0, 2]), "1": ("t", "nothing", [])},
+    }
+    assert reading.manifest["source"] == {"train": 5, "test": 2}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_encodings_line_ends_and_gzip_make_no_difference(xmc, tmp_path, encoding, zipped, end):
+    wanted = read(folder_data(reader="xmc"), tmp_path)
+    rows = [row if row[0] != "e" else ("e", "Himmel", "blue sky", [2]) for row in TRAIN]
+    text = as_lines((document(*row) for row in rows), ensure_ascii=False).replace("\n", end).rstrip()
+    (xmc / "trn.json").unlink()
+    content = text.encode(encoding)
+    (xmc / ("trn.json.gz" if zipped else "trn.json")).write_bytes(
+        gzip.compress(content) if zipped else content
+    )
+    reading = read(folder_data(reader="xmc"), tmp_path)
+    found = documents(reading)["train"]
+    assert found["b"] == documents(wanted)["train"]["b"]
+    assert found["e"][1] == "blue sky"
+    assert reading.manifest["latin1_lines"] == (encoding == "latin-1")
+
+
+def test_labels_a_line_in_the_place_of_json(xmc, tmp_path):
+    (xmc / "lbl.json").unlink()
+    (xmc / "Yf.txt").write_bytes("red\ngrün\n\n".encode("latin-1"))
+    labels = read(folder_data(reader="xmc"), tmp_path).corpus.labels
+    assert labels.to_pylist() == [
+        {"uid": "0", "text": "red"},
+        {"uid": "1", "text": "grün"},
+        {"uid": "2", "text": "2"},
+    ]
+
+
+def test_filter_files_exclude_pairs(xmc, tmp_path):
+    (xmc / "filter_labels_train.txt").write_text("0 1\n3 0\n4 2\n")
+    (xmc / "filter_labels_test.txt").write_text("1 2\n")
+    reading = read(folder_data(reader="xmc"), tmp_path)
+    found = {}
+    for split in SPLITS:
+        rows, labels = reading.corpus.excluded[split].nonzero()
+        uids = reading.corpus.documents(split)["uid"]
+        found |= {
+            (uids[int(row)].as_py(), int(label)): split == "test"
+            for row, label in zip(rows, labels, strict=True)
+        }
+    # Document 3 has no text: it is left out, and the numbers after it still mean the same documents.
+    assert found == {("a", 1): False, ("e", 2): False, ("y", 2): True}
+    assert reading.manifest["filter_files"]["test"] == "filter_labels_test.txt"
+
+
+def test_dev_is_kept_apart_by_the_hash_of_the_uid(xmc, tmp_path):
+    """Whatever the order of the file, the same documents are kept apart; the others keep their order."""
+    config = folder_data(reader="xmc").model_copy(update={"dev_documents": 2})
+    first = read(config, tmp_path)
+    (xmc / "trn.json").write_text(as_lines(document(*row) for row in TRAIN[::-1]))
+    second = read(config, tmp_path)
+    assert set(first.corpus.dev["uid"].to_pylist()) == set(second.corpus.dev["uid"].to_pylist())
+    assert first.corpus.train["uid"].to_pylist() == second.corpus.train["uid"].to_pylist()[::-1]
+    assert documents(first) == documents(second)
+
+
+def test_a_side_is_read_from_its_start_as_far_as_it_is_wanted(xmc, tmp_path):
+    with (xmc / "tst.json").open("a") as file:
+        file.write("broken\n")
+    limits = {"test_documents": 1, "train_documents": 2}
+    reading = read(folder_data(reader="xmc").model_copy(update=limits), tmp_path)
+    assert documents(reading)["train"].keys() == {"a", "b", "c"}
+    assert documents(reading)["test"].keys() == {"x"}
+    assert reading.manifest["source"] == {"train": None, "test": None}
+
+
+def test_a_saved_reading_is_what_was_read(xmc, tmp_path):
+    (xmc / "filter_labels_train.txt").write_text("0 1\n")
+    reading = read(folder_data(reader="xmc"), tmp_path, tmp_path / "scratch")
+    reading.save(tmp_path / "corpus", tmp_path / "truth")
+    saved = load_corpus(tmp_path / "corpus").validate()
+    assert saved.labels.equals(reading.corpus.labels)
+    for split in SPLITS:
+        assert saved.documents(split).equals(reading.corpus.documents(split))
+        assert (saved.excluded[split] != reading.corpus.excluded[split]).nnz == 0
+        assert (load_truth(tmp_path / "truth", split) != reading.truth[split]).nnz == 0
+    del reading
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_reading_again_gives_the_same_content(xmc, tmp_path):
+    first, second = (read(folder_data(reader="xmc"), tmp_path).manifest for _ in range(2))
+    assert first == second
+    with (xmc / "tst.json").open("a") as file:
+        file.write(as_lines([document("z", "", "one more", [])]))
+    assert read(folder_data(reader="xmc"), tmp_path).manifest["content_sha256"] != first["content_sha256"]
+
+
+def test_half_a_surrogate_pair_is_replaced(xmc, tmp_path):
+    (xmc / "tst.json").write_text('{"uid": "x", "title": "", "content": "odd \\ud83d sign"}\n')
+    assert read(folder_data(reader="xmc"), tmp_path).corpus.test["text"][0].as_py() == "odd � sign"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("nonsense", "trn.json, line 6: 'nonsense' is not JSON"),
+        ('["a"]', "trn.json, line 6: '[\"a\"]' is not a JSON object"),
+        ('{"uid": "f", "content": 5}', "line 6: `content` is 5, not a text"),
+        ('{"uid": "f", "text": "t"}', "line 6: there is neither `title` nor `content`; there are uid, text"),
+        (
+            '{"uid": "f", "title": "t", "target_ind": [3]}',
+            "`target_ind` holds 3; the numbers of labels run from 0 to 2",
+        ),
+        ('{"uid": "f", "title": "t", "target_ind": [-1]}', "`target_ind` holds -1"),
+        (
+            '{"uid": "f", "title": "t", "target_ind": [0.5]}',
+            "`target_ind` is [0.5], not a list of whole numbers",
+        ),
+        ('{"uid": "a", "title": "t"}', "1 uids stand more than once, first 'a' in document 0 and document 5"),
+    ],
+)
+def test_a_broken_line_is_named(xmc, tmp_path, line, expected):
+    with (xmc / "trn.json").open("a") as file:
+        file.write(line)
+    assert expected in message(tmp_path, folder_data(reader="xmc"))
+
+
+def test_many_broken_lines_are_a_count_and_the_first_five(xmc, tmp_path):
+    (xmc / "trn.json").write_text("oh\n" * 10_000)
+    found = message(tmp_path, folder_data(reader="xmc")).splitlines()
+    assert found[0].endswith("trn.json: 10,000 lines cannot be used; the first 5:")
+    assert len(found) == 6
+    assert "trn.json, line 5: 'oh'" in found[5]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        (
+            "filter_labels_test.txt",
+            "0 1\n7 0\n",
+            "filter_labels_test.txt, line 2: 7; the numbers of documents run from 0 to 1",
+        ),
+        ("filter_labels_test.txt", "0 3\n", "line 1: 3; the numbers of labels run from 0 to 2"),
+        ("filter_labels_test.txt", "a b\n", "expected two whole numbers a line"),
+        ("filter_labels_test.txt", "1\n2\n", "has 1 columns; expected two"),
+    ],
+)
+def test_a_broken_filter_file_is_named(xmc, tmp_path, name, content, expected):
+    (xmc / name).write_text(content)
+    assert expected in message(tmp_path, folder_data(reader="xmc"))
+
+
+def test_what_is_missing_says_where_to_get_it(xmc, tmp_path):
+    (xmc / "tst.json").unlink()
+    found = message(tmp_path, folder_data(reader="xmc"))
+    assert "has none of the files tst.json (or .gz); get them from https://example.org" in found
+    found = message(tmp_path, folder_data(reader="xmc").model_copy(update={"folder": "data/raw/other"}))
+    assert "there is no folder" in found
+    assert "https://example.org" in found
+
+
+def test_a_damaged_archive_is_named(xmc, tmp_path):
+    content = gzip.compress((xmc / "trn.json").read_bytes())
+    (xmc / "trn.json").unlink()
+    (xmc / "trn.json.gz").write_bytes(content[:-30])
+    assert "trn.json.gz is damaged after line" in message(tmp_path, folder_data(reader="xmc"))
+
+
+def test_dev_must_leave_something_to_train_on(xmc, tmp_path):
+    config = folder_data(reader="xmc").model_copy(update={"dev_documents": 4})
+    assert "holds 4 documents with a text, and dataset.dev_documents keeps 4" in message(tmp_path, config)
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (lambda f: (f / "output-items.txt").write_text("red\n"), "Y.trn.npz has 3 columns, and "),
+        (lambda f: (f / "X.tst.txt").write_text("one\n"), "X.tst.txt has 1 lines, and "),
+        (lambda f: (f / "X.tst.txt").write_text("1\n2\n3\n"), "X.tst.txt has 3 lines, and "),
+        (lambda f: (f / "Y.tst.npz").write_bytes(b"PK broken"), "Y.tst.npz cannot be read as a SciPy matrix"),
+        (lambda f: (f / "Y.tst.npz").unlink(), "has none of the files Y.tst.npz"),
+    ],
+)
+def test_pecos_files_must_agree(pecos, tmp_path, damage, expected):
+    damage(pecos)
+    assert expected in message(tmp_path, folder_data(reader="pecos"))
+
+
+def test_counts_that_differ_are_said():
+    manifest = {"source": {"train": 5, "test": None}, "labels": 3}
+    assert differences(Expected(train=5, test=9, labels=3), manifest) == []
+    assert differences(None, manifest) == []
+    assert differences(Expected(train=1500, test=9, labels=2), manifest) == [
+        "train: 5 instead of 1,500 (-1,495)",
+        "labels: 3 instead of 2 (+1)",
+    ]
+
+
+def test_statistics_count_words_batch_by_batch(xmc, tmp_path):
+    reading = read(folder_data(reader="xmc"), tmp_path)
+    reading.save(tmp_path / "corpus", tmp_path / "truth")
+    words = {name: word_counts(tmp_path / "corpus", name) for name in (*SPLITS, "labels")}
+    assert words["test"].tolist() == [3, 1]
+    assert words["labels"].tolist() == [1, 1, 1]
+    found = statistics("toy", words, reading.truth, {"m": 1})
+    assert found["documents"] == {"train": 3, "dev": 1, "test": 2}
+    assert (found["with_truth"], found["mean_labels_per_document"], found["truth_labels"]) == (1, 2.0, 2)
+    assert found["mean_words_per_document"] == pytest.approx((3 + 3 + 3 + 2 + 3 + 1) / 6)
+    empty = {split: sp.csr_array(matrix.shape, dtype=bool) for split, matrix in reading.truth.items()}
+    assert statistics("toy", words, empty, {})["mean_labels_per_document"] is None
+
+
+def test_no_line_end_but_the_newline_divides_lines(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\xe2\x80\xa8two\x0cthree\r\nfour\rfive")
+    assert list(Lines(tmp_path / "a.txt")) == [(1, "one\u2028two\x0cthree"), (2, "four\rfive")]
+
+
+def test_utf16_is_named(tmp_path):
+    (tmp_path / "a.txt").write_bytes("text\n".encode("utf-16"))
+    with pytest.raises(CorpusError, match=r"a\.txt is UTF-16 text; save it as UTF-8"):
+        list(Lines(tmp_path / "a.txt", Faults(tmp_path / "a.txt")))
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A folder that the library `datasets` reads, and a cache of its own for it."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    train = [{"body": f"text {i}", "head": "", "tags": ["b", "a"][: i % 3]} for i in range(6)]
+    (folder / "train.jsonl").write_text(as_lines(train))
+    (folder / "test.jsonl").write_text(as_lines([{"body": "c?", "head": "H", "tags": ["c"]}]))
+    return folder
+
+
+hub_data = partial(
+    HubData,
+    **BASE,
+    reader="hub",
+    path="mine",
+    configuration=None,
+    train_split="train",
+    test_split="test",
+    text="body",
+    title="head",
+    annotations="tags",
+)
+
+
+def test_a_folder_of_the_hub_s_library(hub, tmp_path):
+    reading = read(hub_data(), tmp_path)
+    reading.corpus.validate()
+    assert reading.corpus.labels["text"].to_pylist() == ["a", "b", "c"]
+    found = documents(reading)
+    assert found["test"] == {"0": ("H", "c?", [2])}
+    assert found["train"]["2"] == ("", "text 2", [0, 1])
+    assert found["train"]["1"] == ("", "text 1", [1])
+    assert len(found["train"]) == 6
+
+
+def test_numbers_whose_names_the_data_set_knows(hub, tmp_path):
+    import datasets
+
+    features = datasets.Features(
+        {"body": datasets.Value("string"), "tags": datasets.ClassLabel(names=["no", "yes"])}
+    )
+    for split in ("train", "test"):
+        rows = [{"body": f"t{i}", "tags": i % 2} for i in range(4)]
+        (hub / f"{split}.jsonl").unlink()
+        datasets.Dataset.from_list(rows, features).to_parquet(hub / f"{split}.parquet")
+    reading = read(hub_data(title=None), tmp_path)
+    assert reading.corpus.labels["text"].to_pylist() == ["no", "yes"]
+    assert documents(reading)["test"]["3"] == ("", "t3", [1])
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            {"text": "content"},
+            "has no column 'content', which dataset.text names; there are body, head, tags",
+        ),
+        ({"train_split": "big"}, "split 'big', cannot be loaded"),
+        ({"path": "nowhere/at-all"}, "nowhere/at-all, split 'train', cannot be loaded"),
+        ({"annotations": None}, "dataset.annotations is null"),
+    ],
+)
+def test_what_the_hub_s_library_cannot_find_is_named(hub, tmp_path, change, expected):
+    assert expected in message(tmp_path, hub_data(**change))

@@ -1,0 +1,325 @@
+"""One's own files: whatever editors and spreadsheets write is read right, or named by file and line."""
+
+import gzip
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lmtx.config import OwnData
+from lmtx.corpus import SPLITS, CorpusError
+from lmtx.datasets import read
+
+LABELS = "red\ngreen\nblue\n"
+
+
+def own(documents="documents.jsonl", labels="labels.txt", test=None, **changes):
+    values = {
+        "name": "own",
+        "reader": "own",
+        "test_documents": None,
+        "dev_documents": 1,
+        "train_documents": None,
+        "wording": "tag",
+        "propensity": "other",
+    }
+    return OwnData(**values | changes, documents=documents, labels=labels, test=test)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Writes files into a folder; lists become JSONL."""
+
+    def write(**contents):
+        for name, content in contents.items():
+            path = tmp_path / name.replace("_", ".", 1)
+            if isinstance(content, list):
+                content = "".join(json.dumps(row) + "\n" for row in content)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return tmp_path
+
+    write(labels_txt=LABELS)
+    return write
+
+
+def everything(reading):
+    """uid -> (title, text, annotated labels), over all splits."""
+    names = reading.corpus.labels["text"].to_pylist()
+    found = {}
+    for split in SPLITS:
+        truth = reading.truth[split]
+        for i, row in enumerate(reading.corpus.documents(split).to_pylist()):
+            labels = truth.indices[truth.indptr[i] : truth.indptr[i + 1]]
+            found[row["uid"]] = (row["title"], row["text"], [names[label] for label in labels])
+    return found
+
+
+def message(root, **options):
+    with pytest.raises(CorpusError) as error:
+        read(own(**options), root)
+    return str(error.value)
+
+
+DOCUMENTS = [
+    {"uid": "a", "title": "First", "text": "a “red” thing, in\ntwo lines", "labels": ["red"]},
+    {"uid": "b", "title": "", "text": "zażółć 文字 🙂", "labels": ["blue", "red"]},
+    {"uid": 3, "text": "no title"},
+    {"uid": "d", "title": "A title alone", "text": "", "labels": []},
+]
+EXPECTED = {
+    "a": ("First", "a “red” thing, in\ntwo lines", ["red"]),
+    "b": ("", "zażółć 文字 🙂", ["red", "blue"]),
+    "3": ("", "no title", []),
+    "d": ("", "A title alone", []),
+}
+
+
+def as_csv(mark="", end="\n", last=True, bar="red|blue"):
+    lines = [
+        "uid,title,text,labels",
+        'a,First,"a “red” thing, in\ntwo lines",red',
+        f"b,,zażółć 文字 🙂,{bar}",
+        "3,,no title,",
+        "d,A title alone,,",
+    ]
+    return mark + end.join(lines) + (end if last else "")
+
+
+def test_jsonl(files):
+    reading = read(own(), files(documents_jsonl=DOCUMENTS))
+    reading.corpus.validate()
+    assert everything(reading) == EXPECTED
+    assert reading.corpus.labels.to_pylist() == [{"uid": t, "text": t} for t in ("red", "green", "blue")]
+    assert reading.manifest["labels_never_annotated"] == 1
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.parametrize("bar", ["red|blue", " blue | red ", '"[""blue"", ""red""]"'])
+def test_csv_as_spreadsheets_write_it(files, mark, end, last, bar):
+    root = files(documents_csv=as_csv(mark, end, last, bar))
+    assert everything(read(own("documents.csv"), root)) == EXPECTED
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_byte_order_mark_and_a_missing_last_newline(files, end):
+    text = "\ufeff" + end.join(json.dumps(row) for row in DOCUMENTS)
+    root = files(documents_jsonl=text, labels_txt="\ufeff" + LABELS.replace("\n", end).rstrip())
+    assert everything(read(own(), root)) == EXPECTED
+
+
+def test_parquet(files):
+    root = files()
+    rows = [{"uid": str(row["uid"]), "title": None, "labels": None} | row for row in DOCUMENTS]
+    pq.write_table(pa.Table.from_pylist([row | {"uid": str(row["uid"])} for row in rows]), root / "d.parquet")
+    pq.write_table(pa.table({"text": ["red", "green", "blue"]}), root / "l.parquet")
+    assert everything(read(own("d.parquet", "l.parquet"), root)) == EXPECTED
+
+
+@pytest.mark.parametrize("name", ["documents.jsonl.gz", "documents.csv.gz"])
+def test_gzip(files, name):
+    root = files(documents_jsonl=DOCUMENTS)
+    content = (root / "documents.jsonl").read_bytes() if "jsonl" in name else as_csv().encode()
+    (root / name).write_bytes(gzip.compress(content))
+    assert everything(read(own(name), root)) == EXPECTED
+
+
+def test_a_text_a_line(files):
+    root = files(documents_txt="one\n\ntwo words\nthree")
+    found = everything(read(own("documents.txt"), root))
+    assert found == {"1": ("", "one", []), "3": ("", "two words", []), "4": ("", "three", [])}
+
+
+def test_a_document_of_a_megabyte(files):
+    long = "lorem ipsum " * 90_000
+    root = files(documents_csv=f'text\n"{long}"\nshort\nother\n')
+    found = everything(read(own("documents.csv"), root))
+    assert found["2"][1] == long
+    assert found["3"][1] == "short"
+
+
+def test_labels_with_uids_and_descriptions(files):
+    labels = [
+        {"uid": 1, "text": "red", "description": "as blood"},
+        {"uid": "two", "text": "green", "description": None},
+        {"uid": "3", "text": "blue"},
+    ]
+    documents = [
+        {"text": "by uid", "labels": [1, "two"]},
+        {"text": "by text", "labels": ["red", " blue "]},
+        {"text": "none", "labels": None},
+    ]
+    reading = read(own(labels="labels.jsonl"), files(labels_jsonl=labels, documents_jsonl=documents))
+    assert reading.corpus.labels.to_pylist() == [
+        {"uid": "1", "text": "red: as blood"},
+        {"uid": "two", "text": "green"},
+        {"uid": "3", "text": "blue"},
+    ]
+    found = everything(reading)
+    assert found["1"][2] == ["red: as blood", "green"]
+    assert found["2"][2] == ["red: as blood", "blue"]
+
+
+def test_labels_in_csv(files):
+    root = files(
+        labels_csv="text,description\r\nred,\r\ngreen,like grass\r\nblue,\r\n", documents_jsonl=DOCUMENTS
+    )
+    labels = read(own(labels="labels.csv"), root).corpus.labels["text"].to_pylist()
+    assert labels == ["red", "green: like grass", "blue"]
+
+
+def test_equal_labels_are_one(files):
+    documents = [{"text": f"t{i}"} for i in range(3)]
+    root = files(labels_txt="red\nblue\nred\n red \n", documents_jsonl=documents)
+    reading = read(own(), root)
+    assert reading.corpus.labels["text"].to_pylist() == ["red", "blue"]
+    assert reading.manifest["labels_merged"] == 2
+
+
+def test_three_files_of_a_kilobyte_are_enough(files):
+    documents = [{"text": f"document {i} of a small study"} for i in range(15)]
+    test = [{"text": "about red", "labels": ["red"]}, {"text": "about nothing"}]
+    root = files(documents_jsonl=documents, test_jsonl=test)
+    assert all(file.stat().st_size < 1024 for file in root.iterdir())
+    reading = read(own(test="test.jsonl", dev_documents=800, test_documents=1000), root)
+    reading.corpus.validate()
+    assert [reading.corpus.documents(split).num_rows for split in SPLITS] == [8, 7, 2]
+    assert reading.truth["test"].toarray().tolist() == [[True, False, False], [False] * 3]
+    assert reading.truth["train"].nnz == 0
+
+
+def test_annotated_documents_are_kept_apart_for_the_test(files):
+    documents = [{"uid": f"d{i}", "text": f"t{i}", "labels": ["red"] * (i % 4 == 0)} for i in range(40)]
+    root = files(documents_jsonl=documents)
+    reading = read(own(dev_documents=5), root)
+    assert sorted(reading.corpus.test["uid"].to_pylist()) == sorted(f"d{i}" for i in range(0, 40, 4))
+    assert [reading.corpus.documents(s).num_rows for s in SPLITS] == [25, 5, 10]
+    few = read(own(dev_documents=5, test_documents=4, train_documents=7), root)
+    assert set(few.corpus.test["uid"].to_pylist()) < set(reading.corpus.test["uid"].to_pylist())
+    assert [few.corpus.documents(s).num_rows for s in SPLITS] == [7, 5, 4]
+    # The order of the file, and documents that come later, change nothing for the others.
+    again = read(own(dev_documents=5), files(documents_jsonl=documents[::-1]))
+    assert set(again.corpus.dev["uid"].to_pylist()) == set(reading.corpus.dev["uid"].to_pylist())
+
+
+def test_never_more_than_half_is_kept_for_the_test(files):
+    documents = [{"text": f"t{i}", "labels": ["red"]} for i in range(9)]
+    reading = read(own(test_documents=1000, dev_documents=800), files(documents_jsonl=documents))
+    assert [reading.corpus.documents(s).num_rows for s in SPLITS] == [3, 2, 4]
+
+
+def test_without_annotations_there_is_no_truth(files):
+    reading = read(own(test_documents=2), files(documents_jsonl=[{"text": f"t{i}"} for i in range(9)]))
+    assert [reading.corpus.documents(s).num_rows for s in SPLITS] == [6, 1, 2]
+    assert reading.truth["test"].shape == (2, 3)
+    assert reading.truth["test"].nnz == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("oh", "documents.jsonl, line 2: 'oh' is not JSON"),
+        ('"oh"', "line 2: '\"oh\"' is not a JSON object"),
+        ("[" * 100_000, "line 2: '[[["),
+        ("{}", "line 2: there is no `text`; there are: no columns"),
+        ('{"body": "t", "id": 1}', "line 2: there is no `text`; there are: body, id"),
+        ('{"text": " "}', "line 2: `text` is empty; fill it, or drop the row"),
+        ('{"text": null}', "line 2: `text` is empty"),
+        ('{"text": ["t"]}', "line 2: `text` is ['t'], not a text"),
+        ('{"text": "t", "title": 5}', "line 2: `title` is 5, not a text"),
+        ('{"text": "t", "uid": 1.5}', "line 2: `uid` is '1.5'; expected a text or a whole number"),
+        ('{"text": "t", "labels": "red"}', "line 2: `labels` is 'red'; expected a list"),
+        ('{"text": "t", "labels": [true]}', "line 2: `labels` is '[True]'; expected a list"),
+        (
+            '{"text": "t", "labels": ["red", "bleu"]}',
+            "line 2: label 'bleu' is not in {root}/labels.txt; did you mean 'blue'?",
+        ),
+        ('{"text": "t", "uid": "1"}', "1 uids stand more than once, first '1' in line 1 and line 2"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_named(files, line, expected):
+    root = files(
+        documents_jsonl=f'{{"text": "fine"}}\n{line}\n{{"text": "fine too"}}\n{{"text": "and this"}}'
+    )
+    assert expected.replace("{root}", str(root)) in message(root)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("text,uid\na,1,2\nb,2\n", "documents.csv, line 2: 3 fields, and the header has 2; a comma within"),
+        ('text\n"a\nb\n', "line 2: not CSV"),
+        ("body;uid\na;1\n", "line 2: there is no `text`; there are: body;uid"),
+        ("", "documents.csv is empty; its first line must name the columns"),
+        ('text,labels\na,"[red"\n', "line 2: `labels` is '[red', which begins as a JSON list and is none"),
+        ('text,labels\n"a\nb",red\nc,green|no\n', "line 4: label 'no' is not in"),
+        ("text\na\nb\n", "documents.csv holds 2 documents; at least 3 are needed"),
+    ],
+)
+def test_a_csv_file_that_cannot_be_used_is_named(files, content, expected):
+    assert expected in message(files(documents_csv=content), documents="documents.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "labels.txt holds no labels"),
+        (b"red\nbl\xe9u\n", "labels.txt, line 2: byte 0xe9 at 2 is not UTF-8; save it as UTF-8"),
+    ],
+)
+def test_labels_that_cannot_be_used_are_named(files, content, expected):
+    assert expected in message(files(labels_txt=content, documents_jsonl=DOCUMENTS))
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([{"uid": 1, "text": "a"}, {"uid": 1, "text": "b"}], "line 2: uid '1' stands for 'a' already"),
+        ([{"text": "a"}, {"text": "a", "description": "d"}], "line 2: label 'a' stands for 'a' already"),
+        ([{"text": "a", "description": 5}], "line 1: `description` is 5, not a text"),
+        (
+            [{"uid": 1, "text": "red"}, {"uid": 2, "text": "red"}, {"uid": 3, "text": "blue"}],
+            "documents.jsonl, line 1: label 'red' is the text of several labels in",
+        ),
+    ],
+)
+def test_labels_that_cannot_be_told_apart_are_named(files, rows, expected):
+    root = files(labels_jsonl=rows, documents_jsonl=DOCUMENTS)
+    assert expected in message(root, labels="labels.jsonl")
+
+
+def test_ten_thousand_broken_lines_are_one_message(files):
+    found = message(files(documents_jsonl="{\n" * 10_000)).splitlines()
+    assert found[0].endswith("documents.jsonl: 10,000 lines cannot be used; the first 5:")
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"documents": "none.jsonl"}, "none.jsonl cannot be read: No such file"),
+        ({"documents": "documents.docx"}, "documents.docx has none of the endings .jsonl, .csv, .txt"),
+        ({"documents": "list.json"}, "list.json holds one JSON list; write one object a line"),
+        ({"documents": "indented.json"}, "indented.json holds one JSON list"),
+        ({"documents": "broken.parquet"}, "broken.parquet cannot be read as Parquet"),
+        ({"test": "none.csv"}, "none.csv cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(files, options, expected):
+    root = files(
+        documents_jsonl=DOCUMENTS,
+        list_json='[{"text": "t"}]\n',
+        indented_json='[\n  {"text": "t"}\n]\n',
+        broken_parquet=b"PAR1 and no more",
+    )
+    assert expected in message(root, **options)
+
+
+def test_annotations_are_sorted_and_single(files):
+    documents = [{"text": f"t{i}", "labels": ["blue", "red", "blue"]} for i in range(4)]
+    truth = read(own(), files(documents_jsonl=documents)).truth["train"]
+    assert truth.indices.tolist() == [0, 2] * truth.shape[0]
+    assert truth.data.dtype == np.bool_

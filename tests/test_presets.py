@@ -1,0 +1,103 @@
+"""The presets of the paper hold the values of the method's tables, which stand here once more."""
+
+import pytest
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from test_config import CONF, ROOT
+
+from lmtx.config import Config, compose
+
+# train docs, test docs, labels, docs used, most cycles, title, label tokens, question, propensity
+PAPER = {
+    "eurlex-4k": (15_449, 3_865, 3_956, None, 6, False, 15, "tag", "other"),
+    "wiki10-31k": (14_146, 6_616, 30_938, None, 6, False, 15, "tag", "other"),
+    "amazoncat-13k": (1_186_239, 306_782, 13_330, 30_000, 4, True, 15, "product-category", "amazon"),
+    "lf-wikiseealso-320k": (693_082, 177_515, 312_330, 30_000, 3, True, 64, "related-page", "wiki"),
+    "lf-wikipedia-500k": (1_813_391, 783_743, 501_070, 30_000, 3, True, 15, "encyclopedia-category", "wiki"),
+}
+# Of the same repository, but not in the paper.
+OTHERS = {"lf-amazon-131k": (294_805, 134_835, 131_073, 30_000, 3, True, 64, "tag", "amazon")}
+COMMAND = ["size=paper", "encoder=msmarco-distilbert", "teacher=openai"]
+
+
+@pytest.mark.parametrize("name", [*PAPER, *OTHERS])
+def test_a_paper_preset_composes_to_the_method(name):
+    train, test, labels, used, cycles, title, label_tokens, wording, kind = (PAPER | OTHERS)[name]
+    config = Config.model_validate(compose([*COMMAND, f"dataset={name}"], conf=CONF))
+
+    data = config.dataset
+    assert data.name == name
+    assert data.reader == ("xmc" if name.startswith("lf-") else "pecos")
+    assert data.expected.model_dump() == {"train": train, "test": test, "labels": labels}
+    assert (data.train_documents, data.test_documents, data.dev_documents) == (None, None, 800)
+    assert (data.wording, data.propensity) == (wording, kind)
+    assert data.source.startswith("https://")
+    assert data.folder.startswith("data/raw/")
+
+    assert config.encoder.model == "sentence-transformers/msmarco-distilbert-base-v4"
+    assert (config.encoder.document_tokens, config.encoder.label_tokens) == (430, label_tokens)
+    assert config.encoder.title is title
+
+    training = config.training
+    assert training.documents == used
+    assert (training.batch_size, training.epochs, training.seed) == (128, 1, 108)
+    assert (training.learning_rate, training.warmup_steps, training.weight_decay) == (2e-4, 100, 0)
+    assert (training.margin, training.temperature, training.hard_negatives) == (0.3, 0.1, 10)
+    assert (training.negatives, training.rejected_negatives, training.soft_targets) == ("hardest", 0, False)
+    assert training.e0_share == 0
+    assert config.shortlist.size == 10
+    assert config.check.documents == 800
+    assert config.curriculum.model_dump() == {"refresh": True, "restart": True}
+
+    assert list(config.cycles) == [f"c{i}" for i in range(1, cycles + 1)]
+    previous = [cycle.previous for cycle in config.cycles.values()]
+    assert previous == ["zero-shot", *(f"lmtx-c{i}" for i in range(1, cycles))]
+
+    assert (config.teacher.kind, config.teacher.wording, config.teacher.document_tokens) == (
+        "openai",
+        wording,
+        430,
+    )
+    rejected = {
+        p.set["training"]["rejected_negatives"] for n, p in config.ablations.items() if n == "negatives-both"
+    }
+    assert rejected == {3}
+    assert config.evaluation.cutoffs == [1, 3, 5, 10, 100]
+
+
+def test_the_order_of_the_choices_is_of_no_account():
+    chosen = [*COMMAND, "dataset=lf-wikiseealso-320k"]
+    assert compose(chosen, conf=CONF) == compose(chosen[::-1], conf=CONF)
+
+
+def test_a_value_given_by_hand_wins_over_the_paper():
+    found = compose([*COMMAND, "dataset=amazoncat-13k", "training.documents=500"], conf=CONF)
+    assert found["training"]["documents"] == 500
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "dataset").glob("*.yaml")))
+@pytest.mark.parametrize("size", ["default", "paper"])
+def test_every_data_set_goes_with_every_size(name, size):
+    config = Config.model_validate(compose([f"dataset={name}", f"size={size}"], conf=CONF))
+    assert config.dataset.name == name
+    if size == "default":
+        assert list(config.cycles) == ["c1", "c2"]
+
+
+def test_settings_are_of_a_size_and_a_data_set_that_exist():
+    """A file of another name would never be read."""
+    for file in (CONF / "settings").glob("*.yaml"):
+        size, _, data = file.stem.partition("-")
+        assert (CONF / "size" / f"{size}.yaml").is_file()
+        assert (CONF / "dataset" / f"{data}.yaml").is_file()
+        assert "@package _global_" in file.read_text()
+        assert yaml.safe_load(file.read_text()).keys() <= Config.model_fields.keys()
+
+
+def test_own_files_are_given_by_name():
+    with initialize_config_dir(str(CONF), version_base=None):
+        given = ["dataset=own", "dataset.documents=a.jsonl", "dataset.labels=b.csv"]
+        data = hydra_compose("config", given).dataset
+    assert (data.documents, data.labels, data.test) == ("a.jsonl", "b.csv", None)
+    assert (ROOT / "data" / "README.md").is_file()
