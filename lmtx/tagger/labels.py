@@ -1,0 +1,168 @@
+"""The labels of a tagger: their names, their vectors, and the files both lie in."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lmtx.corpus import LABEL_SCHEMA
+from lmtx.index import Shortlist, search
+
+TABLE, VECTORS, SCALES = "labels.parquet", "labels.npy", "label_scales.npy"
+STORAGES = ("float32", "int8")
+_BLOCK = 16_384  # compact labels that are searched at once, so that a search takes little memory
+
+
+class TaggerError(ValueError):
+    """A tagger, or something it is given, that cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class LabelIndex:
+    """Labels and their unit vectors.
+
+    Attributes
+    ----------
+    table
+        L rows with the columns uid, text; a label's row number is its id.
+    vectors
+        float32 (L, d), or int8 (L, d); memory-mapped where they were read from a file.
+    scales
+        float32 (L,): an int8 row times its scale is the vector. None where `vectors` is float32.
+    """
+
+    table: pa.Table
+    vectors: np.ndarray
+    scales: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    @property
+    def storage(self) -> str:
+        """ "float32", or "int8": a quarter of the size."""
+        return "float32" if self.scales is None else "int8"
+
+    def search(self, queries: np.ndarray, k: int) -> Shortlist:
+        """The k labels of largest cosine for unit vectors float32 (n, d), exactly for the vectors held.
+
+        More than L gives L columns. Compact labels are unpacked block by block.
+        """
+        if self.scales is None:
+            return search(queries, self.vectors, k)
+        best = Shortlist(np.empty((len(queries), 0), np.int32), np.empty((len(queries), 0), np.float32))
+        for start, block in self._blocks():
+            found = search(queries, block, k)
+            ids = np.concatenate([best.ids, found.ids + start], axis=1)
+            scores = np.concatenate([best.scores, found.scores], axis=1)
+            order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+            best = Shortlist(
+                np.take_along_axis(ids, order, axis=1).astype(np.int32),
+                np.take_along_axis(scores, order, axis=1),
+            )
+        return best
+
+    def extended(self, labels: pa.Table, vectors: np.ndarray) -> "LabelIndex":
+        """These labels and others behind them: their table, and unit vectors float32 (m, d).
+
+        Raises `TaggerError` for a uid that is there already.
+        """
+        table = pa.concat_tables([self.table, labels.cast(LABEL_SCHEMA)])
+        check_labels(table, "the labels")
+        if self.scales is None:
+            return LabelIndex(table, np.concatenate([self.vectors, vectors]))
+        packed, scales = pack(vectors)
+        return LabelIndex(
+            table, np.concatenate([self.vectors, packed]), np.concatenate([self.scales, scales])
+        )
+
+    def stored_as(self, storage: str) -> "LabelIndex":
+        """The same labels in the storage "float32" or "int8".
+
+        int8 keeps each vector's direction to about 0.3 degrees; what it loses stays lost in float32.
+        """
+        if storage not in STORAGES:
+            raise ValueError(f"storage {storage!r} is none of {', '.join(STORAGES)}")
+        if storage == self.storage:
+            return self
+        if storage == "int8":
+            return LabelIndex(self.table, *pack(self.vectors))
+        return LabelIndex(self.table, np.concatenate([block for _, block in self._blocks()]))
+
+    def save(self, folder: str | Path) -> None:
+        """Write labels.parquet, labels.npy and, for int8, label_scales.npy into a folder."""
+        folder = Path(folder)
+        pq.write_table(self.table, folder / TABLE)
+        np.save(folder / VECTORS, self.vectors)
+        if self.scales is not None:
+            np.save(folder / SCALES, self.scales)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "LabelIndex":
+        """Open what `save` wrote; the vectors are memory-mapped.
+
+        Raises `TaggerError` naming the file that is missing or damaged.
+        """
+        folder = Path(folder)
+        try:
+            table = pq.read_table(folder / TABLE, schema=LABEL_SCHEMA)
+            vectors = np.load(folder / VECTORS, mmap_mode="r")
+            scales = np.load(folder / SCALES) if vectors.dtype == np.int8 else None
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise TaggerError(f"the labels in {folder} cannot be read ({error}); export again") from None
+        if vectors.ndim != 2 or len(vectors) != table.num_rows:
+            raise TaggerError(
+                f"{folder / VECTORS} has the shape {vectors.shape}, but {TABLE} has {table.num_rows} rows; "
+                "export again"
+            )
+        return cls(table, vectors, scales)
+
+    def _blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Where a block of compact labels begins, and its vectors, float32."""
+        for start in range(0, len(self.vectors), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            yield start, self.vectors[part].astype(np.float32) * self.scales[part, None]
+
+
+def pack(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float32 (n, d) as int8 (n, d) and scales float32 (n,).
+
+    The largest entry of a row becomes 127; its scale gives the row back the length it had.
+    """
+    steps = np.maximum(np.abs(vectors).max(axis=1, keepdims=True, initial=0), 1e-12) / 127
+    packed = np.rint(vectors / steps)
+    lengths = np.maximum(np.linalg.norm(packed, axis=1), 1)
+    return packed.astype(np.int8), (np.linalg.norm(vectors, axis=1) / lengths).astype(np.float32)
+
+
+def label_table(texts: Sequence[str], uids: Sequence[str | None] | None = None) -> pa.Table:
+    """Labels as a table; a label whose uid is None goes by its text, and so do all where `uids` is None.
+
+    Raises `TaggerError` naming the first empty text or doubled uid.
+    """
+    uids = [None] * len(texts) if uids is None else uids
+    if len(uids) != len(texts):
+        raise TaggerError(f"there are {len(texts)} label texts and {len(uids)} uids; give one uid a label")
+    uids = [text if uid is None else uid for text, uid in zip(texts, uids, strict=True)]
+    table = pa.table([uids, list(texts)], schema=LABEL_SCHEMA)
+    check_labels(table, "the new labels")
+    return table
+
+
+def check_labels(table: pa.Table, where: str) -> None:
+    """Raise `TaggerError` unless every label has a text and a uid of its own."""
+    empty = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(table["text"]), ""), True)
+    if pc.any(empty).as_py():
+        row = pc.index(empty, True).as_py()
+        raise TaggerError(f"{where}: number {row + 1} has no text; drop or fill it")
+    counts = pc.value_counts(table["uid"])
+    doubled = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(doubled):
+        raise TaggerError(
+            f"{where}: {len(doubled)} uids stand more than once, first {doubled[0].as_py()['values']!r}; "
+            "uids must be unique"
+        )
