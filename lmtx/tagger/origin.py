@@ -50,7 +50,7 @@ def study_labels(folder: Path, encoder: Encoder) -> LabelIndex:
     sources = [folder / "model.safetensors", study.corpus / "labels.arrow"]
     made_from = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in sources]
     if (kept / "made_from.json").is_file() and read_json(kept / "made_from.json") == made_from:
-        vectors = np.load(kept / VECTORS, mmap_mode="r")
+        vectors = np.load(kept / VECTORS, mmap_mode="c")
         if len(vectors) == table.num_rows:
             return LabelIndex(table, vectors)
     vectors = encoder.encode_labels(table, progress="embedding the study's labels, once")
