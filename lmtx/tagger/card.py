@@ -22,7 +22,10 @@ def model_card(name: str, card: dict, calibration: Calibration | None, n_labels:
         How many labels the tagger has.
     """
     encoder, results = card["encoder"], card.get("results", {})
-    parts = [_HEAD.format(name=name, labels=f"{n_labels:,}", encoder=encoder["name"])]
+    trained = (
+        f"trained by LMTX on the verdicts of a teacher, {card['teacher']}" if "teacher" in card else "trained"
+    )
+    parts = [_HEAD.format(name=name, labels=f"{n_labels:,}", encoder=encoder["name"], trained=trained)]
     parts += [_usage(name, encoder), _data(card, n_labels), _teacher(card, results), _metrics(results)]
     parts += [_threshold(calibration), _LICENCE.format(encoder=encoder["name"])]
     return "\n".join(part.strip() + "\n" for part in parts)
@@ -41,8 +44,8 @@ tags:
 
 # {name}
 
-Ranks {labels} labels for a document: the cosine of the document's vector and each label's. The encoder is
-{encoder}, trained by LMTX on a teacher's verdicts, without annotations.
+Ranks {labels} labels for a document: by the cosine of the document's vector and each label's. The encoder is
+{encoder}, {trained}.
 """
 
 _LICENCE = """
@@ -171,6 +174,6 @@ def _threshold(calibration: Calibration | None) -> str:
 
 From {calibration.pairs:,} verdicts of {calibration.teacher}, on the best {calibration.depth} labels of
 {calibration.documents:,} documents that the encoder was not trained on. Of all these labels it accepts
-{first.precision:.1%}. Precision here is **the share that the teacher accepts**: where the teacher errs, so
-does this table. It holds for documents like those, and no annotation went into it.
+{first.precision:.1%}. Precision here is **the share that the teacher accepts**, not what people would: where
+the teacher errs, so does this table. It holds for documents like those, and no annotation went into it.
 """
