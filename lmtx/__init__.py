@@ -9,6 +9,7 @@ _EXPORTS = {
     "load_corpus": "lmtx.corpus",
     "load_config": "lmtx.config",
     "Study": "lmtx.study",
+    "Tagger": "lmtx.tagger",
 }
 
 __all__ = [*_EXPORTS]

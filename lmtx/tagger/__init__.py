@@ -1,0 +1,249 @@
+"""The trained student as a product: documents in, labels with scores out; no teacher, no training."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+from pydantic import ValidationError
+
+from lmtx.config import EncoderConfig
+from lmtx.curriculum import judge
+from lmtx.encoder import Encoder
+from lmtx.files import read_json, replacing
+from lmtx.index import Shortlist, without
+from lmtx.progress import CARD
+from lmtx.tagger.calibration import Calibration, fit
+from lmtx.tagger.card import model_card
+from lmtx.tagger.labels import TABLE, LabelIndex, TaggerError, label_table
+from lmtx.teachers.base import NONE, YES, Teacher
+
+__all__ = ["Calibration", "LabelIndex", "Tagger", "TaggerError"]
+
+
+class Tagger:
+    """An encoder with its labels.
+
+    Attributes
+    ----------
+    encoder
+        The student.
+    labels
+        What it chooses from.
+    card
+        JSON-able: what is known of the model. It becomes `lmtx.json` and the model card.
+    calibration
+        What its scores are worth; None before `calibrate`.
+    """
+
+    def __init__(
+        self, encoder: Encoder, labels: LabelIndex, card: dict, calibration: Calibration | None = None
+    ):
+        if labels.vectors.shape[1] != encoder.dimension:
+            raise TaggerError(
+                f"the labels have {labels.vectors.shape[1]} dimensions, the encoder {encoder.dimension}; "
+                "they were made by another encoder: export again"
+            )
+        self.encoder = encoder
+        self.labels = labels
+        self.card = card | {"encoder": encoder.config.model_dump()}
+        self.calibration = calibration
+
+    @classmethod
+    def build(
+        cls, encoder: Encoder, labels: pa.Table, card: dict | None = None, progress: str | None = None
+    ) -> "Tagger":
+        """A tagger from a trained encoder and a table of labels with the columns uid, text.
+
+        `card` says what is known of the model, None nothing. `progress` names a progress bar of the
+        labels' embedding; None shows none.
+        """
+        return cls(encoder, LabelIndex(labels, encoder.encode_labels(labels, progress)), card or {})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Tagger":
+        """Open what `export` wrote, or a trained model within a study.
+
+        A study's model has no labels of its own. Its study's are embedded, once: the vectors are kept
+        beside the model's folder.
+
+        Raises
+        ------
+        TaggerError
+            When the folder is no such model, or has labels neither in it nor in a study around it.
+        EncoderError
+            When the encoder cannot be loaded.
+        """
+        from lmtx.tagger.origin import study_labels
+
+        folder = Path(folder)
+        card = read_card(folder)
+        try:
+            config = EncoderConfig(**card["encoder"])
+        except (ValidationError, TypeError) as error:
+            raise TaggerError(
+                f"{folder / CARD}: `encoder` cannot be used ({error}); export again with this version"
+            ) from None
+        labelled = (folder / TABLE).is_file()
+        labels = LabelIndex.load(folder) if labelled else None
+        encoder = Encoder.load(config, folder)
+        labels = labels or study_labels(folder, encoder)
+        return cls(encoder, labels, card, Calibration.load(folder) if labelled else None)
+
+    def tag(
+        self,
+        texts: Sequence[str],
+        k: int = 5,
+        threshold: float | None = None,
+        titles: Sequence[str | None] | None = None,
+    ) -> list[list[dict]]:
+        """The best labels of each document.
+
+        Parameters
+        ----------
+        texts
+            Documents.
+        k
+            At most so many labels a document.
+        threshold
+            Only labels whose cosine is at least this; `calibration.threshold` finds one for a wanted
+            precision. None: always k labels.
+        titles
+            Of the documents, for an encoder that reads titles; None, also for a single one: no title.
+
+        Returns
+        -------
+        For each document its labels, best first: dictionaries with uid, text, score (the cosine) and,
+        where the tagger is calibrated, p_yes, how likely the teacher would accept the label.
+        """
+        if isinstance(texts, str):
+            raise TypeError("texts is one string; give a list of documents, such as [text]")
+        if not len(texts):
+            return []
+        titles = [""] * len(texts) if titles is None else [title or "" for title in titles]
+        documents = pa.table({"title": titles, "text": pa.array(texts, pa.large_string())})
+        found = self.rank(documents, k)
+        kept = found.ids >= 0 if threshold is None else (found.ids >= 0) & (found.scores >= threshold)
+        named = self.labels.table.take(pa.array(found.ids[kept])).to_pylist()
+        scores = found.scores[kept]
+        likely = [None] * len(named) if self.calibration is None else self.calibration.p_yes(scores)
+        for label, score, p_yes in zip(named, scores, likely, strict=True):
+            label["score"] = round(float(score), 6)
+            if p_yes is not None:
+                label["p_yes"] = round(float(p_yes), 4)
+        ends = np.cumsum(kept.sum(axis=1))
+        return [named[end - n : end] for end, n in zip(ends, kept.sum(axis=1), strict=True)]
+
+    def rank(self, documents: pa.Table, k: int, *, excluded: sp.csr_array | None = None) -> Shortlist:
+        """The k nearest labels of a table of documents with the columns title and text.
+
+        `excluded`, boolean CSR (n, L), holds pairs that are no candidates; None: every label is one.
+        """
+        if k < 1:
+            raise ValueError(f"k is {k}; at least 1 label a document is needed")
+        spare = int(np.diff(excluded.indptr).max(initial=0)) if excluded is not None else 0
+        found = self.labels.search(self.encoder.encode_documents(documents), k + spare)
+        return without(found, excluded, min(k, len(self.labels)))
+
+    def calibrate(
+        self,
+        documents: pa.Table,
+        teacher: Teacher,
+        *,
+        depth: int = 10,
+        excluded: sp.csr_array | None = None,
+    ) -> Calibration:
+        """Learn what a score is worth from the teacher's verdicts on the best labels of some documents.
+
+        Parameters
+        ----------
+        documents
+            Table with the columns uid, title, text: documents that the encoder was not trained on.
+        teacher
+            Who judges. Verdicts that its store has cost nothing; see `Teacher.plan` for the others.
+        depth
+            How many labels of each document are judged.
+        excluded
+            Boolean CSR (n, L): pairs that are no candidates; None: every label is one.
+
+        Returns
+        -------
+        The calibration, which is now this tagger's. Pairs whose answer is none count for nothing.
+        """
+        ranking = self.rank(documents, depth, excluded=excluded)
+        judged = judge(teacher, documents, self.labels.table, ranking)
+        answer = judged["answer"].to_numpy()
+        known = answer != NONE
+        self.calibration = fit(
+            judged["similarity"].to_numpy()[known],
+            answer[known] == YES,
+            judged["document"].to_numpy()[known],
+            teacher=teacher.name,
+            documents=len(documents),
+            depth=depth,
+        )
+        return self.calibration
+
+    def add_labels(self, texts: Sequence[str], uids: Sequence[str | None] | None = None) -> None:
+        """Add labels, without training; `export` saves them.
+
+        A uid that is None, or all of them, is the label's text. Raises `TaggerError` for an empty text
+        or a uid that is there already.
+        """
+        labels = label_table(texts, uids)
+        self.labels = self.labels.extended(labels, self.encoder.encode_labels(labels))
+        self.card = self.card | {"added_labels": self.card.get("added_labels", 0) + len(labels)}
+
+    def export(self, folder: str | Path, storage: str | None = None) -> None:
+        """Write a folder that this class loads, and sentence-transformers too; it may replace its own.
+
+        In it are the encoder, a model card (README.md), the labels (labels.parquet, labels.npy), the
+        calibration where there is one, and `lmtx.json`.
+
+        Parameters
+        ----------
+        folder
+            Appears whole or not at all. One that is there must hold an earlier model.
+        storage
+            Of the label vectors: "float32", or "int8" for a quarter of the size; None: as they are.
+        """
+        folder = Path(folder)
+        if folder.exists() and not (folder / CARD).is_file() and (folder.is_file() or any(folder.iterdir())):
+            raise TaggerError(f"{folder} is there and holds no model; name another folder, or remove it")
+        labels = self.labels.stored_as(storage or self.labels.storage)
+        model, config = self.encoder.model, self.encoder.config
+        longest = model.max_seq_length
+        try:
+            # So that sentence-transformers cuts a document where the student learnt to.
+            tokens = max(config.document_tokens, config.label_tokens)
+            model.max_seq_length = min(longest or tokens, tokens)
+            with replacing(folder) as scratch:
+                self.encoder.save(scratch, self.card)
+                labels.save(scratch)
+                if self.calibration is not None:
+                    self.calibration.save(scratch)
+                text = model_card(folder.resolve().name, self.card, self.calibration, len(labels))
+                (scratch / "README.md").write_text(text, encoding="utf-8")
+        finally:
+            model.max_seq_length = longest
+
+
+def read_card(folder: Path) -> dict:
+    """The card of a model's folder.
+
+    Raises `TaggerError` when the folder is missing or holds no trained model.
+    """
+    if not folder.is_dir():
+        raise TaggerError(f"there is no folder {folder}; name an exported tagger, or a model of a study")
+    if not (folder / CARD).is_file():
+        raise TaggerError(f"{folder} has no {CARD}; name an exported tagger, or a model of a study")
+    try:
+        card = read_json(folder / CARD)
+    except ValueError as error:
+        raise TaggerError(f"{error}; export again") from None
+    if "encoder" not in card:
+        raise TaggerError(
+            f"{folder} holds no trained model: {card.get('stopped', f'its {CARD} names no encoder')}"
+        )
+    return card

@@ -1,0 +1,123 @@
+"""The command line: tag, add-labels and export, with errors in one line and an honest exit status."""
+
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+from tiny_encoders import encoder_config, label_table, random_texts, save_tiny_encoder
+
+from lmtx import cli
+from lmtx.encoder import Encoder
+from lmtx.tagger import Tagger
+
+LABELS = label_table(random_texts(30, longest=10, seed=2))
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return Encoder.load(encoder_config(save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")))
+
+
+@pytest.fixture
+def folder(encoder, tmp_path):
+    Tagger.build(encoder, LABELS).export(tmp_path / "tagger")
+    return str(tmp_path / "tagger")
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a command with `given` as standard input; its status, the lines of output, and the errors."""
+
+    def running(*arguments, given=b""):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+        capsys.readouterr()  # what making the folder said
+        status = cli.main([str(argument) for argument in arguments])
+        out, errors = capsys.readouterr()
+        return status, out.splitlines(), errors
+
+    return running
+
+
+def answers(lines):
+    return [(answer["uid"], len(answer["labels"])) for answer in map(json.loads, lines)]
+
+
+def test_standard_input_is_tagged(run, folder):
+    status, lines, errors = run("tag", folder, "-k", 3, given=b'{"text": "ant1"}\n{"text": "bee1"}\n')
+    assert status == 0 and answers(lines) == [(1, 3), (2, 3)]
+    assert errors.startswith("lmtx: 2 documents tagged in")
+
+
+def test_files_may_stand_before_and_behind_options(run, folder, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(json.dumps({"uid": name, "text": "ant1"}))
+    for order in (
+        ["tag", folder, tmp_path / "a", tmp_path / "b", "-k", 2],
+        ["tag", folder, "-k", 2, tmp_path / "a", tmp_path / "b"],
+        ["tag", folder, "-k", 2, tmp_path / "a", "-"],
+    ):
+        _, lines, _ = run(*order, given=b'{"text": "ant1", "uid": "b"}')
+        assert answers(lines) == [("a", 2), ("b", 2)]
+
+
+def test_a_threshold_leaves_labels_out(run, folder):
+    _, lines, _ = run("tag", folder, "--threshold", 1.01, given=b'{"text": "ant1"}')
+    assert answers(lines) == [(1, 0)]
+
+
+def test_broken_lines_show_in_the_status(run, folder):
+    status, lines, errors = run("tag", folder, given=b'{"text": "ant1"}\nbroken\n{"text": "ant1"}\n')
+    assert status == 1 and answers(lines) == [(1, 5), (2, 0), (3, 5)]
+    assert "standard input:2: not JSON" in errors and "1 broken lines" in errors
+    status, lines, errors = run("tag", folder, "--strict", given=b'{"text": "ant1"}\nbroken\n')
+    assert status == 1 and len(lines) == 1
+    assert errors.startswith("lmtx: standard input:2: not JSON") and len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tag", "none"], "no folder none"),
+        (["tag", "FOLDER", "none.jsonl"], "none.jsonl"),
+        (["tag", "FOLDER", "-k", "0"], "-k is 0"),
+        (["tag", "FOLDER", "--precision", "0.8"], "not calibrated"),
+        (["add-labels", "none"], "no folder none"),
+        (["export", "none", "out"], "no folder none"),
+    ],
+)
+def test_errors_are_one_line(run, folder, arguments, message):
+    status, lines, errors = run(*[folder if word == "FOLDER" else word for word in arguments])
+    assert status == 1 and not lines
+    assert errors.startswith("lmtx: ") and message in errors and len(errors.splitlines()) == 1
+
+
+def test_a_word_too_many_is_refused(run, folder, capsys):
+    for arguments in (["export", folder, "out", "more"], ["tag", folder, "--thresold", "0.5"]):
+        with pytest.raises(SystemExit):
+            run(*arguments)
+        assert "unrecognized arguments" in capsys.readouterr().err
+
+
+def test_labels_are_added(run, folder):
+    given = b'{"text": "fox1 fox2", "uid": 12}\n{"text": "fox3 fox4"}\n'
+    status, lines, _ = run("add-labels", folder, given=given)
+    assert status == 0 and lines == [f"2 labels added; {folder} has 32 now"]
+    _, lines, _ = run("tag", folder, "-k", 1, given=b'{"text": "fox1 fox2"}\n{"text": "fox3 fox4"}')
+    assert [json.loads(line)["labels"][0]["uid"] for line in lines] == ["12", "fox3 fox4"]
+    status, _, errors = run("add-labels", folder, given=b'{"text": "fox5"}\nfox6')
+    assert status == 1 and "standard input:2: not JSON" in errors and "a label is a line" in errors
+    assert len(Tagger.load(folder).labels) == 32
+
+
+def test_a_tagger_is_exported_again_in_int8(run, folder, tmp_path):
+    status, lines, _ = run("export", folder, tmp_path / "small", "--int8")
+    assert status == 0 and lines == [f"30 labels; tag with: lmtx tag {tmp_path / 'small'} -k 5"]
+    assert Tagger.load(tmp_path / "small").labels.storage == "int8"
+
+
+def test_help_is_instant():
+    """It imports nothing heavy, so that completion and a mistyped option do not wait."""
+    code = "import sys, lmtx.cli; print([m for m in ('torch', 'numpy', 'pyarrow') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -1,0 +1,441 @@
+"""The tagger: the study's ranking, wherever it is asked for; labels, thresholds and folders that hold."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import scipy.sparse as sp
+from tiny_encoders import (
+    document_table,
+    encoder_config,
+    label_table,
+    random_texts,
+    save_tiny_encoder,
+)
+
+import lmtx
+from lmtx.corpus import Corpus
+from lmtx.encoder import Encoder
+from lmtx.files import read_json, write_json
+from lmtx.index import search
+from lmtx.tagger import LabelIndex, Tagger, TaggerError
+from lmtx.tagger.calibration import Calibration, fit
+from lmtx.tagger.labels import pack
+from lmtx.teachers import NO, NONE, YES, Teacher, VerdictStore
+
+DOCUMENTS = document_table(random_texts(40, seed=1), [f"cat{i % 12}" if i % 3 else "" for i in range(40)])
+LABELS = label_table(random_texts(60, longest=20, seed=2))
+
+
+class Even(Teacher):
+    """Yes to even sums of row and column; none to the pair `neither`."""
+
+    def __init__(self, store, neither):
+        super().__init__("even", {"kind": "even"}, store)
+        self.neither = neither
+
+    def ask(self, pairs):
+        answer = np.where((pairs.rows + pairs.columns) % 2 == 0, YES, NO).astype(np.int8)
+        answer[(pairs.rows == self.neither[0]) & (pairs.columns == self.neither[1])] = NONE
+        yield np.arange(len(pairs)), np.where(answer == YES, 0.75, 0.25).astype(np.float32), answer
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return Encoder.load(encoder_config(save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")))
+
+
+@pytest.fixture
+def tagger(encoder):
+    return Tagger.build(encoder, LABELS, {"teacher": "scripted"})
+
+
+@pytest.fixture
+def exported(tagger, tmp_path):
+    tagger.export(tmp_path / "tagger")
+    return tmp_path / "tagger"
+
+
+def uids(answers):
+    return [[label["uid"] for label in labels] for labels in answers]
+
+
+def tag(tagger, k=10, **options):
+    return tagger.tag(DOCUMENTS["text"].to_pylist(), k, titles=DOCUMENTS["title"].to_pylist(), **options)
+
+
+# --- one ranking ---------------------------------------------------------------------------------
+
+
+def test_tagger_sentence_transformers_and_the_evaluation_rank_alike(encoder, exported):
+    """The model card's recipe, word for word, against the study's search and the exported tagger."""
+    from sentence_transformers import SentenceTransformer
+
+    evaluated = search(encoder.encode_documents(DOCUMENTS), encoder.encode_labels(LABELS), 10)
+    expected = [[f"l{i}" for i in row] for row in evaluated.ids]
+    assert uids(tag(lmtx.Tagger.load(exported))) == expected
+
+    model = SentenceTransformer(str(exported), device="cpu")
+    assert model.max_seq_length == encoder.config.document_tokens
+    names, vectors = pd.read_parquet(exported / "labels.parquet"), np.load(exported / "labels.npy")
+    pairs = zip(DOCUMENTS["title"].to_pylist(), DOCUMENTS["text"].to_pylist(), strict=True)
+    read = [f"{title}. {text}" if title else text for title, text in pairs]
+    scores = model.encode(read, normalize_embeddings=True) @ vectors.T
+    best = np.argsort(-scores, axis=1)[:, :10]
+    assert [[names["uid"][i] for i in row] for row in best] == expected
+    np.testing.assert_allclose(np.take_along_axis(scores, best, axis=1), evaluated.scores, atol=2e-6)
+
+
+def test_an_answer_is_plain_data(tagger):
+    (answer,) = tagger.tag(["ant1 bee2"], k=2)
+    assert [sorted(label) for label in answer] == [["score", "text", "uid"]] * 2
+    assert answer[0]["score"] >= answer[1]["score"]
+    assert answer[0]["text"] == LABELS["text"][int(answer[0]["uid"][1:])].as_py()
+    assert json.loads(json.dumps(answer)) == answer
+    assert tagger.tag([]) == []
+
+
+def test_a_threshold_cuts_and_k_stays_the_most(tagger):
+    everything = tag(tagger)
+    limit = everything[0][4]["score"]
+    cut = tag(tagger, threshold=limit - 1e-6)
+    assert cut == [[label for label in labels if label["score"] >= limit - 1e-6] for labels in everything]
+    assert len(cut[0]) == 5
+    assert tagger.tag(["ant1"], threshold=1.1) == [[]]
+    assert len(tagger.tag(["ant1"], k=1000)[0]) == len(LABELS)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda t: t.tag("ant1"), TypeError, r"give a list of documents"),
+        (lambda t: t.tag(["ant1"], k=0), ValueError, r"k is 0"),
+        (lambda t: t.add_labels(["ant1"], ["l3"]), TaggerError, r"first 'l3'"),
+        (lambda t: t.add_labels(["ant1", "ant1"]), TaggerError, r"first 'ant1'"),
+        (lambda t: t.add_labels(["ant1", " "]), TaggerError, r"number 2 has no text"),
+        (lambda t: t.add_labels(["ant1"], []), TaggerError, r"1 label texts and 0 uids"),
+        (lambda t: t.export(Path(__file__).parent), TaggerError, r"holds no model; name another"),
+        (lambda t: t.labels.stored_as("int4"), ValueError, r"'int4' is none of float32, int8"),
+    ],
+)
+def test_what_cannot_be_done_is_said(tagger, call, error, message):
+    before = len(tagger.labels)
+    with pytest.raises(error, match=message):
+        call(tagger)
+    assert len(tagger.labels) == before
+
+
+# --- labels --------------------------------------------------------------------------------------
+
+
+def test_labels_are_added_without_training_and_saved(tagger, exported):
+    text = "fox1 fox2 elk3 dog4"
+    tagger = Tagger.load(exported)
+    tagger.add_labels([text, "ant1 ant2"], [None, "second"])
+    tagger.export(exported)
+    again = Tagger.load(exported)
+    assert again.labels.table["uid"].to_pylist() == [*LABELS["uid"].to_pylist(), text, "second"]
+    assert again.tag([text], k=1)[0][0] == {"uid": text, "text": text, "score": pytest.approx(1, abs=1e-5)}
+    assert np.array_equal(again.labels.vectors[: len(LABELS)], tagger.labels.vectors[: len(LABELS)])
+    assert "2 of the 62 labels were added later" in (exported / "README.md").read_text()
+
+
+def test_label_vectors_are_mapped_not_read(exported):
+    assert isinstance(Tagger.load(exported).labels.vectors, np.memmap)
+
+
+def test_int8_takes_a_quarter_and_keeps_the_ranking(tagger, tmp_path, monkeypatch):
+    monkeypatch.setattr("lmtx.tagger.labels._BLOCK", 7)  # blocks that do not divide the labels
+    tagger.export(tmp_path / "small", storage="int8")
+    small = Tagger.load(tmp_path / "small")
+    assert small.labels.storage == "int8" and small.labels.vectors.dtype == np.int8
+    queries = tagger.encoder.encode_documents(DOCUMENTS)
+    unpacked = small.labels.stored_as("float32")
+    assert (np.einsum("ij,ij->i", unpacked.vectors, tagger.labels.vectors) > 0.9999).all()
+    blockwise, whole = small.labels.search(queries, 9), unpacked.search(queries, 9)
+    np.testing.assert_allclose(blockwise.scores, whole.scores, atol=1e-6)
+    assert (blockwise.ids == whole.ids).mean() > 0.99
+    assert small.labels.search(queries, 1000).ids.shape == (len(DOCUMENTS), len(LABELS))
+    small.add_labels(["fox1 fox2 elk3"])
+    assert small.tag(["fox1 fox2 elk3"], k=1)[0][0]["uid"] == "fox1 fox2 elk3"
+
+
+def test_packing_a_row_of_zeros_is_harmless():
+    packed, scales = pack(np.array([[0.0, 0.0], [0.5, -1.0]], dtype=np.float32))
+    assert packed.tolist() == [[0, 0], [64, -127]]
+    assert scales == pytest.approx([0, np.hypot(0.5, 1) / np.hypot(64, 127)])
+
+
+# --- folders -------------------------------------------------------------------------------------
+
+
+def damage_table(folder):
+    (folder / "labels.parquet").write_bytes(b"PAR1")
+
+
+def drop_labels(folder):
+    np.save(folder / "labels.npy", np.zeros((3, 32), dtype=np.float32))
+
+
+def other_dimension(folder):
+    np.save(folder / "labels.npy", np.zeros((len(LABELS), 8), dtype=np.float32))
+
+
+def forget_labels(folder):
+    (folder / "labels.parquet").unlink()
+
+
+def half_a_card(folder):
+    (folder / "lmtx.json").write_text('{"encoder": ')
+
+
+def untrained(folder):
+    write_json(folder / "lmtx.json", {"stopped": "the curriculum ended there"})
+
+
+def unknown_setting(folder):
+    write_json(folder / "lmtx.json", {"encoder": {"model": "x"}})
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (damage_table, "labels in .* cannot be read"),
+        (drop_labels, "shape .*3, 32.*60 rows"),
+        (other_dimension, "8 dimensions, the encoder 32"),
+        (forget_labels, "no labels, and no study around it"),
+        (half_a_card, "not valid JSON"),
+        (untrained, "no trained model: the curriculum ended there"),
+        (unknown_setting, "`encoder` cannot be used"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_says_why(exported, harm, message):
+    harm(exported)
+    with pytest.raises(TaggerError, match=message):
+        Tagger.load(exported)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(TaggerError, match="no folder"):
+        Tagger.load(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TaggerError, match=r"has no lmtx\.json"):
+        Tagger.load(tmp_path / "empty")
+
+
+def test_an_interrupted_export_leaves_what_was_there(tagger, exported, monkeypatch):
+    before = sorted(file.name for file in exported.iterdir())
+    monkeypatch.setattr("lmtx.tagger.model_card", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        tagger.export(exported)
+    assert sorted(file.name for file in exported.iterdir()) == before
+    assert [file.name for file in exported.parent.iterdir()] == ["tagger"]
+    assert len(tag(Tagger.load(exported))) == len(DOCUMENTS)
+
+
+# --- calibration ---------------------------------------------------------------------------------
+
+
+def simulated_pairs(n, seed=0):
+    """Scores, verdicts with P(yes | score) = score², and ten pairs a document."""
+    rng = np.random.default_rng(seed)
+    scores = rng.uniform(0, 1, n)
+    return scores, rng.uniform(size=n) < scores**2, np.arange(n) // 10
+
+
+def calibrated(n=8000, seed=0):
+    scores, accepted, rows = simulated_pairs(n, seed)
+    return fit(scores, accepted, rows, teacher="scripted", documents=n // 10, depth=10)
+
+
+def test_a_calibration_finds_the_probability_behind_the_verdicts():
+    made = calibrated()
+    grid = np.linspace(0.05, 0.95, 50)
+    assert np.abs(made.p_yes(grid) - grid**2).max() < 0.1
+    assert np.abs(made.p_yes(grid) - grid**2).mean() < 0.03
+    rising = [(step.score, step.p_yes, step.precision) for step in made.steps]
+    assert rising == sorted(rising)
+    assert (np.diff(made.p_yes(np.linspace(-1, 2, 200))) >= 0).all()
+
+
+@pytest.mark.parametrize("wanted", [0.4, 0.6, 0.8])
+def test_a_threshold_keeps_its_promise_on_other_documents(wanted):
+    """E[yes | score >= t] = (1 + t + t²) / 3 for uniform scores."""
+    made = calibrated()
+    step = made.step(wanted)
+    assert made.threshold(wanted) == step.score
+    scores, accepted, _ = simulated_pairs(40_000, seed=1)
+    kept = accepted[scores >= step.score]
+    assert kept.mean() == pytest.approx(wanted, abs=0.04)
+    assert step.low < kept.mean() < step.high
+    assert step.labels == pytest.approx(10 * (1 - step.score), abs=0.3)
+
+
+def test_the_first_step_is_everything_judged():
+    scores, accepted, rows = simulated_pairs(1000)
+    first = fit(scores, accepted, rows, teacher="t", documents=100, depth=10).steps[0]
+    assert first.score == scores.min() and first.labels == 10
+    assert first.precision == pytest.approx(accepted.mean())
+
+
+def test_a_promise_that_cannot_be_made():
+    made = calibrated()
+    with pytest.raises(TaggerError, match=r"no threshold reaches a precision of 99\.9%.*at most 9\d\.\d%"):
+        made.step(0.999)
+    with pytest.raises(TaggerError, match="49 verdicts are too few"):
+        fit(*(column[:49] for column in simulated_pairs(100)), teacher="t", documents=10, depth=10)
+
+
+def test_equal_scores_stay_together():
+    scores = np.repeat([0.1, 0.2], 500)
+    made = fit(scores, scores > 0.15, np.arange(1000) // 10, teacher="t", documents=100, depth=10)
+    assert [(step.score, step.p_yes) for step in made.steps] == [(0.1, 0.0), (0.2, 1.0)]
+
+
+def test_the_teacher_calibrates_and_the_folder_keeps_it(tagger, tmp_path):
+    with VerdictStore(tmp_path / "verdicts.sqlite") as store:
+        teacher = Even(store, neither=(0, tagger.rank(DOCUMENTS, 1).ids[0, 0]))
+        excluded = sp.csr_array((np.ones(1, bool), ([1], [4])), shape=(len(DOCUMENTS), len(LABELS)))
+        made = tagger.calibrate(DOCUMENTS, teacher, depth=5, excluded=excluded)
+    assert (made.documents, made.depth, made.pairs, made.teacher) == (40, 5, 199, "even")
+    tagger.export(tmp_path / "tagger")
+    again = Tagger.load(tmp_path / "tagger")
+    assert again.calibration == made == tagger.calibration
+    (answer,) = again.tag(["ant1"], k=1)
+    assert answer[0]["p_yes"] == round(float(made.p_yes(np.array(answer[0]["score"]))), 4)
+    text = (tmp_path / "tagger" / "README.md").read_text()
+    assert "From 199 verdicts of even" in text and "share that the teacher accepts" in text
+
+
+def test_a_broken_calibration_is_named(exported):
+    (exported / "calibration.json").write_text('{"steps": []}')
+    with pytest.raises(TaggerError, match=r"calibration\.json cannot be read"):
+        Tagger.load(exported)
+
+
+# --- a study's model -----------------------------------------------------------------------------
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def study(encoder, tmp_path):
+    """A study's folder with a corpus, E0's embeddings, one trained model and its results."""
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    processed = tmp_path / "data" / "processed" / "tiny"
+    dev = document_table(random_texts(30, seed=5))
+    none = {
+        s: sp.csr_array((len(t), len(LABELS)), dtype=bool) for s, t in (("train", DOCUMENTS), ("dev", dev))
+    }
+    corpus = Corpus(DOCUMENTS, dev, DOCUMENTS, LABELS, none | {"test": none["train"]})
+    corpus.validate().save(processed / "corpus")
+    (processed / "embeddings").mkdir()
+    for split in ("train", "dev", "test"):
+        np.save(processed / "embeddings" / f"{split}.npy", encoder.encode_documents(corpus.documents(split)))
+    np.save(processed / "embeddings" / "labels.npy", encoder.encode_labels(LABELS))
+    model = tmp_path / "models" / "tiny" / "lmtx"
+    checked = [{"system": "zero-shot", "check": 0.25}, {"system": "lmtx-c1", "check": 0.5}]
+    encoder.save(model, {"encoder": encoder.config.model_dump(), "teacher": "ensemble", "checked": checked})
+    value = {"value": 0.5, "low": 0.4125, "high": 0.6}
+    cost = {"requests": 3, "prompt_tokens": 10, "answer_tokens": 2, "usd": 1.5, "verdicts": 7, "cached": 13}
+    host = {"gpu": None, "processor": "a processor", "cores": 2}
+    results = {"n": 40, "metrics": {"P@1": value}, "cost": cost, "seconds": {"train": 12.3}, "host": host}
+    write_json(tmp_path / "reports" / "metrics" / "tiny" / "lmtx.json", results)
+    sizes = {"train": 40, "dev": 30, "test": 40}
+    statistics = {"dataset": "tiny", "documents": sizes, "labels": len(LABELS)}
+    write_json(tmp_path / "reports" / "corpus" / "tiny.json", statistics)
+    return model
+
+
+def test_a_study_s_model_finds_its_labels_and_embeds_them_once(study, encoder, monkeypatch):
+    files = sorted(file.name for file in study.iterdir())
+    first = tag(Tagger.load(study))
+    assert uids(first) == uids(tag(Tagger.build(encoder, LABELS)))
+    assert sorted(file.name for file in study.iterdir()) == files  # or DVC would see a changed model
+
+    def refuse(*_):
+        pytest.fail("the labels were embedded again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Encoder, "encode_labels", refuse)
+        assert tag(Tagger.load(study)) == first
+    os.utime(study / "model.safetensors", ns=(1, 1))  # trained again
+    embedded = []
+    monkeypatch.setattr(
+        Encoder, "encode_labels", lambda *_, **__: embedded.append(1) or encoder.encode(["ant1"] * 60, 8)
+    )
+    Tagger.load(study)
+    assert embedded == [1]
+
+
+def test_a_study_s_model_becomes_a_tagger_with_card_and_calibration(study, tmp_path):
+    from lmtx.tagger.origin import export_study
+
+    said = []
+    export_study(study, tmp_path / "out", say=said.append)
+    tagger = Tagger.load(tmp_path / "out")
+    assert uids(tag(tagger)) == uids(tag(Tagger.load(study)))
+    assert tagger.calibration.teacher == "ensemble" and tagger.calibration.pairs == 300
+    assert said[0] == "calibrated on 300 verdicts of ensemble on 30 held-out documents"
+    text = (tmp_path / "out" / "README.md").read_text()
+    for line in (
+        "| P@1 | 50.0 | 41.2 to 60.0 |",
+        "20 verdicts, 13 of them from the store",
+        "the others took 3 requests, 12 tokens and $1.50.",
+        "Training took 12 s on a processor, 2 cores.",
+        "25.0% (zero-shot), 50.0% (lmtx-c1)",
+        "`tiny`: 40 training documents, 30 kept apart",
+    ):
+        assert line in text, line
+    assert read_json(tmp_path / "out" / "lmtx.json")["results"]["n"] == 40
+
+
+def test_a_teacher_that_costs_is_not_asked_unasked(study, tmp_path):
+    from lmtx.config import load_config
+    from lmtx.tagger.origin import export_study
+
+    openai = load_config(ROOT / "params.yaml", ["teacher=openai"]).teacher.model_dump()
+    params = (tmp_path / "params.yaml").read_text()
+    before, _, after = params.partition("\nteacher:\n")
+    rest = after[after.index("\nablation:") :]
+    (tmp_path / "params.yaml").write_text(f"{before}\nteacher: {json.dumps(openai)}{rest}")
+    said = []
+    export_study(study, tmp_path / "out", say=said.append)
+    assert "requests" in said[0] and "no calibration: the teacher would have to be asked" in said[0]
+    assert Tagger.load(tmp_path / "out").calibration is None
+    assert "Not calibrated" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_the_card_s_recipe_is_python_and_its_table_reads(study, tmp_path):
+    from lmtx.tagger.origin import export_study
+
+    export_study(study, tmp_path / "out", say=lambda _: None)
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert text.startswith("---\nlibrary_name: sentence-transformers\n")
+    blocks = text.split("```python\n")[1:]
+    assert len(blocks) == 2
+    for block in blocks:
+        compile(block.partition("```")[0], "README.md", "exec")
+
+
+# --- what the label table may hold ---------------------------------------------------------------
+
+
+def test_labels_in_chunks_and_in_other_string_types(encoder):
+    table = pa.concat_tables([LABELS.slice(0, 7), LABELS.slice(7)])
+    index = LabelIndex(table, encoder.encode_labels(table))
+    wide = pa.table(
+        {"uid": pa.array(["x"], pa.large_string()), "text": pa.array(["ant1"], pa.large_string())}
+    )
+    assert len(index.extended(wide, encoder.encode_labels(wide))) == 61
+
+
+def test_calibration_round_trip(tmp_path):
+    made = calibrated(1000)
+    made.save(tmp_path)
+    assert Calibration.load(tmp_path) == made
