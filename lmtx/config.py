@@ -8,6 +8,7 @@ override is either `section.key=value` or `group=name`; the second applies a pre
 import difflib
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -391,7 +392,8 @@ def load_config(path: str | Path = "params.yaml", overrides: list[str] | tuple[s
         A YAML file. A relative path that is not found is looked for in the parent folders too,
         so that a notebook finds the project's `params.yaml`.
     overrides
-        `section.key=value` or `group=name`, applied in order. The value is YAML.
+        `section.key=value` or `group=name`, applied in order, the groups among them in the order of
+        `conf/config.yaml`. The value is YAML.
 
     Raises
     ------
@@ -403,7 +405,7 @@ def load_config(path: str | Path = "params.yaml", overrides: list[str] | tuple[s
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no parameters; expected sections such as `dataset:`")
     teacher = values.get("teacher")
-    for override in overrides:
+    for override in _in_order(overrides):
         values = _override(values, override, path.parent / "conf")
     for baseline in (values.get("baselines") or {}).values():
         # A copy of the study's teacher, which presets make with ${teacher}, follows it.
@@ -451,6 +453,9 @@ def _override(values: dict[str, Any], override: str, conf: Path) -> dict[str, An
     key, separator, text = override.partition("=")
     if not separator:
         raise ConfigError(f"override {override!r}: expected section.key=value or group=name")
+    if key == "settings":
+        file = conf / key / f"{text}-{(values.get('dataset') or {}).get('name')}.yaml"
+        return OmegaConf.to_container(OmegaConf.merge(values, _read_yaml(file))) if file.is_file() else values
     if key in GROUPS:
         file = conf / key / f"{text}.yaml"
         if not file.is_file():
@@ -466,6 +471,25 @@ def _override(values: dict[str, Any], override: str, conf: Path) -> dict[str, An
         return OmegaConf.to_container(OmegaConf.merge(values, OmegaConf.from_dotlist([override])))
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"override {override!r}: {error}") from None
+
+
+def _in_order(overrides: list[str] | tuple[str, ...]) -> Iterator[str]:
+    """The overrides, with the presets among them in the order of `conf/config.yaml`, whichever was given.
+
+    After the last preset comes what the size sets for the data set alone.
+    """
+    presets = [override for override in overrides if override.partition("=")[0] in GROUPS]
+    presets.sort(key=lambda override: GROUPS.index(override.partition("=")[0]))
+    ordered = iter(presets)
+    left = len(presets)
+    for override in overrides:
+        if override.partition("=")[0] not in GROUPS:
+            yield override
+            continue
+        yield next(ordered)
+        left -= 1
+        if not left and presets[-1].startswith("size="):
+            yield f"settings={presets[-1].partition('=')[2]}"
 
 
 def _explain(error: ValidationError, path: Path) -> str:

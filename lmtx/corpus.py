@@ -122,25 +122,6 @@ def load_truth(folder: str | Path, split: str) -> sp.csr_array:
         return _load_csr(Path(folder) / f"{split}.npz")
 
 
-def statistics(dataset: str, corpus: Corpus, truth: dict[str, sp.csr_array], manifest: dict) -> dict:
-    """A data set in numbers: sizes, text lengths in words, and the test annotations counted."""
-    words = [len(text.split()) for split in SPLITS for text in corpus.documents(split)["text"].to_pylist()]
-    annotated = np.diff(truth["test"].indptr)
-    return {
-        "dataset": dataset,
-        "documents": {split: corpus.documents(split).num_rows for split in SPLITS},
-        "labels": corpus.labels.num_rows,
-        "with_truth": int((annotated > 0).sum()),
-        "mean_labels_per_document": round(float(annotated[annotated > 0].mean()), 3),
-        "mean_words_per_document": round(float(np.mean(words)), 2),
-        "mean_words_per_label": round(
-            float(np.mean([len(text.split()) for text in corpus.labels["text"].to_pylist()])), 2
-        ),
-        "truth_labels": len(np.unique(truth["test"].indices)),
-        "manifest": manifest,
-    }
-
-
 def csr_from_lists(rows: list[list[int]], n_labels: int, source: str = "the corpus") -> sp.csr_array:
     """A boolean CSR (len(rows), n_labels) from one list of label ids a document.
 

@@ -241,7 +241,7 @@ def test_presets_compose_as_hydra_does():
     """A preset changes what it names and leaves the rest; a value given by hand wins over it."""
     preset = yaml.safe_load((CONF / "size" / "smoke.yaml").read_text())
     default, smoke = compose(conf=CONF), compose(["size=smoke", "training.seed=3"], conf=CONF)
-    assert smoke["dataset"] == {**default["dataset"], **preset["dataset"]}
+    assert smoke["dataset"] == {**default["dataset"], **preset["dataset"], "libraries": ["networkx"]}
     assert smoke["training"] == {**default["training"], **preset["training"], "seed": 3}
     assert smoke["teacher"] == default["teacher"]
 

@@ -6,7 +6,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from test_config import CONF, ROOT
 
-from lmtx.config import Config, compose
+from lmtx.config import Config, compose, load_config
 
 # train docs, test docs, labels, docs used, most cycles, title, label tokens, question, propensity
 PAPER = {
@@ -66,6 +66,15 @@ def test_a_paper_preset_composes_to_the_method(name):
     assert config.evaluation.cutoffs == [1, 3, 5, 10, 100]
 
 
+@pytest.mark.parametrize("name", [*PAPER, *OTHERS, "own", "hub", "pydocs"])
+@pytest.mark.parametrize("chosen", [COMMAND, ["size=smoke"], ["size=full"], []])
+def test_overrides_of_the_parameters_give_what_hydra_composes(name, chosen):
+    """In any order, on the parameters as they stand."""
+    wanted = Config.model_validate(compose([*chosen, f"dataset={name}"], conf=CONF))
+    assert load_config(ROOT / "params.yaml", [*chosen, f"dataset={name}"]) == wanted
+    assert load_config(ROOT / "params.yaml", [f"dataset={name}", *chosen]) == wanted
+
+
 def test_the_order_of_the_choices_is_of_no_account():
     chosen = [*COMMAND, "dataset=lf-wikiseealso-320k"]
     assert compose(chosen, conf=CONF) == compose(chosen[::-1], conf=CONF)
@@ -77,11 +86,11 @@ def test_a_value_given_by_hand_wins_over_the_paper():
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "dataset").glob("*.yaml")))
-@pytest.mark.parametrize("size", ["default", "paper"])
+@pytest.mark.parametrize("size", ["default", "paper", "smoke", "full"])
 def test_every_data_set_goes_with_every_size(name, size):
     config = Config.model_validate(compose([f"dataset={name}", f"size={size}"], conf=CONF))
     assert config.dataset.name == name
-    if size == "default":
+    if size != "paper":
         assert list(config.cycles) == ["c1", "c2"]
 
 

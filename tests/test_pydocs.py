@@ -212,6 +212,7 @@ def config(*libraries: str, test=1, dev=1, train=None, min_words=3) -> PydocsDat
         dev_documents=dev,
         train_documents=train,
         wording="api-page",
+        propensity="other",
     )
 
 
