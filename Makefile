@@ -40,7 +40,7 @@ test: $(INSTALLED) ## check style, notebook hygiene, every test and every notebo
 	python -m pytest --nbval-lax --nbval-current-env tests notebooks
 
 bench: $(INSTALLED) ## measure speed and memory: the scripts of tests/benchmarks
-	@set -e; for script in tests/benchmarks/*.py; do echo "== $$script"; python "$$script"; done
+	@set -e; for script in tests/benchmarks/bench_*.py; do echo "== $$script"; python "$$script"; done
 
 lab: $(INSTALLED) ## open the notebooks in JupyterLab
 	jupyter lab notebooks

@@ -55,8 +55,9 @@ def chains(folder: Path) -> list[list[list[str]]]:
     cycles = [f"{stage}@{cycle}" for cycle in parameters["cycles"] for stage in ("label", "train")]
     points = [f"ablate@{point}" for point in parameters["ablations"]]
     baselines = [f"baseline@{name}" for name in parameters["baselines"]]
-    side_by_side = [["--single-item", *cycles, *points], ["--single-item", *baselines, "supervised"]]
-    return [[["encode"]], side_by_side, [[]]]
+    work = [["--single-item", *cycles, *points], ["--single-item", *baselines, "supervised"]]
+    scores = [["--single-item", stage] for stage in ("evaluate", "ablations")]
+    return [[["encode"]], work, scores, [[]]]
 
 
 def run(folder: Path, environment: dict[str, str]) -> int:
