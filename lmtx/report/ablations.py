@@ -197,7 +197,7 @@ def teacher_map(reports: str | Path, dataset: str) -> Drawing:
         (dataset, groups, ""),
         words.teacher_map(groups),
         frame,
-        (7.6, 2.3 + 0.55 * frame["true_yes"].nunique() if len(frame) else 2),
+        (7.6, 2.9 + 0.6 * frame["true_yes"].nunique() if len(frame) else 2),
         draw,
         "P@1 minus zero-shot, in points; bold: the interval leaves 0 out. Simulated: these teachers read the "
         "annotations and err at the rates given; no real one does.",
