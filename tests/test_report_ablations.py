@@ -307,7 +307,7 @@ def test_f4_says_which_negatives_win_and_whether_clearly():
         "Clearly below it in P@1: random in batch.",
     ]
     assert told(0.47)[:2] == [
-        "Best P@1: random in batch, 47.0 %, clearly above 0 of 1 others",
+        "Best P@1: random in batch, 47.0 %, clearly above no other",
         "Within noise of it in P@1: hardest in batch.",
     ]
 

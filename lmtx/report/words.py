@@ -75,6 +75,7 @@ def negatives(groups: Sequence[Group]) -> list[str]:
             others = [g for g in found if g is not best]
             below = [g for g in others if _above(best, g, name)]
             count = f"{len(below)} of {len(others)} others" if len(below) < len(others) else "all others"
+            count = count if below else "no other"
             value = percent(best.metric(name).value)
             lead = f"Best {name}: {strategy(best)}, {value} %, clearly above {count}"
             sentences.append(lead if not sentences else f"{lead}.")
