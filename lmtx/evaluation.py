@@ -1,6 +1,7 @@
 """From rankings to result files: the one place where systems meet the annotations."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -53,19 +54,8 @@ def score(
     -------
     System name -> {"n", "metrics", "against_lmtx"}, the last being None for `reference`.
     """
-    options = {"cutoffs": tuple(config.cutoffs), "excluded": excluded, "propensity": propensity}
-    single = {system: per_document(ids, truth, **options) for system, ids in rankings.items()}
-    results = {}
-    for system, ids in rankings.items():
-        results[system] = evaluate(ids, truth, **options, bootstrap=config.bootstrap, seed=config.seed)
-        differences = {
-            metric: paired_difference(
-                values, single[reference][metric], bootstrap=config.bootstrap, seed=config.seed
-            )
-            for metric, values in single[system].items()
-        }
-        results[system]["against_lmtx"] = None if system == reference else differences
-    return results
+    options = {"excluded": excluded, "propensity": propensity}
+    return _compared(rankings, truth, config, {"against_lmtx": reference}, options)
 
 
 def score_points(
@@ -91,18 +81,30 @@ def score_points(
     -------
     Name -> {"n", "metrics", "against_REFERENCE": …}, None for a reference against itself.
     """
-    options = {"cutoffs": tuple(config.cutoffs), "excluded": excluded}
+    against = {f"against_{name.replace('-', '_')}": name for name in references}
+    return _compared(rankings, truth, config, against, {"excluded": excluded})
+
+
+def _compared(
+    rankings: dict[str, np.ndarray],
+    truth: sp.csr_array,
+    config: EvaluationConfig,
+    against: dict[str, str],
+    options: dict[str, Any],
+) -> dict[str, dict]:
+    """Each ranking's metrics, and under each key of `against` its paired difference to the ranking named."""
+    options = options | {"cutoffs": tuple(config.cutoffs)}
     draws = {"bootstrap": config.bootstrap, "seed": config.seed}
     single = {name: per_document(ids, truth, **options) for name, ids in rankings.items()}
     results = {}
     for name, ids in rankings.items():
         results[name] = evaluate(ids, truth, **options, **draws)
-        for reference in references:
-            against = {
+        for key, reference in against.items():
+            differences = {
                 metric: paired_difference(values, single[reference][metric], **draws)
                 for metric, values in single[name].items()
             }
-            results[name][f"against_{reference.replace('-', '_')}"] = None if name == reference else against
+            results[name][key] = None if name == reference else differences
     return results
 
 

@@ -5,18 +5,31 @@ gives nothing back that a system could learn from.
 """
 
 import difflib
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import scipy.sparse as sp
-from jinja2 import Environment
-from markupsafe import Markup
 
-from lmtx.corpus import Corpus
+from lmtx.browse.page import MARK, document_page
 from lmtx.report.render import GAP, Cell, Table, number
+
+__all__ = [
+    "GROUPS",
+    "MARK",
+    "annotated_ranks",
+    "changes",
+    "compare",
+    "document_page",
+    "find",
+    "lessons",
+    "matching",
+    "picker",
+    "ranks",
+    "shortlists",
+    "side_by_side",
+]
 
 GROUPS = {
     "won": "LMTX wins",
@@ -27,9 +40,8 @@ GROUPS = {
 }
 """What `compare` says of a document, and how a reader calls it."""
 
-MARK = "✓"
 _ANSWERS = {1: "yes", 0: "no", -1: "none"}
-_NAME, _TEXT, _OFFERED = 70, 4000, 200
+_NAME, _OFFERED = 70, 200
 
 
 def find(uid: str, overviews: Mapping[str, pd.DataFrame]) -> tuple[str, int]:
@@ -257,19 +269,6 @@ def shortlists(
     return Table("shortlists", "What the teacher said", caption, columns, groups, pd.concat(frames))
 
 
-def document_page(corpus: Corpus, split: str, row: int, annotated: np.ndarray, *tables: Table) -> str:
-    """HTML of one document and what there is to say of it, for a light or a dark notebook; all text escaped.
-
-    `annotated` holds the ids of its annotated labels. A long text is shown in part, and the page says so.
-    """
-    document = corpus.documents(split).slice(row, 1).to_pylist()[0]
-    annotations = corpus.labels["text"].take(pa.array(annotated)).to_pylist()
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["breakable"] = _breakable
-    template = environment.from_string(_PAGE)
-    return template.render(document, annotations=annotations, tables=tables, limit=_TEXT, mark=MARK)
-
-
 def matching(overview: pd.DataFrame, group: str = "", words: str = "") -> list[tuple[str, int]]:
     """(uid, row) of the first 200 documents of an overview whose uid holds all of `words`, any case.
 
@@ -341,70 +340,3 @@ def _name(uid: str, text: str) -> str:
     if text.startswith(f"{uid}:"):
         return uid
     return text if len(text) <= _NAME else f"{text[: _NAME - 1]}…"
-
-
-def _breakable(text: str) -> Markup:
-    """Let a browser break dotted names at their parts, and nowhere else."""
-    parts = re.split(r"(?<=\w[._])(?=\w)|(?<=[a-z])(?=[A-Z])", text)
-    return Markup("<wbr>").join(parts)
-
-
-# Notebooks bring their own colours, and rules for tables that only a doubled class outweighs.
-_PAGE = """<div class="lmtx-document">
-<style>
-.lmtx-document { line-height: 1.4; font-size: 13px; max-width: 100%; }
-.widget-html-content:has(> .lmtx-document) { min-width: 0; width: 100%; }
-.lmtx-document h3 { margin: 1em 0 .3em; overflow-wrap: anywhere; }
-.lmtx-document h4 { margin: 1.2em 0 .2em; }
-.lmtx-document p, .lmtx-document ul { margin: .2em 0; }
-.lmtx-document .text { white-space: pre-wrap; overflow: auto; max-height: 16em; padding: .5em .8em;
-  border: 1px solid var(--jp-border-color2, #8888); }
-.lmtx-document .scroll { overflow-x: auto; }
-.lmtx-document table { border-collapse: collapse; font-size: 12px; margin: .4em 0; }
-.lmtx-document.lmtx-document :is(td, th) { text-align: left; vertical-align: top; padding: .25em .7em;
-  border-bottom: 1px solid var(--jp-border-color3, #8884); }
-.lmtx-document.lmtx-document th[scope="row"] { font-weight: normal; }
-.lmtx-document.lmtx-document th[scope="rowgroup"] { padding-top: .9em; font-style: italic; }
-</style>
-<h3>{{ title or uid }}</h3>
-<div class="text">{{ text[:limit] }}</div>
-{% if text | length > limit %}
-<p>The first {{ "{:,}".format(limit) }} of {{ "{:,}".format(text | length) }} characters.</p>
-{% endif %}
-<h4>Annotated labels</h4>
-{% if annotations %}
-<p>From the data set, to look at only: no zero-shot system has seen them.</p>
-<ul>
-{% for text in annotations %}
-<li>{{ mark }} {{ text }}</li>
-{% endfor %}
-</ul>
-{% else %}
-<p>None: this document is not annotated.</p>
-{% endif %}
-{% for table in tables if table.groups %}
-<h4>{{ table.title }}</h4>
-<p>{{ table.caption }}</p>
-<div class="scroll"><table>
-<thead><tr>
-{% for column in table.columns %}<th scope="col">{{ column | breakable }}</th>{% endfor %}
-</tr></thead>
-{% for heading, rows in table.groups %}
-<tbody>
-{% if heading %}
-<tr><th colspan="{{ table.columns | length }}" scope="rowgroup">{{ heading }}</th></tr>
-{% endif %}
-{% for row in rows %}
-<tr>
-{% for cell in row %}
-<{{ "th scope=row" if loop.first else "td" }}>
-{%- if cell.bold %}<b>{{ cell.text | breakable }}</b>{% else %}{{ cell.text | breakable }}{% endif -%}
-</{{ "th" if loop.first else "td" }}>
-{% endfor %}
-</tr>
-{% endfor %}
-</tbody>
-{% endfor %}
-</table></div>
-{% endfor %}
-</div>"""
