@@ -60,10 +60,10 @@ def chains(folder: Path) -> list[list[list[str]]]:
     return [[["encode"]], work, scores, [[]]]
 
 
-def run(folder: Path, environment: dict[str, str]) -> int:
-    """Run a copied study; returns the first exit status that is not 0."""
+def run(folder: Path, environment: dict[str, str], groups: list[list[list[str]]]) -> int:
+    """Run what `chains` lists in a copied study; returns the first exit status that is not 0."""
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro"]
-    for group in chains(folder):
+    for group in groups:
         running = [subprocess.Popen([*command, *chain], cwd=folder, env=environment) for chain in group]
         try:
             if status := next(filter(None, [process.wait() for process in running]), 0):
@@ -80,7 +80,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="lmtx-smoke-") as scratch:
         folder = Path(scratch).resolve()
         environment = copy_study(folder, ["size=smoke"]) | {"OMP_NUM_THREADS": "1"}
-        if status := run(folder, environment):
+        if status := run(folder, environment, chains(folder)):
             return status
         for table in sorted((folder / "reports" / "tables").glob("t2_*.md")):
             print(f"\n{table.read_text().strip()}")
