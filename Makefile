@@ -37,7 +37,7 @@ smoke: $(INSTALLED) ## run the same stages at tiny sizes in a scratch copy, remo
 test: $(INSTALLED) ## check style, notebook hygiene, every test and every notebook
 	ruff check
 	ruff format --check
-	python -m pytest --nbval-lax --nbval-current-env tests notebooks
+	python -m pytest --numprocesses auto --dist loadgroup --nbval-lax --nbval-current-env tests notebooks
 
 bench: $(INSTALLED) ## measure speed and memory: the scripts of tests/benchmarks
 	@set -e; for script in tests/benchmarks/bench_*.py; do echo "== $$script"; python "$$script"; done

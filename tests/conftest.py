@@ -1,4 +1,7 @@
-"""Every test runs as on a machine without a network and without anybody's keys."""
+"""Every test runs as on a machine without a network and without anybody's keys.
+
+`make test` runs files side by side: what one file's tests share is made once.
+"""
 
 import errno
 import os
@@ -31,3 +34,11 @@ def offline():
         for name in [name for name in os.environ if name.startswith(("OPENAI_", "HF_TOKEN"))]:
             patch.delenv(name)
         yield
+
+
+def pytest_collection_modifyitems(items):
+    """Keep a file's tests together, and the notebooks, which share a workspace; the longest file is first."""
+    for item in items:
+        group = "notebooks" if item.path.suffix == ".ipynb" else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.path.stem != "test_stages")
