@@ -181,6 +181,16 @@ def test_stages_depend_on_the_parameters_their_notebooks_read():
         assert keys == stages.parameters(stages.notebook_tree(notebook_of(stage))), stage.addressing
 
 
+def test_a_change_of_one_s_own_files_is_noticed():
+    """Where the preset looks for them, `prepare` depends on all there is, and a fresh clone has the folder."""
+    (prepare,) = [stage for stage in dvc_stages() if stage.addressing == "prepare"]
+    folders = [ROOT / dependency.def_path for dependency in prepare.deps]
+    own = compose(["dataset=own"], conf=ROOT / "conf")["dataset"]
+    for key in ("documents", "labels"):
+        (found,) = [folder for folder in folders if (ROOT / own[key]).is_relative_to(folder)]
+        assert [file for file in project_files() if file.is_relative_to(found)]
+
+
 def test_what_a_notebook_reads_is_found(tmp_path):
     """The check of the checks above, on code whose answer is plain."""
     tree = ast.parse(
