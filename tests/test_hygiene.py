@@ -182,7 +182,7 @@ def test_stages_depend_on_the_parameters_their_notebooks_read():
 
 
 def test_a_change_of_one_s_own_files_is_noticed():
-    """Where the preset looks for them, `prepare` depends on all there is, and a fresh clone has the folder."""
+    """`prepare` depends on the folder where the preset looks for them, and a fresh clone has it."""
     (prepare,) = [stage for stage in dvc_stages() if stage.addressing == "prepare"]
     folders = [ROOT / dependency.def_path for dependency in prepare.deps]
     own = compose(["dataset=own"], conf=ROOT / "conf")["dataset"]
