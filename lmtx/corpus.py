@@ -141,6 +141,13 @@ def csr_from_lists(rows: list[list[int]], n_labels: int, source: str = "the corp
     return sp.csr_array((np.ones(len(indices), dtype=bool), indices, indptr), shape=(len(rows), n_labels))
 
 
+def doubled_uids(table: pa.Table) -> dict[str, int]:
+    """The uids that stand more than once in a table, and how often each does; first comes the topmost."""
+    counts = pc.value_counts(table["uid"])
+    doubled = counts.filter(pc.greater(counts.field("counts"), 1))
+    return dict(zip(doubled.field("values").to_pylist(), doubled.field("counts").to_pylist(), strict=True))
+
+
 @contextmanager
 def _reading(what: str, folder: Path) -> Iterator[None]:
     """Turn what goes wrong in reading result files into a `CorpusError` that says how to get new ones."""
@@ -160,19 +167,18 @@ def _check_rows(table: pa.Table, where: str) -> None:
         if table[column].null_count:
             row = pc.index(pc.is_null(table[column]), True).as_py()
             raise CorpusError(f"{where}: row {row} has no {column}; fill it, or drop the row")
-    empty = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(table["text"])), 0)
+    # Neither function copies a text.
+    empty = pc.or_(pc.equal(pc.binary_length(table["text"]), 0), pc.utf8_is_space(table["text"]))
     if pc.any(empty).as_py():
         row = pc.index(empty, True).as_py()
         raise CorpusError(
             f"{where}: row {row} (uid {table['uid'][row].as_py()!r}) has an empty text; drop or fill it"
         )
-    counts = pc.value_counts(table["uid"])
-    doubled = counts.filter(pc.greater(counts.field("counts"), 1))
-    if len(doubled):
-        first = doubled[0].as_py()
+    if doubled := doubled_uids(table):
+        uid, times = next(iter(doubled.items()))
         raise CorpusError(
-            f"{where}: {len(doubled)} uids stand more than once, first {first['values']!r} "
-            f"({first['counts']} times); uids must be unique"
+            f"{where}: {len(doubled)} uids stand more than once, first {uid!r} ({times} times); "
+            "uids must be unique"
         )
 
 

@@ -15,6 +15,7 @@ from lmtx.corpus import (
     Corpus,
     CorpusError,
     csr_from_lists,
+    doubled_uids,
     load_corpus,
     load_truth,
     save_truth,
@@ -127,6 +128,31 @@ def test_a_damaged_file_is_one_clear_error(corpus, tmp_path, name, damage):
 def test_a_wrong_corpus_is_named(corpus, change, message):
     with pytest.raises(CorpusError, match=f"the file given: {message}"):
         replace(corpus, **change).validate("the file given")
+
+
+@pytest.mark.parametrize("text", ["", " ", "\u00a0\u2003\n", "\t\r\x0b\x0c", "\u3000"])
+def test_a_text_of_white_space_alone_is_empty(corpus, text):
+    assert not text.strip()
+    with pytest.raises(CorpusError, match=r"test: row 1 \(uid 'd'\) has an empty text"):
+        replace(corpus, test=documents("c", "d", texts=["grün \u00a0", text])).validate()
+
+
+def test_the_first_doubled_uid_is_named_with_its_count():
+    table = documents("e", "b", "a", "b", "a", "b")
+    assert list(doubled_uids(table).items()) == [("b", 3), ("a", 2)]
+    assert doubled_uids(documents("a", "b")) == {}
+
+
+def test_checking_copies_no_text(corpus):
+    large = replace(corpus, train=documents("a", "b", texts=["x" * 2**24, " " * 2**24 + "x"]))
+    usual = pa.default_memory_pool()
+    watched = pa.proxy_memory_pool(usual)
+    pa.set_memory_pool(watched)
+    try:
+        large.validate()
+    finally:
+        pa.set_memory_pool(usual)
+    assert 0 < watched.max_memory() < 2**20
 
 
 def test_an_empty_dev_split_is_allowed(corpus):

@@ -181,6 +181,16 @@ def test_stages_depend_on_the_parameters_their_notebooks_read():
         assert keys == stages.parameters(stages.notebook_tree(notebook_of(stage))), stage.addressing
 
 
+def test_a_change_of_one_s_own_files_is_noticed():
+    """`prepare` depends on the folder where the preset looks for them, and a fresh clone has it."""
+    (prepare,) = [stage for stage in dvc_stages() if stage.addressing == "prepare"]
+    folders = [ROOT / dependency.def_path for dependency in prepare.deps]
+    own = compose(["dataset=own"], conf=ROOT / "conf")["dataset"]
+    for key in ("documents", "labels"):
+        (found,) = [folder for folder in folders if (ROOT / own[key]).is_relative_to(folder)]
+        assert [file for file in project_files() if file.is_relative_to(found)]
+
+
 def test_what_a_notebook_reads_is_found(tmp_path):
     """The check of the checks above, on code whose answer is plain."""
     tree = ast.parse(
@@ -191,7 +201,8 @@ def test_what_a_notebook_reads_is_found(tmp_path):
         "write_json(study.results / 'x.json', settings.training.seed)\n"
         "settings.digest('encoder', 'check')\n"
     )
-    assert sorted(map(name, stages.modules(tree))) == ["lmtx/config.py", "lmtx/files.py", "lmtx/study.py"]
+    config = [name(file) for file in (ROOT / "lmtx" / "config").glob("*.py")]
+    assert set(map(name, stages.modules(tree))) == {*config, "lmtx/files.py", "lmtx/study.py"}
     assert stages.parameters(tree) == {"dataset.name", "training.seed", "encoder", "check"}
     assert stages.whole({"shortlist.size", "cycles.c1", "training", "training.seed"}) == {
         "shortlist",

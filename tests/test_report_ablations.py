@@ -193,6 +193,20 @@ def test_f5_holds_quality_and_what_the_teacher_is_asked(reports):
     assert found.loc[20, ["P@1", "R@10"]].tolist() == [0.466, 0.71]
 
 
+@pytest.mark.parametrize("draw", [ablations.f3_sample_size, ablations.f5_shortlist])
+def test_the_name_of_the_level_line_lies_beside_the_panels(reports, draw):
+    """Within one, an interval could run through it."""
+    figure = draw(reports, "toy").figure
+    figure.canvas.draw()
+    notes = [t for axes in figure.axes for t in axes.texts if t.get_text() == "zero-shot"]
+    assert len(notes) == (1 if draw is ablations.f3_sample_size else 2)
+    for note in notes:
+        box = note.get_window_extent()
+        assert not any(box.overlaps(axes.get_window_extent()) for axes in figure.axes)
+        assert not any(box.overlaps(axes.yaxis.get_tightbbox()) for axes in figure.axes)
+        assert box.x1 < figure.bbox.x1
+
+
 def test_the_map_holds_the_gain_of_each_pair_of_rates(reports):
     found = numbers(reports, "teacher_map", ["true_yes", "false_yes"])
     assert len(found) == 16

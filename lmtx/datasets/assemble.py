@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 
-from lmtx.corpus import LABEL_SCHEMA, SPLITS, Corpus, CorpusError
+from lmtx.corpus import LABEL_SCHEMA, SPLITS, Corpus, CorpusError, doubled_uids
 from lmtx.datasets import Reading
 from lmtx.datasets.spool import Spool, divide, hashes, lowest, mapped, whole
 
@@ -47,12 +47,10 @@ class Side:
 
     def check_uids(self) -> None:
         """Raise `CorpusError` naming a uid that stands more than once, and where."""
-        uids = self.spool.table()["uid"]
-        counts = pc.value_counts(uids)
-        doubled = counts.filter(pc.greater(counts.field("counts"), 1))
-        if len(doubled):
-            uid = doubled[0].as_py()["values"]
-            rows = np.flatnonzero(pc.equal(uids, uid).to_numpy())
+        table = self.spool.table()
+        if doubled := doubled_uids(table):
+            uid = next(iter(doubled))
+            rows = np.flatnonzero(pc.equal(table["uid"], uid).to_numpy())
             first, second = (self.spool.positions[row] for row in rows[:2])
             raise CorpusError(
                 f"{self.source}: {len(doubled)} uids stand more than once, first {uid!r} in {self.unit} "
@@ -144,12 +142,10 @@ def assemble(
 def _check_labels(labels: pa.Table, name: str) -> None:
     if not labels.num_rows:
         raise CorpusError(f"{name}: there are no labels; at least one is needed")
-    counts = pc.value_counts(labels["uid"])
-    doubled = counts.filter(pc.greater(counts.field("counts"), 1))
-    if len(doubled):
+    if doubled := doubled_uids(labels):
         raise CorpusError(
-            f"{name}: {len(doubled)} uids of labels stand more than once, first "
-            f"{doubled[0].as_py()['values']!r}; uids must be unique"
+            f"{name}: {len(doubled)} uids of labels stand more than once, first {next(iter(doubled))!r}; "
+            "uids must be unique"
         )
 
 

@@ -1,8 +1,6 @@
 """The figures of the ablations, from the result files of their points: F3, F4, F5 and the map of teachers."""
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
-from math import sqrt
 from pathlib import Path
 
 import pandas as pd
@@ -39,7 +37,7 @@ def f3_sample_size(reports: str | Path, dataset: str) -> Drawing:
 
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
-        _zero_line(left, zero, "P@1", [*frame["documents"]])
+        _zero_line(left, zero, "P@1", level=True)
         _marks(left, frame, "documents", "P@1", BLUE)
         left.set_title("Quality of the student")
         left.set_ylabel("P@1 (%)")
@@ -135,7 +133,7 @@ def f5_shortlist(reports: str | Path, dataset: str) -> Drawing:
             axes.set_title(title)
             axes.set_ylabel(label)
             if column in _COMPARED:
-                _zero_line(axes, zero, column, sizes)
+                _zero_line(axes, zero, column, level=True)
             _marks(axes, frame, "shortlist", column, colour)
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())
@@ -280,21 +278,19 @@ def _row_mark(axes: Axes, y: float, row: dict, name: str) -> None:
     axes.annotate(text, (row[name], y), (0, 6), textcoords="offset points", fontsize=8.5, ha="center")
 
 
-def _zero_line(axes: Axes, zero: Result | None, name: str, sizes: Sequence[float] = ()) -> None:
-    """Zero-shot as a dashed line: level over `sizes`, its name between two of the last ones; or upright."""
+def _zero_line(axes: Axes, zero: Result | None, name: str, level: bool = False) -> None:
+    """Zero-shot as a dashed line: level, its name beside the panel where no interval can lie; or upright."""
     if zero is None or name not in zero.metrics:
         return
     value = zero.metrics[name].value
     look = {"color": PURPLE, "linestyle": (0, (4, 3)), "linewidth": 1.4}
     note = {"textcoords": "offset points", "fontsize": 8, "color": MUTED}
-    if not sizes:
+    if not level:
         axes.axvline(value, **look)
         axes.annotate("zero-shot", (value, 0), (3, 3), xycoords=axes.get_xaxis_transform(), **note)
         return
     axes.axhline(value, **look)
-    pairs = list(pairwise(sorted(set(sizes))[-3:])) or [(sizes[0], sizes[0])]
-    left, right = max(pairs, key=lambda pair: (pair[1] / pair[0], pair))
-    axes.annotate("zero-shot", (sqrt(left * right), value), (0, -4), ha="center", va="top", **note)
+    axes.annotate("zero-shot", (1, value), (3, 0), xycoords=axes.get_yaxis_transform(), va="center", **note)
 
 
 def _log_ticks(axis) -> None:

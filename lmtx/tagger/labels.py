@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from lmtx.corpus import LABEL_SCHEMA
+from lmtx.corpus import LABEL_SCHEMA, doubled_uids
 from lmtx.index import Shortlist
 
 TABLE, VECTORS, SCALES = "labels.parquet", "labels.npy", "label_scales.npy"
@@ -156,10 +156,8 @@ def check_labels(table: pa.Table, where: str) -> None:
     if pc.any(empty).as_py():
         row = pc.index(empty, True).as_py()
         raise TaggerError(f"{where}: number {row + 1} has no text; drop or fill it")
-    counts = pc.value_counts(table["uid"])
-    doubled = counts.filter(pc.greater(counts.field("counts"), 1))
-    if len(doubled):
+    if doubled := doubled_uids(table):
         raise TaggerError(
-            f"{where}: {len(doubled)} uids stand more than once, first {doubled[0].as_py()['values']!r}; "
+            f"{where}: {len(doubled)} uids stand more than once, first {next(iter(doubled))!r}; "
             "uids must be unique"
         )

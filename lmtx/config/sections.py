@@ -1,0 +1,203 @@
+"""The parameters of a study, section by section, and all of them together."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from lmtx.config.base import Name, Natural, Positive, Section
+from lmtx.config.kinds import DataConfig, TeacherConfig
+
+
+class EncoderConfig(Section):
+    """E0, and how texts reach it. Token lengths include the special tokens."""
+
+    name: Name
+    model: str
+    sha256: str | None
+    precision: Literal["auto", "bf16", "fp32"]
+    device: str
+    document_tokens: Annotated[int, Field(ge=8)]
+    label_tokens: Annotated[int, Field(ge=4)]
+    title: bool
+    batch_tokens: Annotated[int, Field(ge=64)]
+
+
+class ShortlistConfig(Section):
+    size: Positive
+
+
+class TrainingConfig(Section):
+    """One cycle of training. `documents` null: every training document."""
+
+    documents: Positive | None
+    batch_size: Annotated[int, Field(ge=2)]
+    epochs: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_steps: Natural
+    weight_decay: Annotated[float, Field(ge=0)]
+    margin: Annotated[float, Field(gt=0)]
+    temperature: Annotated[float, Field(gt=0)]
+    hard_negatives: Positive
+    negatives: Literal["hardest", "random", "rejected"]
+    """Which labels of the batch a document is held against: the hardest `hard_negatives`, as many at
+    random, or only those that the teacher rejected for it."""
+    rejected_negatives: Natural
+    """Labels that the teacher rejected for a document, which join the batch."""
+    soft_targets: bool
+    """A document's loss is weighted by the teacher's p_yes of its positive; false: all weigh the same."""
+    e0_share: Annotated[float, Field(ge=0, lt=1)]
+    """Share of E0 in the student's weights once it is trained; 0: the student as trained. Where a student
+    goes on from the one before (`curriculum.restart` false), that one takes the place of E0."""
+    seed: Natural
+
+    @model_validator(mode="after")
+    def _with_negatives(self) -> "TrainingConfig":
+        if self.negatives == "rejected" and not self.rejected_negatives:
+            raise ValueError("negatives: rejected needs rejected_negatives of at least 1")
+        return self
+
+
+class CheckConfig(Section):
+    """How many held-out documents the teacher checks after a cycle. null: all of the dev split."""
+
+    documents: Positive | None
+
+
+class CurriculumConfig(Section):
+    """What a cycle takes from the one before it."""
+
+    refresh: bool
+    """Shortlists are the previous student's; false: E0's in every cycle."""
+    restart: bool
+    """A student starts from E0; false: from the previous student."""
+
+
+class CycleConfig(Section):
+    """A cycle of the curriculum: the system whose encoder makes its shortlists."""
+
+    previous: Name
+
+
+class BaselineConfig(Section):
+    """A system that LMTX is compared with: `lmtx/baselines/KIND.py`, and the options of its `rank`."""
+
+    kind: Name
+    label: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    teacher: TeacherConfig | None = None
+    """For a baseline that asks a language model."""
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        folder = Path(__file__).parents[1] / "baselines"
+        known = sorted(file.stem for file in folder.glob("[!_]*.py"))
+        if kind not in known:
+            raise ValueError(f"lmtx/baselines has: {', '.join(known)}")
+        return kind
+
+
+class HybridConfig(Section):
+    """Rankings of systems, fused by reciprocal ranks; "lmtx" is its best cycle."""
+
+    label: str
+    of: Annotated[list[Name], Field(min_length=2)]
+
+
+Changes = dict[Literal["teacher", "shortlist", "training", "curriculum"], dict[str, Any]]
+"""Sections, and what is set in them; a teacher of another kind replaces the whole section."""
+
+
+class AblationConfig(Section):
+    """What all points of the ablations share: usually a subset of the training documents."""
+
+    set: Changes
+
+
+class PointConfig(Section):
+    """A point of an ablation: one cycle of LMTX with other settings. Its name is AXIS-VALUE.
+
+    It starts from the study's parameters; `ablation.set` goes on top of them, then its own `set`.
+    """
+
+    previous: Name
+    """Whose shortlists it takes: "zero-shot", or "ablate-POINT" for a point with `keep`."""
+    set: Changes = Field(default_factory=dict)
+    descriptions: bool = True
+    """false: a label is its name alone, what stands before the first ": "."""
+    keep: bool = False
+    """Keep the student, for a point that goes on from it."""
+
+
+class EvaluationConfig(Section):
+    cutoffs: Annotated[list[Positive], Field(min_length=1)]
+    bootstrap: Annotated[int, Field(ge=100)]
+    seed: Natural
+
+
+class Config(Section):
+    """All parameters of a study, one attribute a section of `params.yaml`."""
+
+    dataset: DataConfig
+    encoder: EncoderConfig
+    teacher: TeacherConfig
+    shortlist: ShortlistConfig
+    training: TrainingConfig
+    check: CheckConfig
+    curriculum: CurriculumConfig
+    cycles: Annotated[dict[Name, CycleConfig], Field(min_length=1)]
+    baselines: dict[Name, BaselineConfig]
+    hybrids: dict[Name, HybridConfig]
+    ablation: AblationConfig
+    ablations: dict[Name, PointConfig]
+    evaluation: EvaluationConfig
+
+    @model_validator(mode="after")
+    def _hybrids_of_systems(self) -> "Config":
+        known = {*self.baselines, "lmtx"}
+        for name, hybrid in self.hybrids.items():
+            if unknown := set(hybrid.of) - known:
+                raise ValueError(
+                    f"`hybrids.{name}.of` names {sorted(unknown)}: expected some of {sorted(known)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _points_that_can_run(self) -> "Config":
+        kept = {f"ablate-{name}" for name, point in self.ablations.items() if point.keep}
+        for name, point in self.ablations.items():
+            if point.previous not in {"zero-shot"} | kept - {f"ablate-{name}"}:
+                known = ", ".join(["zero-shot", *sorted(kept)])
+                raise ValueError(
+                    f"`ablations.{name}.previous` is {point.previous!r}: expected one of {known}; "
+                    "a point with `keep: true` can be gone on from"
+                )
+            try:
+                self.at(name)
+            except ValidationError as error:
+                found = error.errors()[0]
+                key, message = ".".join(map(str, found["loc"])), found["msg"]
+                raise ValueError(
+                    f"`ablations.{name}.set` or `ablation.set`: `{key}` is {found['input']!r}: {message}"
+                ) from None
+        return self
+
+    def at(self, point: str) -> "Config":
+        """The parameters of a point of the ablations.
+
+        They are these, with what `ablation.set` and then the point's own `set` change.
+        """
+        values = self.model_dump(exclude={"ablations"}) | {"ablations": {}}
+        for changes in (self.ablation.set, self.ablations[point].set):
+            for section, change in changes.items():
+                other = change.get("kind", values[section].get("kind")) != values[section].get("kind")
+                values[section] = change if other else values[section] | change
+        return Config.model_validate(values)
+
+    def digest(self, *sections: str) -> str:
+        """A short hash of the named sections (all of them when none is named)."""
+        values = self.model_dump(mode="json", include=set(sections) or None)
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
