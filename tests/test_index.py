@@ -1,10 +1,13 @@
 """Nearest labels: the ranking that sorting all cosines gives, less the pairs that are no candidates."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 from lmtx.index import Shortlist, fuse, search, top, without
+from lmtx.index.cost import cheaper
 
 
 def unit(n, d, seed):
@@ -31,11 +34,23 @@ def brute_force(queries, labels, k, excluded=None):
 
 
 QUERIES, LABELS = unit(60, 16, seed=1), unit(200, 16, seed=2)
+EXACT = ["faiss", "fp32", "bf16"]
+
+
+@pytest.fixture(params=EXACT)
+def exact(request, monkeypatch):
+    """The exact search by each of its three ways, in blocks that divide nothing."""
+    monkeypatch.setattr("lmtx.index.nearest._MANY", 1 if request.param == "faiss" else 10**9)
+    monkeypatch.setattr("lmtx.index.flat._QUERIES", 23)
+    monkeypatch.setattr("lmtx.index.flat._LABELS", 31)
+    monkeypatch.setattr("lmtx.index.exact._CPU_BLOCK", (7, 13))
+    monkeypatch.setattr("lmtx.index.exact._MEMORY", 50_000)
+    return partial(search, precision="bf16" if request.param == "bf16" else "fp32", device="cpu")
 
 
 @pytest.mark.parametrize("k", [1, 7, 200, 500])
-def test_search_finds_what_sorting_all_cosines_finds(k):
-    found = search(QUERIES, LABELS, k)
+def test_search_finds_what_sorting_all_cosines_finds(exact, k):
+    found = exact(QUERIES, LABELS, k)
     ids, scores = brute_force(QUERIES, LABELS, k)
     np.testing.assert_array_equal(found.ids, ids)
     np.testing.assert_allclose(found.scores, scores, atol=1e-6)
@@ -45,44 +60,163 @@ def test_search_finds_what_sorting_all_cosines_finds(k):
 
 
 @pytest.mark.parametrize("k", [1, 5, 200, 500])
-def test_excluded_pairs_are_passed_over(k):
-    """Document i's own label is its nearest one; others are excluded at random, and all of the last's."""
+def test_excluded_pairs_are_passed_over(exact, k):
+    """Document i's own label is its nearest one; others are excluded at random; of the last two all, or
+    all but three."""
     rng = np.random.default_rng(3)
     queries = LABELS[:60]
     rows = [[i, *rng.choice(200, rng.integers(0, 12))] for i in range(60)]
-    rows[-1] = range(200)
+    rows[-1], rows[-2] = range(200), range(3, 200)
     excluded = pairs(rows, 200)
-    found = search(queries, LABELS, k, excluded=excluded)
+    found = exact(queries, LABELS, k, excluded=excluded)
     ids, scores = brute_force(queries, LABELS, k, excluded)
     np.testing.assert_array_equal(found.ids, ids)
     np.testing.assert_allclose(found.scores, scores, atol=1e-6)
     assert not (found.ids == np.arange(60)[:, None]).any()
-    assert (found.ids[-1] == -1).all()
+    assert (found.ids[-1] == -1).all() and np.isneginf(found.scores[-1]).all()
+    assert (found.ids[-2, :3] >= 0).all() and (found.ids[-2, 3:] == -1).all()
     assert (found.ids.dtype, found.scores.dtype) == (np.int32, np.float32)
 
 
-def test_pads_fill_only_the_end_where_candidates_run_out():
+def test_pads_fill_only_the_end_where_candidates_run_out(exact):
     labels = np.eye(3, dtype=np.float32)
     queries = np.array([[0.8, 0.6, 0], [0.6, 0, 0.8]], dtype=np.float32)
-    found = search(queries, labels, 3, excluded=pairs([[0, 2], []], 3))
+    found = exact(queries, labels, 3, excluded=pairs([[0, 2], []], 3))
     np.testing.assert_array_equal(found.ids, [[1, -1, -1], [2, 0, 1]])
     np.testing.assert_allclose(found.scores, [[0.6, -np.inf, -np.inf], [0.8, 0.6, 0]], atol=1e-7)
 
 
+@pytest.mark.parametrize("way", ["exact", "graph", "auto"])
 @pytest.mark.parametrize("excluded", [None, sp.csr_array((0, 200), dtype=bool)], ids=["none", "empty"])
-def test_no_queries_give_an_empty_shortlist(excluded):
-    found = search(np.empty((0, 16), dtype=np.float32), LABELS, 5, excluded=excluded)
+def test_no_queries_give_an_empty_shortlist(excluded, way):
+    found = search(np.empty((0, 16), dtype=np.float32), LABELS, 5, excluded=excluded, way=way)
     assert found.ids.shape == found.scores.shape == (0, 5)
     assert (found.ids.dtype, found.scores.dtype) == (np.int32, np.float32)
 
 
-def test_search_leaves_its_inputs_alone_and_takes_views_of_any_order():
+def test_search_leaves_its_inputs_alone_and_takes_views_of_any_order(exact):
     queries, labels = QUERIES.copy(), LABELS.copy()
-    plain = search(queries, labels, 5)
-    other = search(np.asfortranarray(queries.astype(np.float64)), labels[::-1], 5)
+    plain = exact(queries, labels, 5)
+    other = exact(np.asfortranarray(queries.astype(np.float64)), labels[::-1], 5)
     np.testing.assert_array_equal(199 - other.ids, plain.ids)
+    np.testing.assert_array_equal(exact(queries[::-2], labels.astype(np.float64), 5).ids, plain.ids[::-2])
     np.testing.assert_array_equal(queries, QUERIES)
     np.testing.assert_array_equal(labels, LABELS)
+
+
+@pytest.mark.filterwarnings("error")
+def test_vectors_may_lie_in_files(exact, tmp_path):
+    np.save(tmp_path / "queries.npy", QUERIES)
+    np.save(tmp_path / "labels.npy", LABELS)
+    mapped = [np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("queries", "labels")]
+    np.testing.assert_array_equal(exact(*mapped, 9).ids, exact(QUERIES, LABELS, 9).ids)
+
+
+def test_vectors_in_half_precision_count_for_what_they_are(exact):
+    queries, labels = QUERIES.astype(np.float16), LABELS.astype(np.float16)
+    found = exact(queries, labels, 9)
+    ids, scores = brute_force(queries, labels, 9)
+    np.testing.assert_array_equal(found.ids, ids)
+    np.testing.assert_allclose(found.scores, scores, atol=1e-6)
+
+
+@pytest.mark.parametrize("way", ["exact", "graph"])
+def test_int8_labels_are_rows_times_their_scales(way):
+    packed = np.rint(LABELS * 100).astype(np.int8)
+    scales = np.linspace(0.005, 0.02, 200, dtype=np.float32)
+    found = search(QUERIES, packed, 9, scales=scales, way=way)
+    ids, scores = brute_force(QUERIES, packed * scales[:, None], 9)
+    np.testing.assert_allclose(found.scores[:, 0], scores[:, 0], atol=1e-6)
+    assert np.mean(found.ids == ids) > (0.999 if way == "exact" else 0.9)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_more_equal_labels_than_were_kept_still_give_the_lowest_numbers(precision):
+    """The first pass keeps 22 of 3 wanted; 150 labels are equally near, then all the same one."""
+    labels = np.repeat(LABELS[:2], 150, axis=0)
+    found = search(LABELS[:2], labels, 3, precision=precision, excluded=pairs([[1], []], 300))
+    assert found.ids.tolist() == [[0, 2, 3], [150, 151, 152]]
+    assert (np.ptp(found.scores, axis=1) == 0).all()
+
+
+def test_of_equal_labels_that_faiss_finds_the_lower_number_comes_first():
+    queries, labels = np.tile(LABELS[:2], (100, 1)), np.tile(LABELS[:10], (2, 1))
+    found = search(queries, labels, 20, device="cpu")
+    equal = found.scores[:, 1:] == found.scores[:, :-1]
+    assert equal.any() and (found.ids[:, 1:] > found.ids[:, :-1])[equal].all()
+
+
+def test_near_ties_that_bf16_cannot_tell_apart_are_told_apart():
+    """300 labels within 1e-4 of each other, far below what bf16 resolves."""
+    rng = np.random.default_rng(5)
+    labels = LABELS[:1] + 1e-4 * rng.normal(size=(300, 16)).astype(np.float32)
+    labels = np.concatenate([LABELS, labels / np.linalg.norm(labels, axis=1, keepdims=True)])
+    found = search(LABELS[:1], labels, 10, precision="bf16")
+    scores = np.sort(labels.astype(np.float64) @ LABELS[0].astype(np.float64))[::-1]
+    np.testing.assert_allclose(found.scores[0], scores[:10], atol=1.5e-7)
+    assert (found.ids >= 0).all()
+
+
+def test_a_document_with_many_excluded_pairs_does_not_lengthen_the_others_rankings(monkeypatch):
+    """faiss is asked for the few more that the others need; the one is searched apart, and rightly."""
+    import faiss
+
+    asked, knn = [], faiss.knn
+    monkeypatch.setattr(faiss, "knn", lambda q, x, k, **kw: asked.append(k) or knn(q, x, k, **kw))
+    labels, queries = unit(3000, 16, seed=6), unit(200, 16, seed=7)
+    rows = [[i] for i in range(199)] + [range(2500)]
+    found = search(queries, labels, 5, excluded=pairs(rows, 3000), device="cpu")
+    ids, scores = brute_force(queries, labels, 5, pairs(rows, 3000))
+    np.testing.assert_array_equal(found.ids, ids)
+    np.testing.assert_allclose(found.scores, scores, atol=1e-6)
+    assert asked == [6]
+
+
+# --- the graph, and the choice -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [1, 10, 300])
+def test_a_graph_finds_nearly_all_and_never_an_excluded_pair(k):
+    """Some documents have more excluded pairs than k, one all of them."""
+    rng = np.random.default_rng(8)
+    labels = unit(3000, 16, seed=9)
+    rows = [rng.choice(3000, 5) for _ in range(58)] + [range(1000, 3000), range(3000)]
+    excluded = pairs(rows, 3000)
+    found = search(QUERIES, labels, k, excluded=excluded, way="graph")
+    ids, scores = brute_force(QUERIES, labels, k, excluded)
+    assert np.mean([np.isin(a, b).mean() for a, b in zip(ids, found.ids, strict=True)]) > 0.98
+    assert not (excluded.toarray()[np.arange(60)[:, None], found.ids] & (found.ids >= 0)).any()
+    np.testing.assert_array_equal(found.ids[-2], ids[-2])
+    assert (found.ids[-1] == -1).all() and np.isneginf(found.scores[-1]).all()
+    same = found.ids == ids
+    np.testing.assert_allclose(found.scores[same], scores[same], atol=1e-6)
+    assert (np.diff(found.scores[:-1], axis=1) <= 0).all()
+    assert (found.ids.dtype, found.scores.dtype) == (np.int32, np.float32)
+
+
+def test_a_graph_gives_all_labels_where_k_is_larger():
+    found = search(QUERIES, LABELS, 500, way="graph")
+    np.testing.assert_array_equal(found.ids, brute_force(QUERIES, LABELS, 500)[0])
+
+
+def test_a_graph_is_for_very_many_queries_on_a_cpu():
+    assert cheaper(7_524, 9_324, 10, "cpu") == "exact"
+    assert cheaper(30_000, 501_070, 100, "cpu") == "exact"
+    assert cheaper(20_000_000, 501_070, 100, "cpu") == "graph"
+    assert cheaper(20_000_000, 501_070, 100, "cuda") == "exact"
+    assert cheaper(20_000_000, 2, 2, "cpu") == cheaper(0, 0, 1, "cpu") == "exact"
+
+
+def test_auto_takes_what_the_model_says(monkeypatch):
+    seen = []
+    monkeypatch.setattr("lmtx.index.nearest.cheaper", lambda *sizes: seen.append(sizes) or "graph")
+    monkeypatch.setattr("lmtx.index.graph.graph", lambda *_, **__: "by the graph")
+    assert search(QUERIES, LABELS, 5, way="auto", device="cpu") == "by the graph"
+    assert seen == [(60, 200, 5, "cpu")]
+    assert len(search(QUERIES, LABELS, 5)) == 60
+
+
+# --- what cannot be searched ---------------------------------------------------------------------
 
 
 def test_shapes_that_do_not_fit_are_named():
@@ -90,6 +224,30 @@ def test_shapes_that_do_not_fit_are_named():
         search(QUERIES, LABELS[:, :15], 5)
     with pytest.raises(ValueError, match=r"excluded pairs are \(59, 200\), not \(60, 200\)"):
         search(QUERIES, LABELS, 5, excluded=sp.csr_array((59, 200), dtype=bool))
+    with pytest.raises(ValueError, match=r"queries are \(16,\) and labels \(200, 16\)"):
+        search(QUERIES[0], LABELS, 5)
+    with pytest.raises(ValueError, match="k is 0"):
+        search(QUERIES, LABELS, 0)
+    with pytest.raises(ValueError, match="way 'best' is none of exact, graph, auto"):
+        search(QUERIES, LABELS, 5, way="best")
+    for labels, scales in ((LABELS, np.ones(200)), (LABELS.astype(np.int8), None)):
+        with pytest.raises(ValueError, match="int8 labels need one each, others none"):
+            search(QUERIES, labels, 5, scales=scales)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_vector_that_is_no_number_is_named(exact, value):
+    queries, labels = QUERIES.copy(), LABELS.copy()
+    queries[41, 3] = labels[157, 2] = value
+    with pytest.raises(ValueError, match="queries: row 41 holds a NaN or an infinity"):
+        exact(queries, LABELS, 5)
+    with pytest.raises(ValueError, match="labels: row 157 holds a NaN or an infinity"):
+        exact(QUERIES, labels, 5)
+    with pytest.raises(ValueError, match="labels: row 157 holds a NaN or an infinity"):
+        search(QUERIES, labels, 5, way="graph")
+
+
+# --- rankings ------------------------------------------------------------------------------------
 
 
 def test_without_drops_pads_and_excluded_pairs_and_keeps_the_order():

@@ -148,8 +148,7 @@ def test_label_vectors_are_mapped_not_read(exported):
     assert isinstance(Tagger.load(exported).labels.vectors, np.memmap)
 
 
-def test_int8_takes_a_quarter_and_keeps_the_ranking(tagger, tmp_path, monkeypatch):
-    monkeypatch.setattr("lmtx.tagger.labels._BLOCK", 7)  # blocks that do not divide the labels
+def test_int8_takes_a_quarter_and_keeps_the_ranking(tagger, tmp_path):
     tagger.export(tmp_path / "small", storage="int8")
     small = Tagger.load(tmp_path / "small")
     assert small.labels.storage == "int8" and small.labels.vectors.dtype == np.int8

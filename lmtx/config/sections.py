@@ -27,6 +27,8 @@ class EncoderConfig(Section):
 
 class ShortlistConfig(Section):
     size: Positive
+    search: Literal["auto", "exact", "graph"]
+    """How the nearest labels are found; auto: exactly, or by a graph where that is far cheaper."""
 
 
 class TrainingConfig(Section):

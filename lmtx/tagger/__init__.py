@@ -12,7 +12,7 @@ from lmtx.config import EncoderConfig
 from lmtx.curriculum import judge
 from lmtx.encoder import Encoder
 from lmtx.files import read_json, replacing
-from lmtx.index import Shortlist, without
+from lmtx.index import Shortlist
 from lmtx.progress import CARD
 from lmtx.tagger.calibration import Calibration, fit
 from lmtx.tagger.card import model_card
@@ -142,9 +142,7 @@ class Tagger:
         """
         if k < 1:
             raise ValueError(f"k is {k}; at least 1 label a document is needed")
-        spare = int(np.diff(excluded.indptr).max(initial=0)) if excluded is not None else 0
-        found = self.labels.search(self.encoder.encode_documents(documents), k + spare)
-        return without(found, excluded, min(k, len(self.labels)))
+        return self.labels.search(self.encoder.encode_documents(documents), k, excluded)
 
     def calibrate(
         self,

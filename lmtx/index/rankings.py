@@ -1,4 +1,4 @@
-"""Nearest labels: exact cosine search over unit vectors, and what one does with rankings."""
+"""Rankings of labels: what a search gives, and what one does with it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,39 +41,6 @@ class Shortlist:
         return cls(np.load(Path(folder) / "ids.npy"), np.load(Path(folder) / "scores.npy"))
 
 
-def search(
-    queries: np.ndarray, labels: np.ndarray, k: int, *, excluded: sp.csr_array | None = None
-) -> Shortlist:
-    """The k labels of largest inner product for each query, exactly.
-
-    Parameters
-    ----------
-    queries, labels
-        float32 (n, d) and (L, d), rows of norm 1: the product is the cosine.
-    k
-        How many; more than L gives L columns.
-    excluded
-        Boolean CSR (n, L): pairs that are no candidates. None: all labels are candidates.
-
-    Raises `ValueError` when the shapes do not fit.
-    """
-    import faiss
-
-    if queries.shape[1] != labels.shape[1]:
-        raise ValueError(f"queries have {queries.shape[1]} dimensions, labels {labels.shape[1]}")
-    if excluded is not None and excluded.shape != (len(queries), len(labels)):
-        raise ValueError(f"excluded pairs are {excluded.shape}, not {(len(queries), len(labels))}")
-    n_labels = len(labels)
-    spare = int(np.diff(excluded.indptr).max(initial=0)) if excluded is not None else 0
-    scores, ids = faiss.knn(
-        np.ascontiguousarray(queries, dtype=np.float32),
-        np.ascontiguousarray(labels, dtype=np.float32),
-        min(k + spare, n_labels),
-        metric=faiss.METRIC_INNER_PRODUCT,
-    )
-    return without(Shortlist(ids.astype(np.int32), scores), excluded, min(k, n_labels))
-
-
 def without(shortlist: Shortlist, excluded: sp.csr_array | None, k: int) -> Shortlist:
     """Drop excluded pairs (boolean CSR, n x L), keep the k best of the others, pad with -1."""
     ids, scores = shortlist.ids, shortlist.scores
@@ -85,6 +52,15 @@ def without(shortlist: Shortlist, excluded: sp.csr_array | None, k: int) -> Shor
         ids = np.take_along_axis(np.where(dropped, -1, ids), order, axis=1)
         scores = np.take_along_axis(np.where(dropped, -np.inf, scores), order, axis=1)
     return Shortlist(np.ascontiguousarray(ids[:, :k], dtype=np.int32), np.ascontiguousarray(scores[:, :k]))
+
+
+def in_order(ids: np.ndarray, scores: np.ndarray) -> Shortlist:
+    """What faiss found, ids and scores (n, k): of equal scores the lower id first, -1 last."""
+    scores = np.where(ids < 0, -np.inf, scores)
+    order = np.lexsort((ids, -scores), axis=1)
+    return Shortlist(
+        np.take_along_axis(ids, order, axis=1).astype(np.int32), np.take_along_axis(scores, order, axis=1)
+    )
 
 
 def fuse(rankings: Sequence[np.ndarray], k: int, constant: float = 60) -> Shortlist:

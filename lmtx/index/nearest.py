@@ -1,0 +1,99 @@
+"""The search for the labels nearest to each document: checks what it gets, and chooses the way."""
+
+from typing import Literal
+
+import numpy as np
+import scipy.sparse as sp
+
+from lmtx.index.cost import cheaper
+from lmtx.index.rankings import Shortlist
+
+_MANY = 128  # queries; from so many on, faiss is quicker than torch for fp32 on a CPU
+
+
+def search(
+    queries: np.ndarray,
+    labels: np.ndarray,
+    k: int,
+    *,
+    excluded: sp.csr_array | None = None,
+    scales: np.ndarray | None = None,
+    way: Literal["exact", "graph", "auto"] = "exact",
+    device: str = "auto",
+    precision: Literal["auto", "bf16", "fp32"] = "auto",
+) -> Shortlist:
+    """The k labels of largest inner product for each query.
+
+    Memory beside the result does not grow with the number of queries; both arrays may be memory-mapped.
+
+    Parameters
+    ----------
+    queries, labels
+        Floats (n, d) and (L, d), rows of norm 1: the product is the cosine. Products are those of the
+        vectors in fp32, whatever type they are stored in.
+    k
+        How many; more than L gives L columns.
+    excluded
+        Boolean CSR (n, L): pairs that are no candidates. None: all labels are candidates.
+    scales
+        float32 (L,), where `labels` are int8: a row times its scale is the vector. None: `labels` are it.
+    way
+        "exact"; "graph", which may miss a few (see `lmtx.index.graph`); or "auto": the graph where it is
+        far cheaper by the model of `lmtx.index.cost`, which it is for very many queries at once.
+    device
+        Of the exact search, one of torch's; "auto": the GPU where there is one. A graph is searched on the
+        CPU.
+    precision
+        Of the exact search's first pass: "bf16" (scored anew in fp32, see `lmtx.index.exact`), "fp32", or
+        "auto": bf16 on a GPU that multiplies it, fp32 on a CPU. The labels found are the same.
+
+    Returns
+    -------
+    A `Shortlist` of min(k, L) columns. Of equal scores the lower label id comes first. Which of equal ones
+    the last column holds is settled so by `lmtx.index.exact` (a GPU, bf16, int8, or few queries), and left
+    open by faiss (many queries on a CPU, or a graph).
+
+    Raises
+    ------
+    ValueError
+        When the shapes do not fit, k is less than 1, `way` is unknown, or a vector holds a NaN; its row is
+        named.
+    """
+    if queries.ndim != 2 or labels.ndim != 2:
+        raise ValueError(f"queries are {queries.shape} and labels {labels.shape}; both must have rows")
+    if queries.shape[1] != labels.shape[1]:
+        raise ValueError(f"queries have {queries.shape[1]} dimensions, labels {labels.shape[1]}")
+    if excluded is not None and excluded.shape != (len(queries), len(labels)):
+        raise ValueError(f"excluded pairs are {excluded.shape}, not {(len(queries), len(labels))}")
+    if (scales is None) == (labels.dtype == np.int8) or (scales is not None and len(scales) != len(labels)):
+        raise ValueError(
+            f"labels are {labels.dtype} {labels.shape} with {0 if scales is None else len(scales)} scales; "
+            "int8 labels need one each, others none"
+        )
+    if k < 1:
+        raise ValueError(f"k is {k}; at least 1 label a query is needed")
+    if way not in ("exact", "graph", "auto"):
+        raise ValueError(f"way {way!r} is none of exact, graph, auto")
+    place = _place(device)
+    if way == "auto":
+        way = cheaper(len(queries), len(labels), k, place)
+    if way == "graph":
+        from lmtx.index.graph import graph
+
+        return graph(queries, labels, k, excluded=excluded, scales=scales)
+    plain = labels.dtype == np.float32 and labels.flags.c_contiguous
+    if place == "cpu" and plain and precision != "bf16" and len(queries) >= _MANY:
+        from lmtx.index.flat import flat
+
+        return flat(queries, labels, k, excluded=excluded)
+    from lmtx.index.exact import exact
+
+    return exact(queries, labels, k, excluded=excluded, scales=scales, device=place, precision=precision)
+
+
+def _place(device: str) -> str:
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
