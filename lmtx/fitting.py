@@ -1,0 +1,63 @@
+"""Train an encoder on pseudo-labels: in this process, or shared by as many as LMTX_PROCESSES says."""
+
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import scipy.sparse as sp
+from safetensors.torch import load_model, save_model
+
+from lmtx.config import EncoderConfig, TrainingConfig
+from lmtx.encoder import Encoder, load_tokens, save_tokens
+from lmtx.files import read_json, write_json
+from lmtx.processes import launch, wanted
+from lmtx.training import PseudoLabels, TrainingLog, train
+
+_MATRICES = ("positives", "rejected", "excluded", "p_yes")
+
+
+def fit(encoder: Encoder, source: PseudoLabels, config: TrainingConfig) -> TrainingLog:
+    """Train `encoder` in place on all batches of `source`, with LMTX's loss.
+
+    With LMTX_PROCESSES = W above 1, W processes of this machine each embed every W-th text of a batch; the
+    result is that of one process but for the rounding of sums. `config.batch_size` is that of all together.
+
+    Raises
+    ------
+    ProcessError
+        When LMTX_PROCESSES is no number of processes that this machine can run, or one of them fails.
+        `encoder` then is as it was.
+    """
+    processes = wanted()
+    if processes == 1:
+        return train(encoder, source.batches(config), source.steps(config), config)
+    with tempfile.TemporaryDirectory(prefix="lmtx-fit-") as scratch:
+        folder = Path(scratch)
+        encoder.save(folder / "encoder", {})
+        write_json(folder / "encoder.json", encoder.config.model_dump(mode="json"))
+        write_json(folder / "training.json", config.model_dump(mode="json"))
+        save_tokens(folder / "documents.npz", source.documents)
+        save_tokens(folder / "labels.npz", source.labels)
+        for name in _MATRICES:
+            if getattr(source, name) is not None:
+                sp.save_npz(folder / f"{name}.npz", getattr(source, name))
+        launch(fit_share, str(folder), encoder.device.type, processes=processes, device=encoder.device)
+        load_model(encoder.model, folder / "weights.safetensors")
+        return TrainingLog(**read_json(folder / "log.json"))
+
+
+def fit_share(folder: str, device: str) -> None:
+    """What each process of `fit` does: train on what lies in `folder`, and the first one write the result."""
+    place = Path(folder)
+    own = f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" else device
+    settings = EncoderConfig(**read_json(place / "encoder.json") | {"device": own})
+    encoder = Encoder.load(settings, place / "encoder")
+    config = TrainingConfig(**read_json(place / "training.json"))
+    files = {name: place / f"{name}.npz" for name in _MATRICES}
+    matrices = {name: sp.load_npz(file) for name, file in files.items() if file.is_file()}
+    source = PseudoLabels(load_tokens(place / "documents.npz"), load_tokens(place / "labels.npz"), **matrices)
+    log = train(encoder, source.batches(config), source.steps(config), config)
+    if os.environ["RANK"] == "0":
+        save_model(encoder.model, place / "weights.safetensors")
+        write_json(place / "log.json", asdict(log))
