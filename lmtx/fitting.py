@@ -8,9 +8,10 @@ from pathlib import Path
 import scipy.sparse as sp
 from safetensors.torch import load_model, save_model
 
-from lmtx.config import EncoderConfig, TrainingConfig
+from lmtx.config import TrainingConfig
 from lmtx.encoder import Encoder, load_tokens, save_tokens
 from lmtx.files import read_json, write_json
+from lmtx.group import hand_over, take_over
 from lmtx.processes import launch, wanted
 from lmtx.training import PseudoLabels, TrainingLog, train
 
@@ -34,25 +35,22 @@ def fit(encoder: Encoder, source: PseudoLabels, config: TrainingConfig) -> Train
         return train(encoder, source.batches(config), source.steps(config), config)
     with tempfile.TemporaryDirectory(prefix="lmtx-fit-") as scratch:
         folder = Path(scratch)
-        encoder.save(folder / "encoder", {})
-        write_json(folder / "encoder.json", encoder.config.model_dump(mode="json"))
+        hand_over(encoder, folder)
         write_json(folder / "training.json", config.model_dump(mode="json"))
         save_tokens(folder / "documents.npz", source.documents)
         save_tokens(folder / "labels.npz", source.labels)
         for name in _MATRICES:
             if getattr(source, name) is not None:
                 sp.save_npz(folder / f"{name}.npz", getattr(source, name))
-        launch(fit_share, str(folder), encoder.device.type, processes=processes, device=encoder.device)
+        launch(fit_share, str(folder), processes=processes, device=encoder.device)
         load_model(encoder.model, folder / "weights.safetensors")
         return TrainingLog(**read_json(folder / "log.json"))
 
 
-def fit_share(folder: str, device: str) -> None:
+def fit_share(folder: str) -> None:
     """What each process of `fit` does: train on what lies in `folder`, and the first one write the result."""
     place = Path(folder)
-    own = f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" else device
-    settings = EncoderConfig(**read_json(place / "encoder.json") | {"device": own})
-    encoder = Encoder.load(settings, place / "encoder")
+    encoder = take_over(place)
     config = TrainingConfig(**read_json(place / "training.json"))
     files = {name: place / f"{name}.npz" for name in _MATRICES}
     matrices = {name: sp.load_npz(file) for name, file in files.items() if file.is_file()}

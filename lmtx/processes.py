@@ -1,8 +1,6 @@
-"""Several processes that share one piece of work, each on a GPU or on a part of the processor's cores.
+"""Start several processes that share one piece of work, each on a GPU or on a part of the processor's cores.
 
-`launch` starts them with `accelerate launch`; `join`, `embed` and `sum_gradients` are what a training step
-needs to share a batch. A process that was started by `accelerate launch` in any other way, on this machine
-or on several, shares in the same manner.
+This module imports little: each of the processes runs it first.
 """
 
 import codecs
@@ -13,7 +11,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from io import BufferedReader
@@ -22,9 +20,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
-    from accelerate import Accelerator
-
-    from lmtx.encoder import Encoder
 
 VARIABLE = "LMTX_PROCESSES"
 
@@ -133,69 +128,6 @@ def _follow(stream: BufferedReader) -> str:
         sys.stderr.write(text)
         last = (last + text)[-4000:]
     return last
-
-
-def join(device: "torch.device", precision: str) -> "Accelerator":
-    """The group of processes that this one is part of: of one where nothing else was launched.
-
-    Parameters
-    ----------
-    device
-        That of the encoder to be trained.
-    precision
-        "bf16" or "fp32".
-
-    Raises
-    ------
-    ProcessError
-        In a group, when `device` is not the one that the group gave this process.
-    """
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    # Kept for the whole process; an encoder of another precision or device could not be trained after.
-    # A group that is there stays, and is joined again.
-    AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = Accelerator(
-        cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no"
-    )
-    if accelerator.num_processes != int(os.environ.get("WORLD_SIZE", 1)):
-        raise ProcessError(f"processes on {device.type} cannot share a batch; train in one process")
-    given = accelerator.device
-    if accelerator.num_processes > 1 and given.type == "cuda" and device != given:
-        raise ProcessError(
-            f"process {accelerator.process_index} was given {given}, and its encoder is on {device}; "
-            "set encoder.device to auto"
-        )
-    return accelerator
-
-
-def embed(accelerator: "Accelerator", encoder: "Encoder", tokens: Sequence[Sequence[int]]) -> "torch.Tensor":
-    """Unit vectors float32 (n, d) of token ids, of which each process of the group embeds its share.
-
-    The rows of this process's own texts carry gradients, the others' none: the gradients of a loss, summed
-    over the processes, are then those of one process that embeds all. All must be given the same texts.
-    """
-    import torch
-
-    if accelerator.num_processes == 1:
-        return encoder.forward(tokens)
-    rank, world, n = accelerator.process_index, accelerator.num_processes, len(tokens)
-    each = -(-n // world)
-    # Every world-th text; where they do not suffice for all, the first ones again, left out in the end.
-    own = encoder.forward([tokens[row % n] for row in range(rank, each * world, world)])
-    shares = list(accelerator.gather(own.detach()).view(world, each, -1))
-    shares[rank] = own
-    return torch.stack(shares, dim=1).reshape(world * each, -1)[:n]
-
-
-def sum_gradients(accelerator: "Accelerator", parameters: Iterable["torch.nn.Parameter"]) -> None:
-    """Replace the gradients of each process by their sum over the group."""
-    from torch.nn.utils import parameters_to_vector, vector_to_parameters
-
-    if accelerator.num_processes > 1:
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        vector_to_parameters(accelerator.reduce(parameters_to_vector(gradients), "sum"), gradients)
 
 
 def _serve(failure: str, target: str, arguments: str) -> None:

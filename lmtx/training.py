@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from lmtx.config import TrainingConfig
 from lmtx.encoder import Encoder
-from lmtx.processes import embed, join, sum_gradients
+from lmtx.group import embed, join, sum_gradients
 
 
 def triplet_loss(
@@ -277,7 +277,7 @@ def train(
         loss = partial(triplet_loss, **settings)
     torch.manual_seed(config.seed)
     started = time.monotonic()
-    accelerator = join(encoder.device, encoder.precision)
+    accelerator = join(encoder)
     # Without dropout: one pass cannot overfit, and attention takes its fast path.
     model = encoder.model.eval()
     before = [weight.detach().clone() for weight in model.parameters()]

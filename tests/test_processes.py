@@ -16,9 +16,11 @@ import stalling
 import torch
 from nbclient import NotebookClient
 from safetensors.numpy import load_file
-from tiny_encoders import save_tiny_encoder
+from tiny_encoders import encoder_config, save_tiny_encoder
 
-from lmtx.processes import ProcessError, join, launch, wanted
+from lmtx.encoder import Encoder
+from lmtx.group import join
+from lmtx.processes import ProcessError, launch, wanted
 
 CPU = torch.device("cpu")
 
@@ -134,12 +136,14 @@ def test_what_cannot_run_in_several_processes_is_not_started(monkeypatch):
         launch(lambda: None, processes=2, device=CPU)
 
 
-def test_processes_that_cannot_exchange_anything_do_not_train_each_for_itself(monkeypatch):
+def test_processes_that_cannot_exchange_anything_do_not_train_each_for_itself(model, monkeypatch):
+    encoder = Encoder.load(encoder_config(model))
+    encoder.device = torch.device("mps")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ProcessError, match="processes on mps cannot share a batch"):
-        join(torch.device("mps"), "fp32")
+        join(encoder)
 
 
 def test_one_that_fails_ends_the_others_and_says_why(tmp_path, capsys):
