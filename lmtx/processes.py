@@ -84,11 +84,12 @@ def launch(function: Callable[..., None], *arguments, processes: int, device: "t
             f"{processes} processes need as many GPUs, and there are {torch.cuda.device_count()}; "
             f"lower {VARIABLE}"
         )
-    settings = {
+    settings = {  # all that a user's `accelerate config` could mean otherwise
         "num_machines": 1,
         "machine_rank": 0,
         "num_processes": processes,
         "num_cpu_threads_per_process": max(1, torch.get_num_threads() // processes),
+        "gpu_ids": "all",
         "main_process_port": 0,  # a free one
         "mixed_precision": "no",  # an encoder knows its own
         "dynamo_backend": "no",
