@@ -9,10 +9,11 @@ import scipy.sparse as sp
 from safetensors.torch import load_model, save_model
 
 from lmtx.config import TrainingConfig
-from lmtx.encoder import Encoder, load_tokens, save_tokens
+from lmtx.encoder import Encoder
 from lmtx.files import read_json, write_json
 from lmtx.group import hand_over, take_over
 from lmtx.processes import launch, wanted
+from lmtx.tokens import Tokens
 from lmtx.training import PseudoLabels, TrainingLog, train
 
 _MATRICES = ("positives", "rejected", "excluded", "p_yes")
@@ -37,8 +38,8 @@ def fit(encoder: Encoder, source: PseudoLabels, config: TrainingConfig) -> Train
         folder = Path(scratch)
         hand_over(encoder, folder)
         write_json(folder / "training.json", config.model_dump(mode="json"))
-        save_tokens(folder / "documents.npz", source.documents)
-        save_tokens(folder / "labels.npz", source.labels)
+        Tokens.write(folder / "documents", source.documents)
+        Tokens.write(folder / "labels", source.labels)
         for name in _MATRICES:
             if getattr(source, name) is not None:
                 sp.save_npz(folder / f"{name}.npz", getattr(source, name))
@@ -54,7 +55,7 @@ def fit_share(folder: str) -> None:
     config = TrainingConfig(**read_json(place / "training.json"))
     files = {name: place / f"{name}.npz" for name in _MATRICES}
     matrices = {name: sp.load_npz(file) for name, file in files.items() if file.is_file()}
-    source = PseudoLabels(load_tokens(place / "documents.npz"), load_tokens(place / "labels.npz"), **matrices)
+    source = PseudoLabels(Tokens.load(place / "documents"), Tokens.load(place / "labels"), **matrices)
     log = train(encoder, source.batches(config), source.steps(config), config)
     if os.environ["RANK"] == "0":
         save_model(encoder.model, place / "weights.safetensors")

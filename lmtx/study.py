@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from lmtx.config import Config, find_upwards, load_config
+from lmtx.tokens import Tokens
 
 
 class StudyError(RuntimeError):
@@ -73,6 +74,10 @@ class Study:
         """E0's unit vectors, float32 (n, d), under "train", "dev", "test" and "labels"; memory-mapped."""
         return {file.stem: np.load(file, mmap_mode="r") for file in sorted(self.embeddings.glob("*.npy"))}
 
+    def load_tokens(self) -> dict[str, Tokens]:
+        """The texts as E0's token ids, under "train", "dev", "test" and "labels"; memory-mapped."""
+        return {file.parent.name: Tokens.load(file.parent) for file in sorted(self.tokens.glob("*/ids.npy"))}
+
     def _maker(self, path: Path) -> tuple[str, dict[str, str]]:
         """The notebook that makes `path`, and its parameters."""
         name = path.name
@@ -131,7 +136,7 @@ class Study:
 
     @property
     def tokens(self) -> Path:
-        """Folder of the texts as E0's token ids: train.npz, dev.npz, test.npz, labels.npz."""
+        """Folder of the texts as E0's token ids: train/, dev/, test/ and labels/, of ids.npy and ends.npy."""
         return self.processed / "tokens"
 
     @property

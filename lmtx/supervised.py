@@ -60,8 +60,8 @@ def train_supervised(
     encoder = Encoder.load(encoder_config)
     documents = corpus.train.take(rows)
     source = PseudoLabels(
-        encoder.tokenize(encoder.document_texts(documents), encoder_config.document_tokens),
-        encoder.tokenize(corpus.labels["text"].to_pylist(), encoder_config.label_tokens),
+        encoder.tokenize_documents(documents),
+        encoder.tokenize_labels(corpus.labels),
         annotated,
         sp.csr_array(annotated.shape, dtype=bool),
         excluded,

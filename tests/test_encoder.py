@@ -1,9 +1,12 @@
 """The encoder: the model asked for or one clear error, and the same vectors however texts are batched."""
 
+import copy
 import hashlib
 import inspect
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,17 +28,11 @@ from tiny_encoders import (
     save_tiny_encoder,
 )
 
+from lmtx import encoder as module
 from lmtx.config import load_config
-from lmtx.encoder import (
-    BUNDLED,
-    Encoder,
-    EncoderError,
-    batches_by_length,
-    load_tokens,
-    resolve_precision,
-    save_tokens,
-)
+from lmtx.encoder import Encoder, batches_by_length, resolve_precision
 from lmtx.files import read_json
+from lmtx.pretrained import BUNDLED, EncoderError
 
 ROOT = Path(__file__).resolve().parents[1]
 ORIGINAL = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -321,13 +318,70 @@ def test_documents_and_labels_are_cut_at_their_own_lengths(folder):
     np.testing.assert_allclose(labels[2], documents[2], atol=1e-5)
 
 
-@pytest.mark.parametrize("texts", [[], ["ant1 bee2", "", "cat3"], [" ".join(WORDS)]])
-def test_token_ids_are_read_back_as_they_were(encoder, tmp_path, texts):
-    tokens = encoder.tokenize(texts, 32)
-    save_tokens(tmp_path / "texts.npz", tokens)
-    read = load_tokens(tmp_path / "texts.npz")
-    assert read == tokens
-    np.testing.assert_array_equal(encoder.encode_tokens(read), encoder.encode(texts, 32))
+@pytest.mark.parametrize("kept", [False, True], ids=["memory", "disk"])
+def test_tables_are_tokenized_as_their_texts_are(folder, tmp_path, monkeypatch, kept):
+    monkeypatch.setattr(module, "_TOKENIZED", 3)
+    encoder = Encoder.load(encoder_config(folder, document_tokens=12, label_tokens=6))
+    documents = document_table(TEXTS[:8], ["", "ant1 bee2"] * 4)
+    places = (tmp_path / "documents", tmp_path / "labels") if kept else (None, None)
+    found = [
+        encoder.tokenize_documents(documents, places[0]),
+        encoder.tokenize_labels(label_table(TEXTS), places[1]),
+    ]
+    texts = encoder.document_texts(documents), TEXTS
+    for tokens, read, longest in zip(found, texts, (12, 6), strict=True):
+        own = encoder.model.tokenizer(read, truncation=True, max_length=longest)["input_ids"]
+        assert list(tokens) == own
+        assert isinstance(tokens.ids, np.memmap) == kept
+    np.testing.assert_array_equal(encoder.encode_tokens(found[0]), encoder.encode_documents(documents))
+    assert len(encoder.tokenize_documents(document_table([]), places[0])) == 0
+
+
+def test_texts_are_sorted_and_batched_within_blocks(encoder, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 7)
+    ways = {
+        "texts": lambda n: encoder.encode(TEXTS[:n], 32),
+        "documents": lambda n: encoder.encode_documents(document_table(TEXTS[:n])),
+        "labels": lambda n: encoder.encode_labels(label_table(TEXTS[:n])),
+        "tokens": lambda n: encoder.encode_tokens([encoder.tokenize([text], 32)[0] for text in TEXTS[:n]]),
+    }
+    for encode in ways.values():
+        vectors = encode(len(TEXTS))
+        assert vectors.shape == (len(TEXTS), 32)
+        np.testing.assert_array_equal(vectors[:7], encode(7))
+    monkeypatch.undo()
+    for encode in ways.values():
+        np.testing.assert_allclose(encode(len(TEXTS))[7:14], encode(14)[7:], atol=1e-5)
+
+
+# The table of texts is Arrow's from the first, so that no Python object of the script's own is counted.
+PEAK = """
+import resource, sys
+import numpy as np, pyarrow as pa, torch
+sys.path.insert(0, "tests")
+from tiny_encoders import encoder_config, random_texts
+from lmtx import encoder as module
+
+torch.set_num_threads(1)
+module.BLOCK, module._TOKENIZED = map(int, sys.argv[2:])
+encoder = module.Encoder.load(encoder_config(sys.argv[1], batch_tokens=4096))
+some = pa.array(random_texts(300, longest=6))
+n = 10_000
+texts = some.take(pa.array(np.random.default_rng(0).integers(len(some), size=4 * n)))
+table = pa.table({"uid": texts, "text": texts})
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+encoder.encode_labels(table[:n])
+before = peak()
+vectors = encoder.encode_labels(table)
+print(peak() - before - vectors.nbytes / 2**20)
+"""
+
+
+def test_memory_beyond_the_vectors_does_not_grow_with_the_texts(folder):
+    script = [sys.executable, "-c", PEAK, str(folder), "2048", "1024"]
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 10  # MiB; all texts at once take LOTS
 
 
 def test_a_model_is_never_given_more_tokens_than_it_takes(tmp_path):
@@ -362,6 +416,65 @@ def test_bf16_leaves_the_fp32_weights_as_they_are(folder, tmp_path):
     assert before.keys() == after.keys()
     assert all(after[name].dtype == torch.float32 for name in after)
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_bf16_copy_is_kept_between_calls(folder, monkeypatch):
+    encoder = Encoder.load(encoder_config(folder, precision="bf16"))
+    vectors = encoder.encode(TEXTS, 32)
+    monkeypatch.setattr(module.copy, "deepcopy", lambda _: pytest.fail("the model was copied again"))
+    np.testing.assert_array_equal(encoder.encode(TEXTS, 32), vectors)
+
+
+def step(encoder, **options):
+    optimizer = torch.optim.AdamW(encoder.model.parameters(), lr=0.1, **options)
+    encoder.forward(encoder.tokenize(TEXTS[:2], 32))[0, 0].backward()
+    encoder.encode(TEXTS, 32)  # between the gradients and the step, so that this copy too must be dropped
+    optimizer.step()
+
+
+def weights_of(encoder):
+    return {name: tensor + 0.1 for name, tensor in encoder.model.state_dict().items()}
+
+
+CHANGES = {
+    "a step": lambda e: step(e, foreach=False),
+    "a fused step": lambda e: step(e, fused=True),
+    "weights loaded": lambda e: e.model.load_state_dict(weights_of(e)),
+    "weights put in their place": lambda e: e.model.load_state_dict(weights_of(e), assign=True),
+    "one weight set": lambda e: torch.nn.init.zeros_(e.model[0].auto_model.embeddings.LayerNorm.weight),
+    "a model put in its place": lambda e: setattr(e, "model", trained(e).model),
+}
+
+
+def trained(encoder):
+    copied = copy.deepcopy(encoder)
+    step(copied, fused=True)
+    return copied
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_changed_weights_are_never_encoded_with_an_old_copy(folder, tmp_path, change):
+    encoder = Encoder.load(encoder_config(folder, precision="bf16"))
+    before = encoder.encode(TEXTS, 32)
+    change(encoder)
+    vectors = encoder.encode(TEXTS, 32)
+    assert np.abs(vectors - before).max() > 0.01
+    encoder.save(tmp_path / "changed", {})
+    fresh = Encoder.load(encoder_config(tmp_path / "changed", precision="bf16"))
+    np.testing.assert_array_equal(vectors, fresh.encode(TEXTS, 32))
+
+
+def test_a_copied_encoder_takes_no_copy_along(folder):
+    encoder = Encoder.load(encoder_config(folder, precision="bf16"))
+    before = encoder.encode(TEXTS, 32)
+    other = copy.deepcopy(encoder)
+    assert other._copy is None
+    np.testing.assert_array_equal(other.encode(TEXTS, 32), before)
+    step(other, fused=True)
+    np.testing.assert_array_equal(encoder.encode(TEXTS, 32), before)
+    assert np.abs(other.encode(TEXTS, 32) - before).max() > 0.01
+    held = sum(tensor.nbytes for tensor in encoder.model.state_dict().values())
+    assert sum(t.nbytes for t in copy.deepcopy(encoder.model).state_dict().values()) == held
 
 
 def test_bf16_stays_close_to_fp32_on_real_texts():

@@ -79,9 +79,10 @@ import os
 import numpy as np
 import sharing
 from safetensors.numpy import save_file
-from tiny_encoders import encoder_config
+from tiny_encoders import encoder_config, random_texts
 
 from lmtx.config import TrainingConfig
+from lmtx.embeddings import embed
 from lmtx.encoder import Encoder
 from lmtx.fitting import fit
 
@@ -93,10 +94,17 @@ for processes in ("1", "2"):
     log = fit(encoder, sharing.source(encoder, soft_targets=True), config)
     weights = {name: tensor.numpy() for name, tensor in encoder.model.state_dict().items()}
     save_file({"losses": np.array(log.losses), **weights}, f"{FOLDER}/{processes}.safetensors")
+
+    # The same student for both, which the kernel itself embeds with one process alone.
+    student = Encoder.load(encoder_config(MODEL))
+    if processes == "2":
+        student.encode_block = None
+    texts = {"train": student.tokenize(random_texts(50), 32), "labels": student.tokenize(random_texts(9), 16)}
+    assert embed(student, texts, f"{FOLDER}/vectors-{processes}") == 0.0
 """
 
 
-def test_a_notebook_trains_in_two_processes_as_in_one(model, tmp_path):
+def test_a_notebook_trains_and_encodes_in_two_processes_as_in_one(model, tmp_path):
     places = f"MODEL, FOLDER = {str(model)!r}, {str(tmp_path)!r}"
     cells = [nbformat.v4.new_code_cell(source) for source in (places, NOTEBOOK)]
     notebook = nbformat.v4.new_notebook(cells=cells)
@@ -105,6 +113,9 @@ def test_a_notebook_trains_in_two_processes_as_in_one(model, tmp_path):
     assert len(one["losses"]) == 7
     assert not np.array_equal(one["losses"], two["losses"])  # two processes do round otherwise
     assert_same_training(one, two)
+    for name in ("train", "labels"):
+        vectors = [np.load(tmp_path / f"vectors-{processes}" / f"{name}.npy") for processes in (1, 2)]
+        np.testing.assert_array_equal(*vectors)
 
 
 # --- what goes wrong ---------------------------------------------------------------------------
@@ -140,6 +151,7 @@ def test_processes_that_cannot_exchange_anything_do_not_train_each_for_itself(mo
     encoder = Encoder.load(encoder_config(model))
     encoder.device = torch.device("mps")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda **_: None)
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ProcessError, match="processes on mps cannot share a batch"):

@@ -168,7 +168,7 @@ class TitlePairs:
         return cls(
             documents["title"].to_pylist(),
             documents["text"].to_pylist(),
-            encoder.tokenize(inputs.corpus.labels["text"].to_pylist(), encoder.config.label_tokens),
+            encoder.tokenize_labels(inputs.corpus.labels),
             inputs.corpus.excluded["train"][rows],
             _blank(encoder),
             blanked,
@@ -282,10 +282,9 @@ def pseudo_positives(encoder: Encoder, inputs: Inputs, rows: np.ndarray, trusted
     for ranking, good in chosen:
         found = np.flatnonzero((good & (ranking.ids >= 0))[:, 0])
         accepted[found, ranking.ids[found, 0]] = True
-    texts = encoder.document_texts(documents)
     return PseudoLabels(
-        encoder.tokenize(texts, encoder.config.document_tokens),
-        encoder.tokenize(corpus.labels["text"].to_pylist(), encoder.config.label_tokens),
+        encoder.tokenize_documents(documents),
+        encoder.tokenize_labels(corpus.labels),
         sp.csr_array(accepted),
         sp.csr_array(excluded.shape, dtype=bool),
         excluded,

@@ -14,7 +14,8 @@ from sentence_transformers import SentenceTransformer
 
 from lmtx.config import load_config
 from lmtx.datasets import read
-from lmtx.encoder import Encoder, model_source
+from lmtx.encoder import Encoder
+from lmtx.pretrained import model_source
 
 
 def main() -> None:
