@@ -58,7 +58,7 @@ def embed(encoder: Encoder, texts: Mapping[str, Tokens], folder: str | Path) -> 
             for name, tokens in texts.items():
                 tokens.save(Path(place) / "texts" / name)
             launch(embed_launched, place, str(folder.resolve()), processes=processes, device=encoder.device)
-    _make(encoder, texts, plan)
+    _make(encoder, plan)
     seconds = 0.0
     with replacing(folder) as scratch:
         scratch.mkdir()
@@ -84,7 +84,7 @@ def embed_share(
     all have returned, `embed` with the same arguments in one of them joins their blocks, and makes those
     that a broken process has left out.
     """
-    _make(encoder, texts, _plan(encoder, texts, Path(folder))[rank::world], quiet=rank > 0)
+    _make(encoder, _plan(encoder, texts, Path(folder))[rank::world], quiet=rank > 0)
 
 
 def embed_launched(place: str, folder: str) -> None:
@@ -96,10 +96,11 @@ def embed_launched(place: str, folder: str) -> None:
 
 @dataclass(frozen=True)
 class _Block:
-    """Some rows of the texts called `name`, and the file for their vectors."""
+    """Some rows of the texts called `name`, their token ids, and the file for their vectors."""
 
     name: str
     rows: slice
+    tokens: Tokens
     file: Path
 
 
@@ -108,25 +109,24 @@ def _plan(encoder: Encoder, texts: Mapping[str, Tokens], folder: Path) -> list[_
     plan = []
     for name, tokens in texts.items():
         for rows in blocks(len(tokens), BLOCK):
-            block, made_of = tokens[rows], fingerprint.copy()
-            made_of.update(len(block).to_bytes(8))
-            made_of.update(block.ends)
-            made_of.update(block.ids)
-            plan.append(_Block(name, rows, _unfinished(folder) / f"{made_of.hexdigest()}.npz"))
+            some, made_of = tokens[rows], fingerprint.copy()
+            made_of.update(len(some).to_bytes(8))
+            made_of.update(some.ends)
+            made_of.update(some.ids)
+            plan.append(_Block(name, rows, some, _unfinished(folder) / f"{made_of.hexdigest()}.npz"))
     return plan
 
 
-def _make(encoder: Encoder, texts: Mapping[str, Tokens], plan: list[_Block], quiet: bool = False) -> None:
+def _make(encoder: Encoder, plan: list[_Block], quiet: bool = False) -> None:
     """Embed the blocks of `plan` that have no file."""
-    total = sum(block.rows.stop - block.rows.start for block in plan)
-    with tqdm(total=total, unit="text", disable=quiet) as bar:
+    with tqdm(total=sum(len(block.tokens) for block in plan), unit="text", disable=quiet) as bar:
         for block in plan:
             bar.set_description(block.name)
             if block.file.is_file():
-                bar.update(block.rows.stop - block.rows.start)
+                bar.update(len(block.tokens))
                 continue
             started = time.monotonic()
-            vectors = encoder.encode_block(texts[block.name][block.rows], bar)
+            vectors = encoder.encode_block(block.tokens, bar)
             with replacing(block.file) as scratch, scratch.open("wb") as file:
                 np.savez(file, vectors=vectors, seconds=time.monotonic() - started)
                 file.flush()
