@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from transformers import PreTrainedModel
 
 from lmtx.encoder import BLOCK, Encoder
 from lmtx.files import replacing
+from lmtx.group import hand_over, take_over
+from lmtx.processes import launch, wanted
 from lmtx.tokens import Tokens, blocks
 
 
@@ -24,7 +27,8 @@ def embed(encoder: Encoder, texts: Mapping[str, Tokens], folder: str | Path) -> 
     `folder` appears whole or not at all. Until then each finished block is a file beside it, named after
     what it is made of: the network's weights, how it computes, and the block's token ids. A run after
     one that was interrupted, by whatever means, takes these up and gives the same bytes as a run in one go.
-    Memory holds one block at a time; the disk, for a moment, all vectors twice.
+    Memory holds one block at a time; the disk, for a moment, all vectors twice. With LMTX_PROCESSES = W above
+    1, W processes of this machine make the blocks.
 
     Parameters
     ----------
@@ -38,10 +42,22 @@ def embed(encoder: Encoder, texts: Mapping[str, Tokens], folder: str | Path) -> 
     Returns
     -------
     Seconds that earlier runs took for the blocks taken up: 0.0 in a run in one go.
+
+    Raises
+    ------
+    ProcessError
+        When LMTX_PROCESSES is no number of processes that this machine can run, or one of them fails.
     """
     folder = Path(folder)
     plan = _plan(encoder, texts, folder)
     found = [block.file for block in plan if block.file.is_file()]
+    processes = wanted()
+    if processes > 1 and len(found) < len(plan):
+        with tempfile.TemporaryDirectory(prefix="lmtx-embed-") as place:
+            hand_over(encoder, Path(place))
+            for name, tokens in texts.items():
+                tokens.save(Path(place) / "texts" / name)
+            launch(embed_launched, place, str(folder.resolve()), processes=processes, device=encoder.device)
     _make(encoder, plan)
     seconds = 0.0
     with replacing(folder) as scratch:
@@ -68,7 +84,14 @@ def embed_share(
     all have returned, `embed` with the same arguments in one of them joins their blocks, and makes those
     that a broken process has left out.
     """
-    _make(encoder, _plan(encoder, texts, Path(folder))[rank::world])
+    _make(encoder, _plan(encoder, texts, Path(folder))[rank::world], quiet=rank > 0)
+
+
+def embed_launched(place: str, folder: str) -> None:
+    """What each process of `embed` does: make its share of the blocks of what lies in `place`."""
+    texts = {texts.name: Tokens.load(texts) for texts in sorted((Path(place) / "texts").iterdir())}
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    embed_share(take_over(Path(place)), texts, folder, rank, world)
 
 
 @dataclass(frozen=True)
@@ -94,9 +117,9 @@ def _plan(encoder: Encoder, texts: Mapping[str, Tokens], folder: Path) -> list[_
     return plan
 
 
-def _make(encoder: Encoder, plan: list[_Block]) -> None:
+def _make(encoder: Encoder, plan: list[_Block], quiet: bool = False) -> None:
     """Embed the blocks of `plan` that have no file."""
-    with tqdm(total=sum(len(block.tokens) for block in plan), unit="text") as bar:
+    with tqdm(total=sum(len(block.tokens) for block in plan), unit="text", disable=quiet) as bar:
         for block in plan:
             bar.set_description(block.name)
             if block.file.is_file():

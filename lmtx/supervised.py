@@ -11,8 +11,9 @@ from lmtx.config import EncoderConfig, TrainingConfig
 from lmtx.corpus import Corpus
 from lmtx.curriculum import sample
 from lmtx.encoder import Encoder
+from lmtx.fitting import fit
 from lmtx.index import Shortlist, search
-from lmtx.training import PseudoLabels, TrainingLog, train
+from lmtx.training import PseudoLabels, TrainingLog
 
 
 class SupervisedError(ValueError):
@@ -65,7 +66,7 @@ def train_supervised(
         sp.csr_array(annotated.shape, dtype=bool),
         excluded,
     )
-    return encoder, train(encoder, source.batches(training), source.steps(training), training)
+    return encoder, fit(encoder, source, training)
 
 
 def rank(encoder: Encoder, corpus: Corpus, depth: int) -> Shortlist:

@@ -66,6 +66,13 @@ class Tokens(Sequence):
             )
         return cls(ids, ends)
 
+    def save(self, folder: str | Path) -> None:
+        """Write the token ids as `write` does, at the speed of the disk."""
+        with replacing(folder) as scratch:
+            scratch.mkdir()
+            np.save(scratch / "ids.npy", self.ids)
+            np.save(scratch / "ends.npy", self.ends)
+
     @property
     def lengths(self) -> np.ndarray:
         """Tokens of each text: int64 (n,)."""

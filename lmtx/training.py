@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from lmtx.config import TrainingConfig
 from lmtx.encoder import Encoder
+from lmtx.group import embed, join, sum_gradients
 
 
 def triplet_loss(
@@ -252,6 +253,10 @@ def train(
 ) -> TrainingLog:
     """Train `encoder` in place: AdamW, linear warm-up and decay, one step a batch.
 
+    Processes that `accelerate launch` started share each batch: all are to be given the same encoder,
+    batches and settings, and end with the same weights and log, those of one process but for the rounding
+    of sums. `config.batch_size` is that of all together. The first process alone shows progress.
+
     Parameters
     ----------
     encoder
@@ -267,19 +272,12 @@ def train(
         Called with the similarities (B, U), the positives and `ignored`, as `triplet_loss` is. None:
         `triplet_loss` with the margin, temperature and hard negatives of `config`, a `TrainingConfig`.
     """
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
     if loss is None:
         settings = {name: getattr(config, name) for name in ("margin", "temperature", "hard_negatives")}
         loss = partial(triplet_loss, **settings)
     torch.manual_seed(config.seed)
     started = time.monotonic()
-    # Kept for the whole process; an encoder of another precision or device could not be trained after.
-    AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = Accelerator(
-        cpu=encoder.device.type == "cpu", mixed_precision="bf16" if encoder.precision == "bf16" else "no"
-    )
+    accelerator = join(encoder)
     # Without dropout: one pass cannot overfit, and attention takes its fast path.
     model = encoder.model.eval()
     before = [weight.detach().clone() for weight in model.parameters()]
@@ -291,10 +289,11 @@ def train(
         optimizer, lambda step: min((step + 1) / (warmup + 1), (steps - step) / max(1, steps - warmup))
     )
     losses = []
-    with tqdm(total=steps, desc="train", unit="step") as bar:
+    with tqdm(total=steps, desc="train", unit="step", disable=not accelerator.is_main_process) as bar:
         for batch in batches:
             with accelerator.autocast():
-                similarity = encoder.forward(batch.documents) @ encoder.forward(batch.labels).T
+                documents = embed(accelerator, encoder, batch.documents)
+                similarity = documents @ embed(accelerator, encoder, batch.labels).T
             weights = {}
             if batch.weights is not None:
                 weights = {"weights": torch.as_tensor(batch.weights, device=encoder.device)}
@@ -306,6 +305,7 @@ def train(
             )
             optimizer.zero_grad(set_to_none=True)
             accelerator.backward(value)
+            sum_gradients(accelerator, model.parameters())
             optimizer.step()
             schedule.step()
             losses.append(value.item())

@@ -25,8 +25,9 @@ LIBRARY = sorted(ROOT.glob("lmtx/**/*.py"))
 
 # In the order in which data flows; a module imports from those above it only.
 ORDER = """
-    config files tokens study provenance progress corpus datasets pretrained encoder embeddings index teachers
-    training curriculum ablation baselines supervised metrics evaluation report browse tagger cli
+    config files processes tokens study provenance progress corpus datasets pretrained encoder group
+    embeddings index teachers training fitting curriculum ablation baselines supervised metrics evaluation
+    report browse tagger cli
 """.split()  # noqa: SIM905 (a list literal would take a line a word)
 
 # Where annotations may arrive: reading, statistics, metrics, the openly simulated teacher, and the openly

@@ -549,7 +549,7 @@ def test_a_recipe_trains_with_a_loss_of_its_own_as_the_same_parameters_do(folder
 # --- zero-shot ---------------------------------------------------------------------------------
 
 ANNOTATIONS = re.compile(r"truth|annot|gold|relevan|target|^y($|_)|qrels")
-BLIND = ["encoder", "training", "curriculum", "baselines"]
+BLIND = ["encoder", "training", "fitting", "curriculum", "baselines"]
 
 
 def signatures(module):
