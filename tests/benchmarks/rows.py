@@ -158,21 +158,15 @@ def apart(work: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
 
 
 def _answer(sender, work: Callable[..., Any], arguments: tuple) -> None:
-    _forget_parent()
     value = work(*arguments)
     sender.send((value, peak()))
 
 
-def _forget_parent() -> None:
-    """Begin the peak anew: a process made by fork and exec inherits that of its parent."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
-
-
 def peak() -> float:
-    """The largest resident memory of this process so far, MiB."""
+    """The largest resident memory of this process so far, MiB.
+
+    Not `ru_maxrss` where there is better: a process made by fork and exec begins with its parent's.
+    """
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -203,12 +197,13 @@ def read_rows(path: str | Path) -> list[Row]:
     """The rows that scripts added to a file; none where there is no file."""
     if not Path(path).is_file():
         return []
-    rows = []
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
-        found = json.loads(line)
-        pairs = {name: tuple(found[name]) if found[name] else None for name in ("figures", "spread")}
-        rows.append(Row(**found | pairs))
-    return rows
+    return [row_of(json.loads(line)) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+def row_of(found: dict[str, Any]) -> Row:
+    """The row that `asdict` and JSON made `found` of."""
+    pairs = {name: tuple(found[name]) if found[name] else None for name in ("figures", "spread")}
+    return Row(**found | pairs)
 
 
 def command() -> str:
