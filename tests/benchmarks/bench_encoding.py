@@ -16,8 +16,9 @@ from lmtx.encoder import Encoder, model_source
 
 
 def documentation(count: int) -> list[str]:
-    """Documents of the study's data set, title and text: those of one library, enough for any default."""
-    data = load_config().dataset.model_copy(update={"libraries": ["scipy"]})
+    """Documents of the study's data set, title and text: those of one library, about 1,900."""
+    one = {"libraries": ["scipy"], "test_documents": 20, "dev_documents": 20}
+    data = load_config().dataset.model_copy(update=one)
     documents = read(data).corpus.train.slice(0, count)
     return [f"{title}. {text}" for title, text in documents.select(["title", "text"]).to_pandas().to_numpy()]
 

@@ -22,7 +22,8 @@ from lmtx.encoder import resolve_precision
 from lmtx.files import read_json, replacing, write_json
 from lmtx.provenance import commit, host, versions
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 GROWTH = "Growth"
 FIGURE = ROOT / "reports" / "benchmarks" / "scaling"
 ROWS = ROOT / "reports" / "benchmarks" / "rows.json"
@@ -59,24 +60,25 @@ class Run:
     machine: dict[str, str]
 
 
-def run(
-    script: str, rounds: int | None, machine: dict[str, str], folder: Path = Path(__file__).parent
-) -> Run:
-    """Run one script at its default sizes; its rows are printed as they come."""
+def run(script: str, rounds: int | None, machine: dict[str, str], folder: Path = HERE) -> Run:
+    """Run one script of `folder` at its default sizes; its rows are printed as they come."""
     with TemporaryDirectory() as scratch:
         rows, errors = Path(scratch) / "rows.jsonl", Path(scratch) / "errors"
         command = [sys.executable, str(folder / f"bench_{script}.py"), "--rows", str(rows)]
+        if rounds is not None:
+            command += ["--rounds", str(rounds)]
+        if script == "scaling":
+            command += ["--figure", str(FIGURE.parent.relative_to(ROOT))]
         started = time.monotonic()
         with errors.open("w") as out:
-            status = subprocess.run(
-                command + ([] if rounds is None else ["--rounds", str(rounds)]), stderr=out, cwd=ROOT
-            ).returncode
+            status = subprocess.run(command, stderr=out, cwd=ROOT).returncode
         seconds = time.monotonic() - started
-        if not status:
-            return Run(script, read_rows(rows), seconds, None, machine)
-        said = errors.read_text(errors="replace").strip()
-        print(said, file=sys.stderr)
-        failure = said.splitlines()[-1] if said else f"it ended with status {status}"
+        failure = None
+        if status:
+            said = errors.read_text(errors="replace").strip()
+            print(said, file=sys.stderr)
+            # The page is for others, to whom the place of this copy says nothing.
+            failure = said.splitlines()[-1].replace(f"{ROOT}/", "") if said else f"it ended with {status}"
         return Run(script, read_rows(rows), seconds, failure, machine)
 
 
@@ -85,7 +87,7 @@ def machine() -> dict[str, str]:
     found = host()
     precision = resolve_precision("auto", torch.device("cpu"))
     package = versions() | {"torch": torch.__version__}
-    lines = {
+    return {
         "processor": f"{found['processor']}, {found['cores']} cores",
         "threads": f"{threads()} (torch {torch.get_num_threads()}, faiss {faiss.omp_get_max_threads()})",
         "memory": f"{found['memory_gib']} GiB",
@@ -95,7 +97,6 @@ def machine() -> dict[str, str]:
         "versions": ", ".join(f"{name} {version}" for name, version in package.items()),
         "commit": commit() or "unknown",
     }
-    return lines
 
 
 def page(runs: list[Run]) -> str:
@@ -105,9 +106,9 @@ def page(runs: list[Run]) -> str:
         parts.setdefault(row.part, []).append(row)
     text = [
         "# Benchmarks",
-        "Each row sets this project against what one would pick instead. Both ran in turn in the same process "
-        "or in fresh ones, several times; figures are medians, and “times” is how many times better ours is: the "
-        "median over the rounds and, in brackets, the worst and best round. `make bench` writes this page.",
+        "Each row sets this project against what one would pick instead. Both ran in turn, several times; "
+        "figures are medians, and “times” is how many times better ours is: the median over the rounds and, "
+        "in brackets, the worst and the best round. `make bench` writes this page.",
     ]
     machines = [each.machine for each in runs]
     for number, where in enumerate(m for i, m in enumerate(machines) if m not in machines[:i]):
@@ -119,15 +120,16 @@ def page(runs: list[Run]) -> str:
         text += [f"## {part}", table(rows)]
         if part == GROWTH and FIGURE.with_suffix(".png").is_file():
             text.append(f"![Time against size, with slopes]({FIGURE.relative_to(ROOT / 'reports')}.png)")
-    failed = [each for each in runs if each.failure is not None]
-    if failed:
-        text += [
-            "## Gaps",
-            "\n".join(f"- `bench_{each.script}.py` failed: {each.failure}" for each in failed),
-        ]
+    gaps = [
+        f"- `bench_{each.script}.py` failed, so rows are missing: {each.failure}"
+        for each in runs
+        if each.failure is not None
+    ]
+    if gaps:
+        text += ["## Gaps", "\n".join(gaps)]
     total = sum(each.seconds for each in runs)
-    each = ", ".join(f"{one.script} {one.seconds:.0f} s" for one in runs)
-    text.append(f"All took {total / 60:.0f} minutes: {each}.")
+    shares = ", ".join(f"{each.script} {each.seconds:.0f} s" for each in runs)
+    text.append(f"All took {total / 60:.0f} minutes: {shares}.")
     return "\n\n".join(text) + "\n"
 
 
