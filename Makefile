@@ -72,5 +72,5 @@ $(INSTALLED): $(READY) pyproject.toml
 # Without these (no network, no compiler) the benchmarks run all the same, and say what is missing.
 $(COMPARED): pyproject.toml | $(INSTALLED)
 	@names=$$(python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"])') && \
-	{ python -m pip install -qq --disable-pip-version-check $$names && cp $< $@ || \
+	{ python -m pip install -qq --disable-pip-version-check --no-deps $$names && cp $< $@ || \
 	  echo "$$names cannot be installed; rows that need them will be missing"; }
