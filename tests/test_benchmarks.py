@@ -5,12 +5,19 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 
 import report
 import rows
+from bench_gpu import operations
+from bench_scaling import draw, slope
 from rows import Row, apart, options, peak, read_rows, take_turns
+from tiny_encoders import encoder_config, save_tiny_encoder
+from torch.utils.flop_counter import FlopCounterMode
+
+from lmtx.encoder import Encoder
 
 BENCHMARKS = Path(report.__file__).parent
 MACHINE = {"processor": "one, 2 cores", "GPU": "none, so no rows"}
@@ -131,3 +138,26 @@ def test_the_last_runs_are_read_again(tmp_path):
 
 def test_every_script_is_run():
     assert {file.stem.removeprefix("bench_") for file in BENCHMARKS.glob("bench_*.py")} <= set(report.SCRIPTS)
+
+
+def test_the_figure_of_growth_names_the_fitted_slopes(tmp_path):
+    linear, flat, steep = ({n: 0.01 * n**power for n in (10, 20, 40, 80)} for power in (1, 0, 2))
+    assert [slope(each) for each in (linear, flat, steep)] == pytest.approx([1, 0, 2], abs=1e-9)
+    drawn = draw({("reading", "documents"): linear, ("search", "labels"): steep})
+    assert "faster than linear" in drawn.message
+    assert "Cost grows linear" in draw({("reading", "documents"): linear}).message
+    drawn.save(tmp_path)
+    assert {file.suffix for file in tmp_path.iterdir()} == {".png", ".svg", ".pdf", ".csv"}
+    text = (tmp_path / "scaling.svg").read_text()
+    assert "reading: 1.00" in text
+    assert "search: 2.00" in text
+    assert "search,labels,80,64,2" in (tmp_path / "scaling.csv").read_text()
+
+
+def test_operations_of_an_encoder_are_counted_as_torch_counts_them(tmp_path):
+    config = encoder_config(save_tiny_encoder(tmp_path / "tiny"))
+    encoder = Encoder.load(config)
+    same_length = [[2, *range(4, 10), 3]] * 3  # so nothing is padded
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        encoder.forward(same_length)
+    assert operations(encoder, [8, 8, 8]) == counter.get_total_flops()
