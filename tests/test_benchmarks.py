@@ -144,8 +144,8 @@ def test_the_figure_of_growth_names_the_fitted_slopes(tmp_path):
     linear, flat, steep = ({n: 0.01 * n**power for n in (10, 20, 40, 80)} for power in (1, 0, 2))
     assert [slope(each) for each in (linear, flat, steep)] == pytest.approx([1, 0, 2], abs=1e-9)
     drawn = draw({("reading", "documents"): linear, ("search", "labels"): steep})
-    assert "faster than linear" in drawn.message
-    assert "Cost grows linear" in draw({("reading", "documents"): linear}).message
+    assert "faster than linearly" in drawn.message
+    assert "Cost grows linearly or slower" in draw({("reading", "documents"): linear}).message
     drawn.save(tmp_path)
     assert {file.suffix for file in tmp_path.iterdir()} == {".png", ".svg", ".pdf", ".csv"}
     text = (tmp_path / "scaling.svg").read_text()

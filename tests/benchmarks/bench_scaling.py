@@ -19,7 +19,7 @@ import pyarrow as pa
 from bench_encoding import documentation, lmtx_encoder
 from bench_metrics import make_case, weights
 from bench_training import ours_steps
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from rows import Row, options, report, take_turns
 
 from lmtx.config import OwnData, load_config
@@ -186,8 +186,9 @@ def draw(seconds: dict[tuple[str, str], dict[int, float]]) -> Drawing:
     shades = dict(zip(marks, (BLUE, ORANGE, GREEN, PURPLE, "#56b4e9", "#a6761d"), strict=False))
     steepest = max(slope(each) for each in seconds.values())
     with style():
-        figure = blank(9.6, 4.2)
-        for axes, grows in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
+        figure = blank(9.6, 5.0)
+        panels = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
+        for axes, grows in zip(panels, kinds, strict=True):
             for (part, by), each in seconds.items():
                 if by == grows:
                     name = f"{part}: {slope(each):.2f}"
@@ -198,10 +199,11 @@ def draw(seconds: dict[tuple[str, str], dict[int, float]]) -> Drawing:
             axes.set_ylabel("seconds" if grows == kinds[0] else "")
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+                axis.set_minor_formatter(NullFormatter())
             axes.grid(True)
-            axes.legend(title="slope", alignment="left")
-        how = "linear" if steepest <= LIMIT else "faster than linear in one part"
-        message = f"Cost grows {how}: no slope above {steepest:.2f}"
+            axes.legend(title="slope", alignment="left", loc="upper left", bbox_to_anchor=(0, -0.16))
+        how = "linearly or slower" if steepest <= LIMIT else "faster than linearly in one part"
+        message = f"Cost grows {how}: the steepest slope is {steepest:.2f}"
         caption = (
             "Log-log; median of several rounds; a slope of 1 is linear, below 1 part of the cost is fixed."
         )

@@ -90,7 +90,8 @@ def measure(mode: str, pairs: Pairs, store: Path) -> tuple[float, float, list[fl
 def one_after_another(requests: int) -> float:
     """Seconds a request of the loop that one writes first."""
     client = OpenAI(base_url=os.environ["OPENAI_BASE_URL"], api_key="none")
-    question = "Is the tag relevant? Answer yes or no.\n\nTag: label number 1\n\n" + "word " * 400
+    document = f"<document>\n{'word ' * 400}\n</document>"
+    question = f"{document}\n\nIs “label number 1” a relevant tag for this document? Answer yes or no."
     started = time.perf_counter()
     for _ in range(requests):
         client.chat.completions.create(
