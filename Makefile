@@ -13,6 +13,8 @@ SHELL := bash
 READY := .venv/requirements.lock
 # The project itself, for the `lmtx` command and for imports from anywhere; seconds, so apart.
 INSTALLED := .venv/project.toml
+# What the benchmarks compare with, the extra `bench`; one of them is built from source.
+COMPARED := .venv/bench.toml
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # A notebook's `python3` kernel is the one of .venv, whatever this machine has registered.
@@ -39,8 +41,8 @@ test: $(INSTALLED) ## check style, notebook hygiene, every test and every notebo
 	ruff format --check
 	python -m pytest --numprocesses auto --dist loadgroup --nbval-lax --nbval-current-env tests notebooks
 
-bench: $(INSTALLED) ## measure speed and memory: the scripts of tests/benchmarks
-	@set -e; for script in tests/benchmarks/bench_*.py; do echo "== $$script"; python "$$script"; done
+bench: $(INSTALLED) $(COMPARED) ## measure speed and memory against other tools, into reports/benchmarks.md
+	python tests/benchmarks/report.py
 
 lab: $(INSTALLED) ## open the notebooks in JupyterLab
 	jupyter lab notebooks
@@ -66,3 +68,9 @@ $(READY): requirements.lock
 $(INSTALLED): $(READY) pyproject.toml
 	@.venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@cp pyproject.toml $@
+
+# Without these (no network, no compiler) the benchmarks run all the same, and say what is missing.
+$(COMPARED): pyproject.toml | $(INSTALLED)
+	@names=$$(python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"])') && \
+	{ python -m pip install -qq --disable-pip-version-check --no-deps $$names && cp $< $@ || \
+	  echo "$$names cannot be installed; rows that need them will be missing"; }

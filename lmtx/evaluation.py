@@ -8,7 +8,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from lmtx.config import EvaluationConfig
-from lmtx.metrics import PROPENSITY_CONSTANTS, evaluate, paired_difference, per_document, propensities
+from lmtx.metrics import PROPENSITY_CONSTANTS, evaluate, paired_differences, per_document, propensities
 
 FREQUENCIES = {"never": (0, 0), "rare": (1, 3), "common": (4, math.inf)}
 """Buckets of labels: how often, from and to, the training side's annotations hold them."""
@@ -100,11 +100,8 @@ def _compared(
     for name, ids in rankings.items():
         results[name] = evaluate(ids, truth, **options, **draws)
         for key, reference in against.items():
-            differences = {
-                metric: paired_difference(values, single[reference][metric], **draws)
-                for metric, values in single[name].items()
-            }
-            results[name][key] = None if name == reference else differences
+            own, other = single[name], single[reference]
+            results[name][key] = None if name == reference else paired_differences(own, other, **draws)
     return results
 
 
@@ -135,13 +132,13 @@ def precision_by_frequency(
     for system, ids in rankings.items():
         first = ids[kept, :k]
         hits = truth[kept[:, None], np.maximum(first, 0)].toarray() & (first >= 0)
-        results[system] = {}
+        shares = {}
         for bucket, (low, high) in FREQUENCIES.items():
             inside = (counts[first] >= low) & (counts[first] <= high)
-            values = (hits & inside).sum(axis=1) / k
-            results[system][bucket] = paired_difference(
-                values, np.zeros(len(values)), bootstrap=config.bootstrap, seed=config.seed
-            )
+            shares[bucket] = (hits & inside).sum(axis=1) / k
+        nothing = dict.fromkeys(shares, np.zeros(len(kept)))
+        draws = {"bootstrap": config.bootstrap, "seed": config.seed}
+        results[system] = paired_differences(shares, nothing, **draws)
     return results
 
 

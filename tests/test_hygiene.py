@@ -260,10 +260,10 @@ def test_the_lock_pins_what_the_project_requires():
     assert not [pin for pin in versions if pin.startswith(("nvidia", "cuda", "triton"))]
 
 
-@pytest.mark.parametrize(("pattern", "extras"), [("lmtx/**/*.py", ()), ("tests/**/*.py", ("dev",))])
+@pytest.mark.parametrize(("pattern", "extras"), [("lmtx/**/*.py", ()), ("tests/**/*.py", ("dev", "bench"))])
 def test_what_is_imported_is_required(pattern, extras):
     required = {canonicalize_name(r.name) for r in requirements(*extras)} | {"lmtx"}
-    known, own = packages_distributions(), {file.stem for file in ROOT.glob("tests/*.py")}
+    known, own = packages_distributions(), {file.stem for file in ROOT.glob("tests/**/*.py")}
     missing = set()
     for file in ROOT.glob(pattern):
         for node in ast.walk(stages.module_tree(file)):

@@ -2,6 +2,7 @@
 
 import math
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +10,14 @@ import scipy.sparse as sp
 from scipy import stats
 from sklearn.metrics import ndcg_score, precision_score, recall_score
 
-from lmtx.metrics import PROPENSITY_CONSTANTS, evaluate, paired_difference, per_document, propensities
+from lmtx.metrics import (
+    PROPENSITY_CONSTANTS,
+    evaluate,
+    paired_difference,
+    paired_differences,
+    per_document,
+    propensities,
+)
 
 
 def csr(rows, n_labels):
@@ -225,6 +233,14 @@ def test_paired_difference():
     assert found["high"] - found["value"] == pytest.approx(half, rel=0.08)
 
 
+def test_paired_differences_are_those_of_each_metric_to_the_last_digit():
+    rng = np.random.default_rng(3)
+    a, b = ({name: rng.random(500) for name in ("P@1", "R@10", "nDCG@10")} for _ in range(2))
+    found = paired_differences(a, b, bootstrap=200, seed=7)
+    assert found == {name: paired_difference(a[name], b[name], bootstrap=200, seed=7) for name in a}
+    assert len({each["low"] for each in found.values()}) == 3
+
+
 def test_means_by_document_are_the_metrics(random_case):
     ids, _, truth = random_case
     inverse = np.linspace(1, 5, 40)
@@ -245,3 +261,20 @@ def test_large_label_sets_stay_sparse_and_fast():
     result = evaluate(ids, truth, propensity=np.ones(n_labels))
     assert time.perf_counter() - begin < 10
     assert result["metrics"]["R@100"]["value"] == pytest.approx(1 / 3, abs=0.02)
+
+
+def test_memory_does_not_follow_the_label_set():
+    n, n_labels = 1000, 100_000_000
+    ids = np.arange(n, dtype=np.int32)[:, None] * 99_000 + np.arange(10, dtype=np.int32)
+    truth, excluded = (
+        sp.csr_array((np.ones(n, dtype=bool), ids[:, 0] + move, np.arange(n + 1)), shape=(n, n_labels))
+        for move in (4, 10)
+    )
+    tracemalloc.start()
+    try:
+        result = evaluate(ids, truth, cutoffs=(1, 10), excluded=excluded, bootstrap=10)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert result["metrics"]["R@10"]["value"] == 1
+    assert peak < n_labels / 8  # not even a bit a label

@@ -1,14 +1,14 @@
-"""How much reading a document once for all its labels saves: `python tests/benchmarks/bench_huggingface.py`.
+"""How much reading a document once for all its labels saves, on a model in this process.
 
 A random model of GPT-2's size and shape (12 layers, 124 M parameters) judges documents of 400
 tokens with 10 labels each: numpy's and scipy's docstrings, with names as labels (`--wording tag`)
 or `name: summary` (`--wording api-page`). Measured end to end (tokenising and store included)
 against one forward pass a pair and against generating 16 tokens a pair, taking turns document by
-document, so that other work on the machine hits all three alike. On a busy machine, CPU time with
-one thread is the figure to trust.
+document: a round is a document.
+
+    python tests/benchmarks/bench_huggingface.py --rounds 2 --precision fp32
 """
 
-import argparse
 import inspect
 import sys
 import tempfile
@@ -27,27 +27,21 @@ from transformers.utils import logging
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from rows import Row, options, report
 from tiny_models import save_random_model, tiny_tokenizer
 
 from lmtx.config import HuggingFaceTeacher
-from lmtx.teachers import Pairs, build
-from lmtx.teachers.packing import Row
+from lmtx.teachers import Pairs, build, packing
 
 LABELS, TOKENS, WRITTEN = 10, 400, 16
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--documents", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
-    parser.add_argument("--wording", choices=["tag", "api-page"], default="tag")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    arguments = options(__doc__, rounds=2, precision="fp32", wording="tag")
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
-        documents, labels = corpus(arguments.documents + 1, arguments.wording)
+        documents, labels = corpus(arguments.rounds + 1, arguments.wording)
         config = HuggingFaceTeacher(
             kind="huggingface",
             name="bench",
@@ -60,7 +54,7 @@ def main() -> None:
             batch_tokens=2048,
         )
         with build(config, store=Path(folder) / "verdicts.sqlite", corpus=None) as teacher:
-            measure(teacher, documents, labels)
+            measure(arguments, teacher, documents, labels)
 
 
 def corpus(size: int, wording: str) -> tuple[pa.Table, pa.Table]:
@@ -83,17 +77,15 @@ def model_folder(folder: Path, texts: list[str]) -> Path:
     return save_random_model(folder / "model", "gpt2", tokenizer=tokenizer, initializer_range=0.02, **shape)
 
 
-def measure(teacher, documents: pa.Table, labels: pa.Table) -> None:
+def measure(arguments, teacher, documents: pa.Table, labels: pa.Table) -> None:
     rng = np.random.default_rng(0)
     ids = np.stack([rng.permutation(labels.num_rows)[:LABELS] for _ in range(documents.num_rows)])
     pairs = Pairs.from_shortlist(documents, labels, ids.astype(np.int32))
-    print(teacher.plan(pairs))
     teacher.judge(pairs.select(np.flatnonzero(pairs.rows == 0)), progress=False)  # loads and checks the model
-    model, clocks, difference, length = teacher._model, {}, 0.0, []
+    model, clocks, difference = teacher._model, {}, 0.0
     for document in range(1, documents.num_rows):
         one = pairs.select(np.flatnonzero(pairs.rows == document))
         prompts = [prompt for row in teacher._rows(one.by_document())[0] for prompt in whole_prompts(row)]
-        length += [prompt.shape[1] for prompt in prompts]
         with clock(clocks, "packed"):
             p_yes = teacher.judge(one, progress=False).p_yes
         with clock(clocks, "one pass a pair"):
@@ -102,24 +94,23 @@ def measure(teacher, documents: pa.Table, labels: pa.Table) -> None:
             for prompt in prompts:
                 generate(model, prompt)
         difference = max(difference, float(np.abs(p_yes - alone).max()))
-    print(f"\n{documents.num_rows - 1} documents, prompts of {np.mean(length):.0f} tokens")
-    print("seconds a document (median), and how often packed fits in:")
-    median = {name: np.median(parts, axis=0) for name, parts in clocks.items()}
-    for name, (wall, cpu) in median.items():
-        times = median[name] / median["packed"]
-        print(f"{name:>18}: {wall:7.2f} wall ({times[0]:5.2f}x), {cpu:7.2f} CPU ({times[1]:5.2f}x)")
-    print(f"largest difference of p_yes from one pass a pair: {difference:.1e}")
+    case = f"documents of {TOKENS} tokens with {LABELS} labels, 124 M parameters, {arguments.precision}"
+    agreement = f"p_yes differs by {difference:.0e} at most"
+    for other, note in (("one pass a pair", agreement), (f"{WRITTEN} tokens a pair", "")):
+        seconds = clocks["packed"], clocks[other]
+        names = ("lmtx", other)
+        report(arguments, Row.of("Judging", case, names, *seconds, unit="s/document", note=note))
 
 
 @contextmanager
-def clock(clocks: dict[str, list[tuple[float, float]]], name: str) -> Iterator[None]:
-    """Append the wall-clock and CPU seconds of the block to `clocks[name]`."""
-    wall, cpu = time.perf_counter(), time.process_time()
+def clock(clocks: dict[str, list[float]], name: str) -> Iterator[None]:
+    """Append the seconds of the block to `clocks[name]`."""
+    started = time.perf_counter()
     yield
-    clocks.setdefault(name, []).append((time.perf_counter() - wall, time.process_time() - cpu))
+    clocks.setdefault(name, []).append(time.perf_counter() - started)
 
 
-def whole_prompts(row: Row) -> list[torch.Tensor]:
+def whole_prompts(row: packing.Row) -> list[torch.Tensor]:
     return [torch.tensor([[*row.prefix, *end]]) for end in row.suffixes]
 
 

@@ -7,11 +7,8 @@ compared. Processor time is given too, for a machine that has other work.
     python tests/benchmarks/bench_tag.py --documents 1000 --labels 131072 --rounds 3
 """
 
-import argparse
 import json
-import multiprocessing
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -19,12 +16,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from rows import Row, apart, options, report
 
 from lmtx.config import load_config
 from lmtx.encoder import Encoder
 from lmtx.tagger import Tagger
 from lmtx.tagger.labels import LabelIndex, label_table
 
+PARTS = {"first answer": "s", "each after it": "ms", "processor time in all": "s", "peak memory": "MiB"}
 PLAIN = """
 import json, sys
 import numpy as np, pyarrow.parquet as pq, torch
@@ -51,7 +50,7 @@ def make_tagger(folder: Path, labels: int) -> None:
 
 
 def measure(command: list[str], documents: Path) -> dict[str, float]:
-    """Seconds to the first line, ms a document after it, CPU seconds, and peak memory in MiB."""
+    """What `PARTS` names, in its units."""
     count = sum(1 for _ in documents.open())
     started = time.perf_counter()
     with documents.open() as given, open(os.devnull, "w") as nothing:
@@ -65,32 +64,25 @@ def measure(command: list[str], documents: Path) -> dict[str, float]:
     if status or answered != count:
         raise SystemExit(f"{' '.join(command[:4])} … ended with {status} after {answered} answers")
     return {
-        "first answer, s": first,
-        "ms a document after": 1000 * (total - first) / max(1, count - 1),
-        "CPU s in all": usage.ru_utime + usage.ru_stime,
-        "peak memory, MiB": usage.ru_maxrss / 1024,
+        "first answer": first,
+        "each after it": 1000 * (total - first) / max(1, count - 1),
+        "processor time in all": usage.ru_utime + usage.ru_stime,
+        "peak memory": usage.ru_maxrss / 1024,
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--documents", type=int, default=1000)
-    parser.add_argument("--labels", type=int, default=131_072)
-    parser.add_argument("--rounds", type=int, default=3)
-    chosen = parser.parse_args()
+    chosen = options(__doc__, documents=1000, labels=131_072)
     rng = np.random.default_rng(0)
     words = ["the", "of", "to", "and", "in", "is", "for", "that", "it", "as", "was", "with", "be", "by", "on"]
-    # Apart, for the peak memory of a new process begins with that of its parent.
-    make = multiprocessing.get_context("spawn").Process
     with TemporaryDirectory() as scratch:
         documents = Path(scratch) / "documents.jsonl"
         with documents.open("w") as file:
             for _ in range(chosen.documents):
                 file.write(json.dumps({"text": " ".join(rng.choice(words, 100))}) + "\n")
         folder = Path(scratch) / "tagger"
-        maker = make(target=make_tagger, args=(folder, chosen.labels))
-        maker.start()
-        maker.join()
+        # Apart, for the peak memory of a new process begins with that of its parent.
+        apart(make_tagger, folder, chosen.labels)
         ways = {
             "lmtx tag": [sys.executable, "-m", "lmtx.cli", "tag", str(folder), "-k", "5"],
             "lmtx tag, int8": [sys.executable, "-m", "lmtx.cli", "tag", f"{folder}-int8", "-k", "5"],
@@ -100,10 +92,13 @@ def main() -> None:
         for _ in range(chosen.rounds):
             for name, command in ways.items():
                 found[name].append(measure(command, documents))
-    print(f"{chosen.documents:,} documents, {chosen.labels:,} labels, median of {chosen.rounds}")
-    for name, rounds in found.items():
-        medians = {part: statistics.median(each[part] for each in rounds) for part in rounds[0]}
-        print(f"{name:22} " + "   ".join(f"{part} {value:8.2f}" for part, value in medians.items()))
+    size = f"{chosen.documents:,} documents, {chosen.labels:,} labels"
+    for part, unit in PARTS.items():
+        theirs = [each[part] for each in found["sentence-transformers"]]
+        for name in ("lmtx tag", "lmtx tag, int8"):
+            mine = [each[part] for each in found[name]]
+            names = (name, "a sentence-transformers script")
+            report(chosen, Row.of("Tagging", f"{size}: {part}", names, mine, theirs, unit=unit))
 
 
 if __name__ == "__main__":

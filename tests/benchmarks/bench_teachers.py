@@ -1,10 +1,10 @@
 """How fast the openai teacher and the verdict store are, and whether their memory stays flat.
 
-    python tests/benchmarks/bench_teachers.py [PAIRS]
+    python tests/benchmarks/bench_teachers.py --pairs 20000
 
 A server in a process of its own answers each request after 100 ms; 64 requests are in work at once,
-so that 640 answers a second is the limit. PAIRS (default 200,000) are judged listwise; a thirtieth
-of them pointwise too.
+so that 640 answers a second is the limit. All pairs are judged listwise, a tenth of them pointwise too;
+the other way is a loop that sends one request after another with the `openai` client.
 """
 
 import os
@@ -22,6 +22,8 @@ import pyarrow as pa
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from judging import make_config
+from openai import OpenAI
+from rows import Row, options, report
 
 from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA
 from lmtx.teachers.openai import OpenAITeacher
@@ -62,8 +64,8 @@ def resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def measure(mode: str, pairs: Pairs, store: Path) -> None:
-    """Judge, print the rate and the memory on the way, then judge the same from the store."""
+def measure(mode: str, pairs: Pairs, store: Path) -> tuple[float, float, list[float]]:
+    """Seconds to judge and then to judge the same from the store; memory on the way, MiB."""
     config = make_config(mode=mode, concurrency=AT_ONCE, timeout=60.0)
     samples = []
     with VerdictStore(store) as opened:
@@ -74,27 +76,69 @@ def measure(mode: str, pairs: Pairs, store: Path) -> None:
             for number, answers in enumerate(ask(asked)):
                 yield answers
                 if number % 100 == 0:
-                    samples.append((teacher.cost.verdicts, resident()))
+                    samples.append(resident())
 
         teacher.ask = watched
         started = time.perf_counter()
         teacher.judge(pairs, progress=False)
-        seconds = time.perf_counter() - started
-        print(f"{mode}: {len(pairs):,} verdicts in {seconds:.1f} s, {len(pairs) / seconds:,.0f} a second")
-        tenth = [m for done, m in samples if done <= len(pairs) / 10]
-        print(f"  memory {tenth[-1]:.0f} MiB after a tenth, {max(m for _, m in samples):.0f} MiB at most")
+        judged = time.perf_counter() - started
         started = time.perf_counter()
         teacher.judge(pairs, progress=False)
-        rate = len(pairs) / (time.perf_counter() - started)
-        print(f"  from the store: {rate:,.0f} verdicts a second")
+        return judged, time.perf_counter() - started, samples
+
+
+def one_after_another(requests: int) -> float:
+    """Seconds a request of the loop that one writes first."""
+    client = OpenAI(base_url=os.environ["OPENAI_BASE_URL"], api_key="none")
+    document = f"<document>\n{'word ' * 400}\n</document>"
+    question = f"{document}\n\nIs “label number 1” a relevant tag for this document? Answer yes or no."
+    started = time.perf_counter()
+    for _ in range(requests):
+        client.chat.completions.create(
+            model="scripted", messages=[{"role": "user", "content": question}], max_tokens=4, logprobs=True
+        )
+    return (time.perf_counter() - started) / requests
 
 
 def main() -> None:
-    pairs = make_pairs(int(sys.argv[1] if len(sys.argv) > 1 else 200_000) // K)
-    few = pairs.select(np.arange(len(pairs) // 30))
+    chosen = options(__doc__, pairs=20_000, requests=20)
+    pairs = make_pairs(chosen.pairs // K)
+    few = pairs.select(np.arange(len(pairs) // 10))
+    found = {mode: [] for mode in ("pointwise", "listwise")}
+    alone = []
     with slow_server(), TemporaryDirectory() as folder:
-        measure("pointwise", few, Path(folder) / "pointwise.sqlite")
-        measure("listwise", pairs, Path(folder) / "listwise.sqlite")
+        for number in range(chosen.rounds):
+            alone.append(one_after_another(chosen.requests))
+            for mode, asked in (("pointwise", few), ("listwise", pairs)):
+                found[mode].append(measure(mode, asked, Path(folder) / f"{mode}-{number}.sqlite"))
+    for mode, asked in (("pointwise", few), ("listwise", pairs)):
+        case = f"{len(asked):,} verdicts, {mode}; the server answers after {1000 * DELAY:.0f} ms"
+        judged, stored, samples = zip(*found[mode], strict=True)
+        names = (f"lmtx, {AT_ONCE} requests at once", "openai client, one after another")
+        each = [seconds / len(asked) for seconds in judged]
+        rates = {"count": 1, "unit": "verdicts/s"}
+        report(chosen, Row.of("Judging", case, names, each, alone, **rates))
+    report(
+        chosen,
+        Row.of(
+            "Judging",
+            f"{len(pairs):,} verdicts again, from the store",
+            ("lmtx", None),
+            [seconds / len(pairs) for seconds in stored],
+            None,
+            count=1,
+            unit="verdicts/s",
+        ),
+        Row.of(
+            "Judging",
+            f"growth of memory over {len(pairs):,} verdicts, listwise",
+            ("lmtx", None),
+            [max(each) - each[len(each) // 10] for each in samples],
+            None,
+            unit="MiB",
+            note=f"from a tenth on; {max(map(max, samples)):.0f} MiB at most",
+        ),
+    )
 
 
 if __name__ == "__main__":
