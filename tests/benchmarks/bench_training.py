@@ -87,7 +87,7 @@ def ours_steps(encoder: Encoder, texts: list[str], labels: list[str], tokens: tu
 def theirs_steps(model, arguments: SentenceTransformerTrainingArguments, pairs: datasets.Dataset):
     """One epoch over the same documents in the same order."""
     # Kept for the whole process; it would refuse another precision than the run before.
-    AcceleratorState._reset_state(reset_partial_state=True)
+    AcceleratorState._reset_state()
     loss = MultipleNegativesRankingLoss(model)
     SentenceTransformerTrainer(model, arguments, pairs, loss=loss).train()
 
