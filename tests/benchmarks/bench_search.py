@@ -1,10 +1,10 @@
 """The search for shortlists, against a bare faiss flat search and against hnswlib's build and query.
 
 Vectors have about 32 free directions within their dimensions, as embeddings of real texts do; random ones
-would be harder for a graph than any text. Each part takes its ways in turn within one run. hnswlib is no
-dependency of the project: `pip install hnswlib`; without it its row is left out.
+would be harder for a graph than any text. Each part takes its ways in turn within one run. hnswlib comes with
+the extra `bench`; without it its row is left out.
 
-    python tests/benchmarks/bench_search.py --documents 1000 --labels 131072 --hnsw-labels 8192
+    python tests/benchmarks/bench_search.py --documents 30000 --labels 501070 --parts flat,memory
 
 The memory row runs both ways in processes of their own, from memory-mapped files. The model behind
 `shortlist.search=auto` takes its constants from `--parts model` (see `lmtx/index/cost.py`).
@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from rows import Row, apart, options, report, take_turns
 
-from lmtx.index import Shortlist, search
+from lmtx.index import search
 from lmtx.index.cost import BREADTH, BUILD, LINKS, QUERY
 
-PARTS = ("flat", "memory", "hnswlib", "model", "growth", "gpu")
+PARTS = ("flat", "memory", "hnswlib", "model")
 FREE = 32
 
 
@@ -112,7 +112,7 @@ def memory_rows(chosen, queries: np.ndarray, labels: np.ndarray) -> list[Row]:
 def hnswlib_rows(chosen, queries: np.ndarray, labels: np.ndarray) -> list[Row]:
     """One shortlist from nothing: an index's build counts, as every cycle has other vectors."""
     if importlib.util.find_spec("hnswlib") is None:
-        print("hnswlib is not installed, so its row is left out: pip install hnswlib")
+        print("hnswlib is not installed, so its row is left out: `make bench` installs it")
         return []
     labels, found = labels[: chosen.hnsw_labels], {}
     threads = torch.get_num_threads()
@@ -161,50 +161,6 @@ def model_rows(chosen, queries: np.ndarray, labels: np.ndarray) -> list[Row]:
     return rows
 
 
-def growth_rows(chosen, queries: np.ndarray, labels: np.ndarray) -> list[Row]:
-    """How the exact search's cost grows: the slope of log seconds over log size, at four sizes of each."""
-    rows = []
-    for name, largest in (("documents", len(queries)), ("labels", len(labels))):
-        counts = [largest // 8, largest // 4, largest // 2, largest]
-        ways = {}
-        for count in counts:
-            part = (queries[:count], labels) if name == "documents" else (queries, labels[:count])
-            ways[str(count)] = lambda p=part: search(*p, chosen.k, device="cpu")
-        seconds = take_turns(ways, chosen.rounds, warm=False)
-        medians = [float(np.median(seconds[str(count)])) for count in counts]
-        slope = float(np.polyfit(np.log(counts), np.log(medians), 1)[0])
-        spent = ", ".join(f"{n:,}: {s:.3g} s" for n, s in zip(counts, medians, strict=True))
-        case = f"growth with {name} (1 is linear)"
-        rows.append(Row.of("Shortlist", case, ("slope", None), [slope], None, unit="", note=spent))
-    return rows
-
-
-def gpu_rows(chosen, queries: np.ndarray, labels: np.ndarray) -> list[Row]:
-    """The exact search on a GPU, bf16 and fp32, against products and `topk` as one writes them down."""
-    if not torch.cuda.is_available():
-        return []
-    found: dict[str, Shortlist] = {}
-
-    def plain() -> None:
-        held, wanted = torch.from_numpy(labels).cuda(), torch.from_numpy(queries).cuda()
-        for start in range(0, len(wanted), 1024):
-            (wanted[start : start + 1024] @ held.T).topk(chosen.k).indices.cpu()
-
-    def ours(precision: str) -> None:
-        found[precision] = search(queries, labels, chosen.k, device="cuda", precision=precision)
-
-    names = {p: f"lmtx.index.search, {p}" for p in ("bf16", "fp32")}
-    ways = {name: lambda p=p: ours(p) for p, name in names.items()} | {"torch matmul and topk, fp32": plain}
-    seconds = take_turns(ways, chosen.rounds)
-    case = f"{sizes(queries, labels, chosen.k)}, {torch.cuda.get_device_name()}"
-    other = "torch matmul and topk, fp32"
-    rows = []
-    for precision, name in names.items():
-        note = f"recall@10 {recall(found[precision].ids, queries, labels):.4f}"
-        rows.append(Row.of("Shortlist", case, (name, other), seconds[name], seconds[other], note=note))
-    return rows
-
-
 def sizes(queries: np.ndarray, labels: np.ndarray, k: int) -> str:
     n, dimensions = queries.shape
     return f"{n:,} documents × {len(labels):,} labels × {dimensions}, k = {k}"
@@ -212,7 +168,13 @@ def sizes(queries: np.ndarray, labels: np.ndarray, k: int) -> str:
 
 def main() -> None:
     chosen = options(
-        __doc__, documents=1000, labels=131072, hnsw_labels=8192, dimensions=384, k=100, parts=",".join(PARTS)
+        __doc__,
+        documents=10000,
+        labels=131072,
+        hnsw_labels=131072,
+        dimensions=384,
+        k=100,
+        parts=",".join(PARTS),
     )
     parts = chosen.parts.split(",")
     if unknown := set(parts) - set(PARTS):
