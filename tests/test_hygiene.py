@@ -203,7 +203,12 @@ def test_what_a_notebook_reads_is_found(tmp_path):
         "settings.digest('encoder', 'check')\n"
     )
     config = [name(file) for file in (ROOT / "lmtx" / "config").glob("*.py")]
-    assert set(map(name, stages.modules(tree))) == {*config, "lmtx/files.py", "lmtx/study.py"}
+    assert set(map(name, stages.modules(tree))) == {
+        *config,
+        "lmtx/files.py",
+        "lmtx/study.py",
+        "lmtx/tokens.py",
+    }
     assert stages.parameters(tree) == {"dataset.name", "training.seed", "encoder", "check"}
     assert stages.whole({"shortlist.size", "cycles.c1", "training", "training.seed"}) == {
         "shortlist",

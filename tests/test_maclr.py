@@ -98,7 +98,7 @@ def test_a_content_meets_its_own_title(encoder):
     documents = [(f"{t}{i}", f"{t}{i + 6} {t}{i} dog1") for t in TOPICS for i in range(3)]
     for batch in pairs(encoder, documents, blanked=0.0).batches(RECIPE, 0, alone(9)):
         contents, titles = (
-            encoder.model.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+            encoder.model.tokenizer.batch_decode(list(tokens), skip_special_tokens=True)
             for tokens in (batch.documents, batch.labels)
         )
         np.testing.assert_array_equal(batch.positives, np.arange(len(contents)))
