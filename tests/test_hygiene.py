@@ -210,7 +210,7 @@ def test_what_a_notebook_reads_is_found(tmp_path):
         "lmtx/tokens.py",
     }
     assert stages.parameters(tree) == {"dataset.name", "training.seed", "encoder", "check"}
-    assert stages.whole({"shortlist.size", "cycles.c1", "training", "training.seed"}) == {
+    assert stages.whole({"shortlist.size", "shortlist.search", "cycles.c1", "training", "training.seed"}) == {
         "shortlist",
         "cycles",
         "training",
