@@ -364,7 +364,10 @@ def test_the_map_says_how_good_a_teacher_must_be():
 
     found = told((0.9, 0.0, 0.5), (0.9, 0.1, 0.46), (0.5, 0.0, 0.46), (0.5, 0.1, 0.44))
     assert found[0].endswith("says yes to 50 % of the true labels and to at most 0 % of the others")
-    assert "90 % true yes up to 10 % false yes and 50 % true yes up to 0 % false yes" in found[1]
+    assert "with 90 % true yes at 0 % and 10 % false yes; 50 % true yes at 0 % false yes." in found[1]
+    found = told((0.9, 0.0, 0.445), (0.9, 0.1, 0.5), (0.5, 0.0, 0.46), (0.5, 0.1, 0.44))
+    assert found[0] == "2 of 4 teachers lift the student clearly above zero-shot"
+    assert "with 90 % true yes at 10 % false yes; 50 % true yes at 0 % false yes." in found[1]
     assert told((0.9, 0.0, 0.445)) == ["No teacher on the map lifts the student clearly above zero-shot"]
 
 

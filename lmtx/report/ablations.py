@@ -260,6 +260,7 @@ def _marks(axes: Axes, frame: pd.DataFrame, x: str, y: str, colour: str) -> None
         axes.vlines(marks[x], marks[f"{y}_low"], marks[f"{y}_high"], color=colour, linewidth=2)
     aside = axes.transData + ScaledTranslation(6 / 72, 0, axes.figure.dpi_scale_trans)
     axes.plot(points[x], points[y].astype(float), ".", color=MUTED, markersize=4, transform=aside)
+    axes.update_datalim(points[[x, y]].astype(float).to_numpy())  # points that are moved aside do not count
     axes.plot(marks[x], marks[y].astype(float), "o", color=colour, markersize=6.5)
     axes.tick_params(length=0)
     axes.margins(x=0.08, y=0.12)

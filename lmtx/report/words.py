@@ -142,21 +142,27 @@ def teacher_map(groups: Sequence[Group]) -> list[str]:
     """The map: for each share of true labels found, how many others a teacher may accept and still help."""
     found = [g for g in groups if g.gain("P@1") is not None]
     found.sort(key=lambda g: (-g.settings.true_yes, g.settings.false_yes))
-    limits = {}
-    for rate, row in groupby(found, key=lambda g: g.settings.true_yes):
-        if helping := list(takewhile(_helps, row)):
-            limits[rate] = helping[-1].settings.false_yes
-    if not limits:
+    helping = [g for g in found if _helps(g)]
+    if not helping:
         return ["No teacher on the map lifts the student clearly above zero-shot"]
-    least = min(limits)
-    sentences = [
-        f"The weakest teacher that helps says yes to {_share(least)} of the true labels "
-        f"and to at most {_share(limits[least])} of the others",
-        "The student is clearly above zero-shot with "
-        + listed(f"{_share(t)} true yes up to {_share(f)} false yes" for t, f in limits.items())
-        + ".",
+    rows = [list(row) for _, row in groupby(found, key=lambda g: g.settings.true_yes)]
+    rows = [row for row in rows if any(map(_helps, row))]
+    unbroken = [list(takewhile(_helps, row)) for row in rows]
+    if sum(map(len, unbroken)) == len(helping):
+        least = unbroken[-1][-1].settings
+        headline = (
+            f"The weakest teacher that helps says yes to {_share(least.true_yes)} of the true labels "
+            f"and to at most {_share(least.false_yes)} of the others"
+        )
+    else:  # by chance: one that errs more helps clearly where one that errs less does not
+        headline = f"{len(helping)} of {len(found)} teachers lift the student clearly above zero-shot"
+    cells = [
+        f"{_share(row[0].settings.true_yes)} true yes at "
+        f"{listed([_share(g.settings.false_yes) for g in row if _helps(g)])} false yes"
+        for row in rows
     ]
-    shares = [g.mean(lambda p: p.pseudo_precision) for g in found if _helps(g)]
+    sentences = [headline, f"The student is clearly above zero-shot with {'; '.join(cells)}."]
+    shares = [g.mean(lambda p: p.pseudo_precision) for g in helping]
     if shares and None not in shares:
         sentences.append(
             f"Among the teachers that help, at least {percent(min(shares))} % of the yes is annotated."
