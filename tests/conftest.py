@@ -36,6 +36,7 @@ def offline():
         yield
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Keep a file's tests together, and the notebooks, which share a workspace; the longest file is first."""
     for item in items:
