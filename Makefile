@@ -39,7 +39,7 @@ smoke: $(INSTALLED) ## run the same stages at tiny sizes in a scratch copy, remo
 test: $(INSTALLED) ## check style, notebook hygiene, every test and every notebook
 	ruff check
 	ruff format --check
-	python -m pytest --numprocesses auto --dist loadgroup --nbval-lax --nbval-current-env tests notebooks
+	python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --nbval-lax --nbval-current-env tests notebooks
 
 bench: $(INSTALLED) $(COMPARED) ## measure speed and memory against other tools, into reports/benchmarks.md
 	python tests/benchmarks/report.py

@@ -8,6 +8,7 @@ import os
 import socket
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 LOCAL = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "", None}
 
@@ -36,10 +37,17 @@ def offline():
         yield
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+class Files(LoadFileScheduling):
+    """A file's tests stay together, and so do the notebooks, which share a workspace."""
+
+    def _split_scope(self, nodeid):
+        return "notebooks" if "::ipynb::" in nodeid else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Files(config, log)
+
+
 def pytest_collection_modifyitems(items):
-    """Keep a file's tests together, and the notebooks, which share a workspace; the longest file is first."""
-    for item in items:
-        group = "notebooks" if item.path.suffix == ".ipynb" else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+    """The longest file is first: side by side with the others it ends with them."""
     items.sort(key=lambda item: item.path.stem != "test_stages")
