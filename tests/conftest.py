@@ -41,7 +41,8 @@ class Files(LoadFileScheduling):
     """A file's tests stay together, and so do the notebooks, which share a workspace."""
 
     def _split_scope(self, nodeid):
-        return "notebooks" if "::ipynb::" in nodeid else super()._split_scope(nodeid)
+        file = super()._split_scope(nodeid)
+        return "notebooks" if file.endswith(".ipynb") else file
 
 
 def pytest_xdist_make_scheduler(config, log):
