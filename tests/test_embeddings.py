@@ -158,6 +158,7 @@ def kill_at(moment):
 embeddings.BLOCK = 8
 encoder = Encoder.load(encoder_config(sys.argv[1]))
 texts = {"train": encoder.tokenize(random_texts(20), 32)}
+embeddings.embed(encoder, texts, sys.argv[3])  # here, as other threads would add in another order
 for moment in itertools.count(1):
     child = os.fork()
     if not child:
@@ -171,10 +172,9 @@ print(moment)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_run_killed_at_any_moment_ends_in_the_same_bytes(encoder, folder, tmp_path):
-    embed(encoder, {"train": encoder.tokenize(random_texts(20), 32)}, tmp_path / "whole")
+def test_a_run_killed_at_any_moment_ends_in_the_same_bytes(folder, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "vectors")],
+        [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "vectors"), str(tmp_path / "whole")],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
         capture_output=True,
