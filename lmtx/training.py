@@ -6,12 +6,14 @@ the labels that the teacher accepted. Whatever is trained in the study is traine
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm.auto import tqdm
 
 from lmtx.config import TrainingConfig
@@ -278,7 +280,7 @@ def train(
     torch.manual_seed(config.seed)
     started = time.monotonic()
     accelerator = join(encoder)
-    # Without dropout: one pass cannot overfit, and attention takes its fast path.
+    # Without dropout: one pass cannot overfit.
     model = encoder.model.eval()
     before = [weight.detach().clone() for weight in model.parameters()]
     optimizer = torch.optim.AdamW(
@@ -291,7 +293,7 @@ def train(
     losses = []
     with tqdm(total=steps, desc="train", unit="step", disable=not accelerator.is_main_process) as bar:
         for batch in batches:
-            with accelerator.autocast():
+            with accelerator.autocast(), _attention(encoder.device):
                 documents = embed(accelerator, encoder, batch.documents)
                 similarity = documents @ embed(accelerator, encoder, batch.labels).T
             weights = {}
@@ -315,6 +317,24 @@ def train(
         for weight, old in zip(model.parameters(), before, strict=True):
             weight.lerp_(old, config.e0_share)
     return TrainingLog(losses, time.monotonic() - started)
+
+
+@contextmanager
+def _attention(device: torch.device) -> Iterator[None]:
+    """On a CPU, attention as plain products in the precision of the rest.
+
+    Torch's fused attention takes longer there for the gradients of short texts, and saves only memory.
+    """
+    if device.type != "cpu":
+        yield
+        return
+    reduced = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # of the plain products, on any device
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(reduced)
 
 
 def _row(matrix: sp.csr_array, row: int) -> np.ndarray:

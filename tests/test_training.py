@@ -476,6 +476,24 @@ def test_precisions_may_change_within_one_process(folder):
     assert not same(weights(exact), weights(fast))
 
 
+def test_training_leaves_torch_s_own_settings_as_they_were(folder):
+    def settings():
+        backends = torch.backends.cuda
+        return backends.fp16_bf16_reduction_math_sdp_allowed(), backends.flash_sdp_enabled()
+
+    before = settings()
+    assert before == (False, True)
+    within = []
+
+    def loss(similarity, positives, **_):
+        within.append(settings())
+        return similarity.sum()
+
+    trained(folder, training_config(), precision="bf16", loss=loss)
+    assert set(within) == {before}, "and while a loss is worked out"
+    assert settings() == before
+
+
 @pytest.fixture
 def optimizers(monkeypatch):
     """The optimizers made, each with the learning rates of its steps."""
