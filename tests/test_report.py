@@ -299,7 +299,7 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.open, self.ids, self.addresses, self.text = [], [], [], []
-        self.feed(text)
+        self.feed(text.replace("<wbr>", ""))  # where a word may break; it is one word all the same
         self.close()
 
     def handle_starttag(self, tag, attrs):

@@ -1,11 +1,8 @@
 """One document and the tables about it as HTML, for a light or a dark notebook."""
 
-import re
-
 import numpy as np
 import pyarrow as pa
 from jinja2 import Environment
-from markupsafe import Markup
 
 from lmtx.corpus import Corpus
 from lmtx.report.render import Table
@@ -22,15 +19,8 @@ def document_page(corpus: Corpus, split: str, row: int, annotated: np.ndarray, *
     document = corpus.documents(split).slice(row, 1).to_pylist()[0]
     annotations = corpus.labels["text"].take(pa.array(annotated)).to_pylist()
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["breakable"] = _breakable
     template = environment.from_string(_PAGE)
     return template.render(document, annotations=annotations, tables=tables, limit=_TEXT, mark=MARK)
-
-
-def _breakable(text: str) -> Markup:
-    """Let a browser break dotted names at their parts, and nowhere else."""
-    parts = re.split(r"(?<=\w[._])(?=\w)|(?<=[a-z])(?=[A-Z])", text)
-    return Markup("<wbr>").join(parts)
 
 
 # Notebooks bring their own colours, and rules for tables that only a doubled class outweighs.
@@ -69,26 +59,6 @@ _PAGE = """<div class="lmtx-document">
 {% for table in tables if table.groups %}
 <h4>{{ table.title }}</h4>
 <p>{{ table.caption }}</p>
-<div class="scroll"><table>
-<thead><tr>
-{% for column in table.columns %}<th scope="col">{{ column | breakable }}</th>{% endfor %}
-</tr></thead>
-{% for heading, rows in table.groups %}
-<tbody>
-{% if heading %}
-<tr><th colspan="{{ table.columns | length }}" scope="rowgroup">{{ heading }}</th></tr>
-{% endif %}
-{% for row in rows %}
-<tr>
-{% for cell in row %}
-<{{ "th scope=row" if loop.first else "td" }}>
-{%- if cell.bold %}<b>{{ cell.text | breakable }}</b>{% else %}{{ cell.text | breakable }}{% endif -%}
-</{{ "th" if loop.first else "td" }}>
-{% endfor %}
-</tr>
-{% endfor %}
-</tbody>
-{% endfor %}
-</table></div>
+<div class="scroll">{{ table.to_html() | safe }}</div>
 {% endfor %}
 </div>"""

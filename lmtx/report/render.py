@@ -1,6 +1,7 @@
 """A table once, written four ways: CSV for numbers, Markdown, LaTeX and HTML for eyes."""
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 from jinja2 import Environment
+from markupsafe import Markup
 
 from lmtx.files import replacing
 
@@ -179,7 +181,16 @@ _LATEX = Environment(
     keep_trailing_newline=True,
     finalize=lambda value: latex(str(value)),
 )
+
+
+def _breakable(text: str) -> Markup:
+    """Let a browser break dotted names at their parts, and nowhere else."""
+    parts = re.split(r"(?<=\w[._])(?=[^\W\d])|(?<=[a-z])(?=[A-Z])", text)
+    return Markup("<wbr>").join(parts)
+
+
 _HTML = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+_HTML.filters["breakable"] = _breakable
 
 # `finalize` escapes every value, so that no cell can be forgotten; the markup is all in the template.
 _LATEX_TABLE = r"""% Needs \usepackage{booktabs,graphicx}.
@@ -221,7 +232,9 @@ _LATEX_TABLE = r"""% Needs \usepackage{booktabs,graphicx}.
 """
 
 _HTML_TABLE = """<table>
-<thead><tr>{% for column in table.columns %}<th scope="col">{{ column }}</th>{% endfor %}</tr></thead>
+<thead><tr>
+{% for column in table.columns %}<th scope="col">{{ column | breakable }}</th>{% endfor %}
+</tr></thead>
 {% for heading, rows in table.groups %}
 <tbody>
 {% if heading %}
@@ -230,14 +243,11 @@ _HTML_TABLE = """<table>
 {% for row in rows %}
 <tr>
 {% for cell in row %}
-{% if loop.first %}
-<th scope="row">{{ cell.text }}</th>
-{% else %}
-<td>
-{%- if cell.bold %}<b>{{ cell.text }}</b>{% else %}{{ cell.text }}{% endif %}
+{% set tag = "th" if loop.first else "td" %}
+<{{ tag }}{% if loop.first %} scope="row"{% endif %}>
+{%- if cell.bold %}<b>{{ cell.text | breakable }}</b>{% else %}{{ cell.text | breakable }}{% endif %}
 {%- if cell.interval %}<br><small>{{ cell.interval }}</small>{% endif -%}
-</td>
-{% endif %}
+</{{ tag }}>
 {% endfor %}
 </tr>
 {% endfor %}
