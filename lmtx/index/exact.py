@@ -42,7 +42,7 @@ def exact(
     """The search of `lmtx.index.search`, whose parameters these are, once they are checked."""
     place = torch.device(device)
     n, k = len(queries), min(k, len(labels))
-    found = Shortlist(np.full((n, k), -1, np.int32), np.full((n, k), -np.inf, np.float32))
+    found = Shortlist.empty(n, k)
     if not n or not k:
         return found
     if precision == "auto":
@@ -58,7 +58,7 @@ def exact(
             vectors = torch.from_numpy(block("queries", queries, rows)).to(place)
             hidden = None if excluded is None else _Hidden.of(excluded[rows])
             ids, scores = _nearest(vectors, held, k, kept, hidden)
-            found.ids[rows], found.scores[rows] = ids.cpu().numpy(), scores.cpu().numpy()
+            found.put(rows, Shortlist(ids.cpu().numpy(), scores.cpu().numpy()))
     return found
 
 

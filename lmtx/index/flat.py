@@ -22,7 +22,7 @@ def flat(queries: np.ndarray, labels: np.ndarray, k: int, *, excluded: sp.csr_ar
     n, k = len(queries), min(k, len(labels))
     for start in range(0, len(labels), _LABELS):
         block("labels", labels, slice(start, start + _LABELS))  # faiss would pass over a NaN
-    found = Shortlist(np.full((n, k), -1, np.int32), np.full((n, k), -np.inf, np.float32))
+    found = Shortlist.empty(n, k)
     for start in range(0, n, _QUERIES):
         rows = slice(start, start + _QUERIES)
         vectors = block("queries", queries, rows)
@@ -32,11 +32,10 @@ def flat(queries: np.ndarray, labels: np.ndarray, k: int, *, excluded: sp.csr_ar
         scores, ids = faiss.knn(
             vectors, labels, min(k + spare, len(labels)), metric=faiss.METRIC_INNER_PRODUCT
         )
-        best = without(in_order(ids, scores), hidden, k)
-        found.ids[rows], found.scores[rows] = best.ids, best.scores
+        found.put(rows, without(in_order(ids, scores), hidden, k))
         if len(many := np.flatnonzero(counts > 2 * k + 64)):
             again = exact(
                 vectors[many], labels, k, excluded=hidden[many], scales=None, device="cpu", precision="fp32"
             )
-            found.ids[start + many], found.scores[start + many] = again.ids, again.scores
+            found.put(start + many, again)
     return found

@@ -27,7 +27,7 @@ def graph(
     import faiss
 
     n, k = len(queries), min(k, len(labels))
-    found = Shortlist(np.full((n, k), -1, np.int32), np.full((n, k), -np.inf, np.float32))
+    found = Shortlist.empty(n, k)
     if not n or not k:
         return found
     index = faiss.IndexHNSWFlat(labels.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
@@ -50,6 +50,6 @@ def graph(
             again = exact(
                 vectors[short], labels, k, excluded=left, scales=scales, device="cpu", precision="auto"
             )
-            best.ids[short], best.scores[short] = again.ids, again.scores
-        found.ids[rows], found.scores[rows] = best.ids, best.scores
+            best.put(short, again)
+        found.put(rows, best)
     return found

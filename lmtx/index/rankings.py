@@ -25,6 +25,15 @@ class Shortlist:
     ids: np.ndarray
     scores: np.ndarray
 
+    @classmethod
+    def empty(cls, n: int, k: int) -> "Shortlist":
+        """Of n documents, with nothing found yet."""
+        return cls(np.full((n, k), -1, np.int32), np.full((n, k), -np.inf, np.float32))
+
+    def put(self, rows: slice | np.ndarray, found: "Shortlist") -> None:
+        """Enter what was found for some of the documents."""
+        self.ids[rows], self.scores[rows] = found.ids, found.scores
+
     def __len__(self) -> int:
         return len(self.ids)
 
