@@ -163,8 +163,8 @@ def test_a_document_with_many_excluded_pairs_does_not_lengthen_the_others_rankin
 
     asked, knn = [], faiss.knn
     monkeypatch.setattr(faiss, "knn", lambda q, x, k, **kw: asked.append(k) or knn(q, x, k, **kw))
-    labels, queries = unit(3000, 16, seed=6), unit(200, 16, seed=7)
-    rows = [[i] for i in range(199)] + [range(2500)]
+    labels, queries = unit(3000, 16, seed=6), unit(400, 16, seed=7)
+    rows = [[i] for i in range(399)] + [range(2500)]
     found = search(queries, labels, 5, excluded=pairs(rows, 3000), device="cpu")
     ids, scores = brute_force(queries, labels, 5, pairs(rows, 3000))
     np.testing.assert_array_equal(found.ids, ids)

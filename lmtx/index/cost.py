@@ -9,20 +9,21 @@ where B is the breadth of the search that finds a label's place as the graph is 
 search (`BREADTH`, `breadth`): a search in a graph visits a number of nodes that grows with its breadth
 and with the logarithm of the number of nodes (Malkov and Yashunin, 2018, section 4.2). A product within a
 graph costs more than one within a matrix product, whose vectors lie in the cache. BUILD and QUERY are
-such ratios of processor time, at 16,384 labels of 384 dimensions on an AMD EPYC with AVX-512;
-`tests/benchmarks/bench_search.py --parts model` measures them. At 4,096 labels, which lie in the cache, they
-were 6 and 6; so for very many labels they may be too small, which `_GAIN` makes up for.
+such ratios of processor time, at 131,072 labels of 384 dimensions on an AMD EPYC with AVX-512;
+`tests/benchmarks/bench_search.py --parts model` measures them. With fewer labels, of which more lie in the
+cache, they are smaller (25 and 36 at 32,768 labels, 6 and 6 at 4,096), with more they may be larger, which
+`_GAIN` makes up for.
 
 A graph finds most of the nearest labels, not all. So it must be worth it: it is chosen where it takes at
-most half the time of the exact search. That is far up: for 500,000 labels, from about 200,000 queries at
-once on. On a GPU, whose products cost a small part of a CPU's, the search is always exact.
+most half the time of the exact search. That is far up: for 500,000 labels, from about 1.2 million queries
+at once on. On a GPU, whose products cost a small part of a CPU's, the search is always exact.
 """
 
 import math
 from typing import Literal
 
 LINKS, BREADTH = 32, 200  # of a label in the graph, and of the search that finds them: `M`, `efConstruction`
-BUILD, QUERY = 17, 26
+BUILD, QUERY = 43, 48
 _GAIN = 2
 
 
