@@ -79,8 +79,9 @@ def main() -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="lmtx-smoke-") as scratch:
         folder = Path(scratch).resolve()
-        # Fewer documents than by hand: nobody looks at the figures.
-        sizes = ["size=smoke", "dataset.train_documents=160"]
+        # Less text than by hand: nobody looks at the figures.
+        sizes = ["size=smoke", "dataset.train_documents=96"]
+        sizes += ["encoder.document_tokens=16", "encoder.label_tokens=12"]
         environment = copy_study(folder, sizes) | {"OMP_NUM_THREADS": "1"}
         if status := run(folder, environment, chains(folder)):
             return status
