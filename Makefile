@@ -57,13 +57,15 @@ lock: ## pin the newest versions that pyproject.toml allows in requirements.lock
 	  | sed 's/+[a-z0-9.]*$$//' | grep -Ev '^(nvidia|cuda|triton)'; } > "$$scratch/lock" && \
 	cp "$$scratch/lock" requirements.lock
 
-$(READY): requirements.lock
-	@if cmp -s $< $@; then touch $@; else \
+$(READY): requirements.lock requirements-data.lock
+	@if cat $^ | cmp -s - $@; then touch $@; else \
 	  $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, not " + sys.version.split()[0] + "; name one: make PYTHON=python3.11")' && \
 	  echo "making .venv from requirements.lock; this takes a few minutes" && \
 	  $(PYTHON) -m venv --clear .venv && \
 	  .venv/bin/python -m pip install -qq --disable-pip-version-check --requirement $< && \
-	  cp $< $@; fi
+	  .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation \
+	    --requirement requirements-data.lock && \
+	  cat $^ > $@; fi
 
 $(INSTALLED): $(READY) pyproject.toml
 	@.venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .

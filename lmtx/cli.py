@@ -88,6 +88,10 @@ def _add_verdicts(commands: argparse._SubParsersAction) -> None:
     export = action("export", _export_verdicts, "write verdicts to a Parquet file")
     export.add_argument("file", type=Path, help="the Parquet file to write")
     export.add_argument("--teacher", help="only this teacher: its name, or the start of its id")
+    record = action("record", _record_verdicts, "record a teacher's verdicts on a data set, to ship")
+    record.add_argument("teacher", help="its name")
+    record.add_argument("corpus", type=Path, help="the data set, such as data/processed/NAME/corpus")
+    record.add_argument("file", type=Path, help="the record, such as verdicts/NAME/TEACHER.parquet")
     merge = action("merge", _merge_verdicts, "take over the verdicts of other stores")
     merge.add_argument("other", type=Path, nargs="+", help="the stores to read; they are not changed")
 
@@ -217,6 +221,16 @@ def _export_verdicts(options: argparse.Namespace) -> None:
     with _open(options.store) as store:
         count = export(store, options.file, options.teacher)
     print(f"{count:,} verdicts written to {options.file}")
+
+
+def _record_verdicts(options: argparse.Namespace) -> None:
+    from lmtx.corpus import load_corpus
+    from lmtx.teachers.records import write_record
+
+    corpus = load_corpus(options.corpus)
+    with _open(options.store) as store:
+        count = write_record(store, options.teacher, corpus, options.file)
+    print(f"{count:,} verdicts recorded in {options.file}")
 
 
 def _merge_verdicts(options: argparse.Namespace) -> None:

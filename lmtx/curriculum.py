@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 
-from lmtx.index import Shortlist
+from lmtx.config import ShortlistConfig
+from lmtx.index import Shortlist, search, search_with_letters
 from lmtx.teachers.base import NO, YES, Pairs, Teacher, Verdicts
 
 
@@ -26,17 +27,54 @@ def sample(n_documents: int, size: int | None, seed: int) -> np.ndarray:
     return np.sort(rows)
 
 
+def shortlist(
+    vectors: np.ndarray,
+    label_vectors: np.ndarray,
+    documents: pa.Table,
+    labels: pa.Table,
+    settings: ShortlistConfig,
+    excluded: sp.csr_array,
+) -> Shortlist:
+    """The labels that the teacher is to judge for each document.
+
+    Parameters
+    ----------
+    vectors, label_vectors
+        Unit vectors by the encoder of the cycle before: float (n, d) and (L, d).
+    documents, labels
+        Their texts, which `settings.lexical_weight` above 0 compares letter by letter.
+    excluded
+        Boolean CSR (n, L): pairs that are no candidates.
+    """
+    if not settings.lexical_weight:
+        return search(vectors, label_vectors, settings.size, excluded=excluded, way=settings.search)
+    return search_with_letters(
+        vectors,
+        label_vectors,
+        documents,
+        labels["text"].to_pylist(),
+        settings.size,
+        weight=settings.lexical_weight,
+        excluded=excluded,
+    )
+
+
 def judge(teacher: Teacher, documents: pa.Table, labels: pa.Table, shortlist: Shortlist) -> pa.Table:
     """Ask the teacher about each pair of the shortlist.
 
     Returns one row a pair, in shortlist order: document and label (int32 row numbers), rank (int16,
     from 1), similarity (float32), p_yes (float32, NaN for none), answer (int8: 1 yes, 0 no, -1 none),
-    document_uid, label_uid. The schema's metadata names the teacher.
+    document_uid, label_uid. The schema's metadata names the teacher and its threshold.
+
+    A teacher with an `acceptance` gets the threshold at which that share of these pairs is accepted.
     """
     rows, places = np.nonzero(shortlist.ids >= 0)
     columns = shortlist.ids[rows, places]
     pairs = Pairs(documents, labels, rows.astype(np.int32), columns)
     verdicts = teacher.judge(pairs)
+    if teacher.acceptance is not None:
+        teacher.threshold = float(np.nanquantile(verdicts.p_yes, 1 - teacher.acceptance))
+        verdicts = teacher.decide(verdicts)
     table = pa.table(
         {
             "document": pairs.rows,
@@ -49,7 +87,18 @@ def judge(teacher: Teacher, documents: pa.Table, labels: pa.Table, shortlist: Sh
             "label_uid": labels["uid"].take(pa.array(columns)),
         }
     )
-    return table.replace_schema_metadata({"teacher": teacher.name, "notes": "; ".join(teacher.notes)})
+    return table.replace_schema_metadata(
+        {
+            "teacher": teacher.name,
+            "notes": "; ".join(teacher.notes),
+            "threshold": repr(teacher.threshold),
+        }
+    )
+
+
+def threshold(judged: pa.Table) -> float:
+    """The p_yes from which on the answers of `judge`'s table are yes."""
+    return float(judged.schema.metadata[b"threshold"])
 
 
 def pseudo_labels(judged: pa.Table, shape: tuple[int, int]) -> tuple[sp.csr_array, sp.csr_array]:

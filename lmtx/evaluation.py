@@ -44,7 +44,8 @@ def score(
     Parameters
     ----------
     rankings
-        System name -> label ids int32 (n, k), best first, -1 pads.
+        System name -> label ids int32 (n, k), best first, -1 pads. One of fewer rows ranks the first
+        documents alone, and is measured and compared on these.
     truth
         Boolean CSR (n, L).
     reference
@@ -95,13 +96,15 @@ def _compared(
     """Each ranking's metrics, and under each key of `against` its paired difference to the ranking named."""
     options = options | {"cutoffs": tuple(config.cutoffs)}
     draws = {"bootstrap": config.bootstrap, "seed": config.seed}
-    single = {name: per_document(ids, truth, **options) for name, ids in rankings.items()}
     results = {}
     for name, ids in rankings.items():
-        results[name] = evaluate(ids, truth, **options, **draws)
+        n = len(ids)
+        some = options | {"excluded": options["excluded"][:n]}
+        own = per_document(ids, truth[:n], **some)
+        results[name] = evaluate(ids, truth[:n], **some, **draws)
         for key, reference in against.items():
-            own, other = single[name], single[reference]
-            results[name][key] = None if name == reference else paired_differences(own, other, **draws)
+            other = None if name == reference else per_document(rankings[reference][:n], truth[:n], **some)
+            results[name][key] = None if other is None else paired_differences(own, other, **draws)
     return results
 
 
@@ -127,9 +130,9 @@ def precision_by_frequency(
     -------
     System name -> bucket of `FREQUENCIES` -> {"value", "low", "high"}.
     """
-    kept = np.flatnonzero(np.diff(truth.indptr))
     results: dict[str, dict[str, dict[str, float]]] = {}
     for system, ids in rankings.items():
+        kept = np.flatnonzero(np.diff(truth[: len(ids)].indptr))
         first = ids[kept, :k]
         hits = truth[kept[:, None], np.maximum(first, 0)].toarray() & (first >= 0)
         shares = {}

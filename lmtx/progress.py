@@ -1,7 +1,8 @@
 """How far a curriculum has come: the systems checked so far, the best of them, and whether it has ended."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from lmtx.files import read_json, replacing, write_json
 
@@ -26,9 +27,18 @@ class Checked:
 
 @dataclass(frozen=True)
 class Progress:
-    """The curriculum so far: the systems checked, in order."""
+    """The curriculum so far.
+
+    Attributes
+    ----------
+    checked
+        The systems checked, in order.
+    threshold
+        The teacher's threshold in every check: that of the first cycle, so that the scores compare.
+    """
 
     checked: tuple[Checked, ...] = ()
+    threshold: float = 0.5
 
     @property
     def best(self) -> Checked:
@@ -49,13 +59,15 @@ class Progress:
 
     def then(self, system: str, score: float) -> "Progress":
         """The progress with one more system checked."""
-        return Progress((*self.checked, Checked(system, score)))
+        return replace(self, checked=(*self.checked, Checked(system, score)))
 
     @classmethod
     def load(cls, model: str | Path) -> "Progress":
         """The progress up to the system saved in the folder `model`."""
-        return cls(tuple(Checked(**entry) for entry in read_json(Path(model) / CARD)["checked"]))
+        card = read_json(Path(model) / CARD)
+        checked = tuple(Checked(**entry) for entry in card["checked"])
+        return cls(checked, card.get("threshold", cls.threshold))
 
-    def to_json(self) -> list[dict]:
+    def to_json(self) -> dict[str, Any]:
         """Plain data for a model's card."""
-        return [asdict(entry) for entry in self.checked]
+        return {"checked": [asdict(entry) for entry in self.checked], "threshold": self.threshold}

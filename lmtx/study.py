@@ -144,6 +144,11 @@ class Study:
         """The verdict store, shared by all data sets and runs, outside DVC's outputs."""
         return self.root / "data" / "verdicts.sqlite"
 
+    @property
+    def records(self) -> Path:
+        """Folder of the verdicts that ship with the study, one Parquet file a teacher."""
+        return find_upwards(self.opened["config"]).parent / "verdicts" / self.name
+
     def labelled(self, cycle: str) -> Path:
         """Folder of a cycle's verdicts on its shortlists."""
         return self.processed / "labelled" / cycle

@@ -111,7 +111,11 @@ def test_the_table_of_verdicts_follows_the_shortlist(teacher):
     assert types["document"] == types["label"] == pa.int32()
     assert (types["rank"], types["answer"]) == (pa.int16(), pa.int8())
     assert types["similarity"] == types["p_yes"] == pa.float32()
-    assert table.schema.metadata == {b"teacher": b"script", b"notes": b"scripted; for tests"}
+    assert table.schema.metadata == {
+        b"teacher": b"script",
+        b"notes": b"scripted; for tests",
+        b"threshold": b"0.5",
+    }
     assert sorted(scripted.asked) == sorted(SCRIPT)  # pads are not asked about
 
 

@@ -125,7 +125,7 @@ def test_test_documents_are_judged_but_nothing_is_learnt_from_them(corpus, embed
             config(), store=tmp_path / "b", corpus=other, embeddings=embeddings | {"test": vectors}
         ) as more,
     ):
-        assert more.identity == plain.identity and more.threshold == plain.threshold
+        assert more.identity == plain.identity and more.score_threshold == plain.score_threshold
         rows, columns = np.divmod(np.arange(25), 5)
         np.testing.assert_array_equal(more.score(rows, columns), plain.score(rows, columns))
         for split in (corpus.train, corpus.dev):
@@ -135,7 +135,7 @@ def test_test_documents_are_judged_but_nothing_is_learnt_from_them(corpus, embed
             )
         verdicts = more.judge(pairs, progress=False)
         scores = more.score(5 + pairs.rows, pairs.columns)
-        assert (verdicts.answer == (scores >= more.threshold)).all()
+        assert (verdicts.answer == (scores >= more.score_threshold)).all()
         vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True)
         labels = vectorizer.fit_transform(corpus.labels["text"].to_pylist()).toarray()
         view = vectorizer.transform([f"{NAMES[0]}: Give an order."]).toarray()[0]

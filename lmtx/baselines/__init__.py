@@ -44,6 +44,8 @@ class Inputs:
         The language model of a baseline that uses one; None for the others.
     store
         The verdict store, for what a teacher says.
+    records
+        The folder of recorded verdicts.
     clock
         Adds up seconds by part of the work: `with inputs.clock("train"): …`.
     """
@@ -54,6 +56,7 @@ class Inputs:
     encoder: EncoderConfig | None = None
     teacher: TeacherConfig | None = None
     store: Path | None = None
+    records: Path | None = None
     clock: Clock = field(default_factory=Clock)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from lmtx import teachers
 from lmtx.baselines import Inputs, Ranked, Unavailable
 from lmtx.config import Positive
+from lmtx.corpus import Corpus
 from lmtx.index import Shortlist, search
 from lmtx.teachers import NO, NONE, YES, Pairs, Verdicts
 
@@ -14,7 +15,7 @@ _BILL = ("requests", "prompt_tokens", "answer_tokens", "usd")
 _ORDER = {YES: 0, NONE: 1, NO: 2}
 
 
-def rank(inputs: Inputs, *, shortlist: Positive = 10) -> Ranked:
+def rank(inputs: Inputs, *, shortlist: Positive = 10, documents: Positive | None = None) -> Ranked:
     """Let the teacher judge E0's shortlist of each test document, and order it by the verdicts.
 
     First what it accepts, then what it has no verdict on, then what it rejects; within each by p_yes,
@@ -25,6 +26,8 @@ def rank(inputs: Inputs, *, shortlist: Positive = 10) -> Ranked:
     ----------
     shortlist
         How many labels of each document the teacher judges.
+    documents
+        How many of the test documents are ranked, the first ones. None: all.
 
     Raises
     ------
@@ -43,15 +46,21 @@ def rank(inputs: Inputs, *, shortlist: Positive = 10) -> Ranked:
     corpus, vectors = inputs.corpus, inputs.embeddings
     with inputs.clock("rank"):
         retrieved = search(
-            vectors["test"],
+            vectors["test"][:documents],
             vectors["labels"],
             max(inputs.depth, shortlist),
-            excluded=corpus.excluded["test"],
+            excluded=corpus.excluded["test"][:documents],
         )
     judged = retrieved.ids[:, :shortlist]
-    pairs = Pairs.from_shortlist(corpus.test, corpus.labels, judged)
+    pairs = Pairs.from_shortlist(corpus.test[: len(judged)], corpus.labels, judged)
     with inputs.clock("build"):
-        teacher = teachers.build(inputs.teacher, store=inputs.store, corpus=corpus, embeddings=vectors)
+        teacher = teachers.build(
+            inputs.teacher,
+            store=inputs.store,
+            corpus=corpus,
+            embeddings=vectors,
+            records=inputs.records,
+        )
     with teacher:
         print(teacher.plan(pairs))
         with inputs.clock("ask"):
@@ -60,8 +69,14 @@ def rank(inputs: Inputs, *, shortlist: Positive = 10) -> Ranked:
             _reordered(retrieved, judged, verdicts, inputs.depth),
             cost=asdict(teacher.cost),
             bill={key: value for key, value in teacher.estimate(pairs).items() if key in _BILL},
-            notes=(*teacher.notes, f"asks {teacher.name} at prediction time"),
+            notes=(*teacher.notes, f"asks {teacher.name} at prediction time", *_some(len(judged), corpus)),
         )
+
+
+def _some(ranked: int, corpus: Corpus) -> tuple[str, ...]:
+    """What a table must say where only some of the test documents are ranked."""
+    total = corpus.test.num_rows
+    return () if ranked == total else (f"measured on the first {ranked:,} of {total:,} test documents",)
 
 
 def _reordered(retrieved: Shortlist, judged: np.ndarray, verdicts: Verdicts, depth: int) -> Shortlist:

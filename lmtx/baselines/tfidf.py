@@ -5,9 +5,7 @@ import pyarrow as pa
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from lmtx.baselines import Inputs, Ranked
-from lmtx.index import Shortlist, top, without
-
-_BLOCK = 512
+from lmtx.index import Shortlist, rank_blocks
 
 
 def rank(inputs: Inputs) -> Ranked:
@@ -25,15 +23,13 @@ def _rank(inputs: Inputs) -> Shortlist:
     vectorizer.fit([*labels, *_texts(inputs.corpus.train)])
     vectors = vectorizer.transform(labels).T.tocsr()
     documents = vectorizer.transform(_texts(inputs.corpus.test))
-    excluded = inputs.corpus.excluded["test"]
-    depth = min(inputs.depth, len(labels))
-    spare = int(np.diff(excluded.indptr).max(initial=0))
-    blocks = [
-        top((documents[start : start + _BLOCK] @ vectors).toarray(), depth + spare)
-        for start in range(0, documents.shape[0], _BLOCK)
-    ]
-    found = Shortlist(np.concatenate([b.ids for b in blocks]), np.concatenate([b.scores for b in blocks]))
-    return without(found, excluded, depth)
+    return rank_blocks(
+        lambda rows: (documents[rows] @ vectors).toarray(),
+        documents.shape[0],
+        len(labels),
+        inputs.depth,
+        inputs.corpus.excluded["test"],
+    )
 
 
 def _texts(documents: pa.Table) -> list[str]:

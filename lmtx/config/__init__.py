@@ -8,7 +8,9 @@ override is either `section.key=value` or `group=name`; the second applies a pre
 from lmtx.config.base import Fraction, Natural, Positive, Wording, sections_of
 from lmtx.config.errors import ConfigError
 from lmtx.config.kinds import (
+    CombinedTeacher,
     DataConfig,
+    DebianData,
     EnsembleTeacher,
     Expected,
     FolderData,
@@ -17,6 +19,7 @@ from lmtx.config.kinds import (
     OpenAITeacher,
     OwnData,
     PydocsData,
+    SemanlinkData,
     SimulatedTeacher,
     TeacherConfig,
 )
@@ -26,15 +29,18 @@ from lmtx.config.sections import (
     Config,
     EncoderConfig,
     EvaluationConfig,
+    ShortlistConfig,
     TrainingConfig,
 )
 
 __all__ = [
     "GROUPS",
     "BaselineConfig",
+    "CombinedTeacher",
     "Config",
     "ConfigError",
     "DataConfig",
+    "DebianData",
     "EncoderConfig",
     "EnsembleTeacher",
     "EvaluationConfig",
@@ -48,6 +54,8 @@ __all__ = [
     "OwnData",
     "Positive",
     "PydocsData",
+    "SemanlinkData",
+    "ShortlistConfig",
     "SimulatedTeacher",
     "TeacherConfig",
     "TrainingConfig",

@@ -8,6 +8,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Wording = Literal["tag", "product-category", "encyclopedia-category", "related-page", "api-page"]
+Prompt = Literal["question", "strict"]
+"""How a pair is put to a model: the document and a question about each label, or strict instructions."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from lmtx.config.base import Fraction, Name, Natural, Positive, Section, Wording
+from lmtx.config.base import Fraction, Name, Natural, Positive, Prompt, Section, Wording
 
 
 class _Data(Section):
@@ -26,6 +26,28 @@ class PydocsData(_Data):
     reader: Literal["pydocs"]
     libraries: Annotated[list[str], Field(min_length=1)]
     min_words: Natural
+    test_documents: Positive
+    dev_documents: Positive
+
+
+class SemanlinkData(_Data):
+    """A curator's tagged links, from an installed package (see `lmtx.datasets.semanlink`)."""
+
+    reader: Literal["semanlink"]
+    describe: Literal["name", "alternatives", "broader"]
+    """What a label reads: its name alone, or also its other names or the tags above it."""
+    form_tags: bool
+    """Whether tags that say what a link is, where it comes from or how good it is count as labels."""
+    test_documents: Positive
+    dev_documents: Positive
+
+
+class DebianData(_Data):
+    """The package lists of a Debian system (see `lmtx.datasets.debian`)."""
+
+    reader: Literal["debian"]
+    release: Name
+    """The code name of the release, such as "bookworm"."""
     test_documents: Positive
     dev_documents: Positive
 
@@ -79,7 +101,9 @@ class HubData(_Data):
     """The column of annotated labels: their texts, or their numbers where the column knows their names."""
 
 
-DataConfig = Annotated[PydocsData | FolderData | OwnData | HubData, Field(discriminator="reader")]
+DataConfig = Annotated[
+    SemanlinkData | DebianData | PydocsData | FolderData | OwnData | HubData, Field(discriminator="reader")
+]
 
 
 class EnsembleTeacher(Section):
@@ -93,7 +117,16 @@ class EnsembleTeacher(Section):
     """Added to the score of a label that the document names."""
 
 
-class OpenAITeacher(Section):
+class _Decision(Section):
+    """When a language model's p_yes is a yes."""
+
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """From this p_yes on."""
+    acceptance: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The share of a cycle's shortlisted pairs that get a yes, the surest; null: by `threshold`."""
+
+
+class OpenAITeacher(_Decision):
     """A language model behind an OpenAI-compatible address (see `lmtx.teachers.openai`).
 
     The address and the key come from the environment: OPENAI_BASE_URL and OPENAI_API_KEY.
@@ -105,6 +138,7 @@ class OpenAITeacher(Section):
     wording: Wording
     question: str | None
     """The user's own question instead of the wording's; `{label}` stands for the label."""
+    prompt: Prompt = "question"
     mode: Literal["pointwise", "listwise"]
     batch: bool
     """Through the Batch API: half the price, an answer within a day."""
@@ -126,23 +160,34 @@ class OpenAITeacher(Section):
     max_missing: Fraction
     retry_none: bool
 
+    @model_validator(mode="after")
+    def _a_list_by_a_question(self) -> "OpenAITeacher":
+        if self.prompt == "strict" and self.mode == "listwise":
+            raise ValueError("prompt: strict asks about one label at a time; set mode: pointwise")
+        return self
 
-class HuggingFaceTeacher(Section):
+
+class HuggingFaceTeacher(_Decision):
     """A causal language model in this process (see `lmtx.teachers.huggingface`)."""
 
     kind: Literal["huggingface"]
     name: Name
     model: Annotated[str, Field(min_length=1)]
-    """A folder, or a name on the Hugging Face hub."""
+    """A folder, a name on the Hugging Face hub, or a GGUF file: a path, or REPOSITORY:FILE on the hub."""
+    sha256: str | None = None
+    """Of a GGUF file, which is not used if its hash differs; null: any file will do."""
     wording: Wording
     question: str | None
     """The user's own question instead of the wording's; `{label}` stands for the label."""
+    prompt: Prompt = "question"
     document_tokens: Annotated[int, Field(ge=8)]
     precision: Literal["auto", "bf16", "fp32"]
     device: str
     """A device of torch, or "auto": all GPUs, and the CPU where there is none."""
     batch_tokens: Annotated[int, Field(ge=64)]
     """Tokens in one forward pass, after padding."""
+    max_missing: Fraction = 0.0
+    """Share of pairs that may lack a verdict: those that no record has where the model is not here."""
 
 
 class SimulatedTeacher(Section):
@@ -157,6 +202,29 @@ class SimulatedTeacher(Section):
     seed: Natural
 
 
+class CombinedTeacher(_Decision):
+    """Several teachers, whose log-odds are added (see `lmtx.teachers.combined`)."""
+
+    kind: Literal["combined"]
+    name: Name
+    of: Annotated[
+        dict[
+            Name,
+            Annotated[EnsembleTeacher | OpenAITeacher | HuggingFaceTeacher, Field(discriminator="kind")],
+        ],
+        Field(min_length=2),
+    ]
+    weights: dict[Name, float]
+    """What each teacher's log-odds are multiplied by."""
+
+    @model_validator(mode="after")
+    def _a_weight_each(self) -> "CombinedTeacher":
+        if set(self.weights) != set(self.of):
+            raise ValueError(f"teacher.weights has {sorted(self.weights)}; expected {sorted(self.of)}")
+        return self
+
+
 TeacherConfig = Annotated[
-    EnsembleTeacher | OpenAITeacher | HuggingFaceTeacher | SimulatedTeacher, Field(discriminator="kind")
+    EnsembleTeacher | OpenAITeacher | HuggingFaceTeacher | CombinedTeacher | SimulatedTeacher,
+    Field(discriminator="kind"),
 ]

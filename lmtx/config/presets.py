@@ -36,13 +36,16 @@ def load_config(path: str | Path = "params.yaml", overrides: list[str] | tuple[s
     values = _read_yaml(path)
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no parameters; expected sections such as `dataset:`")
-    teacher = values.get("teacher")
+    sections = {name: values.get(name) for name in ("teacher", "shortlist", "training")}
+    chosen = {override.partition("=")[0] for override in overrides}
     for override in _in_order(overrides):
-        values = _override(values, override, path.parent / "conf")
+        values = _override(values, override, path.parent / "conf", chosen)
     for baseline in (values.get("baselines") or {}).values():
-        # A copy of the study's teacher, which presets make with ${teacher}, follows it.
-        if isinstance(baseline, dict) and teacher and baseline.get("teacher") == teacher:
-            baseline["teacher"] = values["teacher"]
+        # A copy of one of the study's sections, which presets make with ${teacher} and the like, follows it.
+        for copies in (baseline, baseline.get("options")) if isinstance(baseline, dict) else ():
+            for name, section in sections.items():
+                if isinstance(copies, dict) and section and copies.get(name) == section:
+                    copies[name] = values[name]
     try:
         # A preset may take a value from another section, such as ${dataset.wording}.
         values = OmegaConf.to_container(OmegaConf.create(values), resolve=True)
@@ -81,28 +84,40 @@ def _read_yaml(path: Path) -> Any:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
 
 
-def _override(values: dict[str, Any], override: str, conf: Path) -> dict[str, Any]:
+def _override(values: dict[str, Any], override: str, conf: Path, chosen: set[str]) -> dict[str, Any]:
+    """The values with one override; `chosen` are the groups that the user chooses from."""
     key, separator, text = override.partition("=")
     if not separator:
         raise ConfigError(f"override {override!r}: expected section.key=value or group=name")
     if key == "settings":
         file = conf / key / f"{text}-{(values.get('dataset') or {}).get('name')}.yaml"
-        return OmegaConf.to_container(OmegaConf.merge(values, _read_yaml(file))) if file.is_file() else values
+        return _preset(values, file, conf, chosen) if file.is_file() else values
     if key in GROUPS:
         file = conf / key / f"{text}.yaml"
         if not file.is_file():
             known = ", ".join(sorted(f.stem for f in (conf / key).glob("*.yaml"))) or "none"
             raise ConfigError(f"override {override!r}: no preset {file}; {key} has: {known}")
-        preset = _read_yaml(file)
         if "@package _global_" not in file.read_text(encoding="utf-8"):
-            return {**values, key: preset}
-        # A size has points of its own; those of another would stay beside them.
-        values = {key: value for key, value in values.items() if key != "ablations" or key not in preset}
-        return OmegaConf.to_container(OmegaConf.merge(values, preset))
+            return {**values, key: _read_yaml(file)}
+        return _preset(values, file, conf, chosen)
     try:
         return OmegaConf.to_container(OmegaConf.merge(values, OmegaConf.from_dotlist([override])))
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"override {override!r}: {error}") from None
+
+
+def _preset(values: dict[str, Any], file: Path, conf: Path, chosen: set[str]) -> dict[str, Any]:
+    """The values with a preset that may change any section."""
+    preset = _read_yaml(file)
+    for default in preset.pop("defaults", ()):  # "override /GROUP: NAME", as Hydra reads it
+        for group, name in default.items():
+            group = group.removeprefix("override /")
+            if group not in chosen:
+                values = _override(values, f"{group}={name}", conf, chosen)
+    # A preset's data set, where it gives a whole one, and its points of the ablations replace those of another.
+    whole = {"ablations", *(["dataset"] if "reader" in preset.get("dataset", {}) else [])} & set(preset)
+    values = {key: value for key, value in values.items() if key not in whole}
+    return OmegaConf.to_container(OmegaConf.merge(values, preset))
 
 
 def _in_order(overrides: list[str] | tuple[str, ...]) -> Iterator[str]:

@@ -29,6 +29,8 @@ class ShortlistConfig(Section):
     size: Positive
     search: Literal["auto", "exact", "graph"]
     """How the nearest labels are found; auto: exactly, or by a graph where that is far cheaper."""
+    lexical_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the similarity in letters, beside 1 for the encoder's cosine; 0: cosine alone."""
 
 
 class TrainingConfig(Section):

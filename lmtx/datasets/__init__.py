@@ -14,6 +14,8 @@ from lmtx.files import replacing
 
 # Reader's name -> the module whose `read` it is; imported when it is used.
 READERS = {
+    "semanlink": "lmtx.datasets.semanlink",
+    "debian": "lmtx.datasets.debian",
     "pydocs": "lmtx.datasets.pydocs",
     "xmc": "lmtx.datasets.xmc",
     "pecos": "lmtx.datasets.pecos",

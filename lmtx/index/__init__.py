@@ -1,6 +1,17 @@
 """Nearest labels: cosine search over unit vectors, exact or by a graph, and what one does with rankings."""
 
+from lmtx.index.blocks import letter_vectors, lexical_view, rank_blocks, search_with_letters
 from lmtx.index.nearest import search
 from lmtx.index.rankings import Shortlist, fuse, top, without
 
-__all__ = ["Shortlist", "fuse", "search", "top", "without"]
+__all__ = [
+    "Shortlist",
+    "fuse",
+    "letter_vectors",
+    "lexical_view",
+    "rank_blocks",
+    "search",
+    "search_with_letters",
+    "top",
+    "without",
+]

@@ -1,6 +1,7 @@
 """Teachers: judges of (document, label) pairs, each in a module of its own."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def build(
     corpus: Corpus,
     embeddings: Mapping[str, np.ndarray] | None = None,
     truth: Mapping[str, sp.csr_array] | None = None,
+    records: str | Path | None = None,
 ) -> Teacher:
     """Make the teacher of a `teacher` section.
 
@@ -63,6 +65,9 @@ def build(
     truth
         The annotations, one boolean CSR (n_docs, L) a split. For the simulated teacher, and refused
         by every other, so that no teacher reads them unannounced.
+    records
+        A folder of recorded verdicts (see `lmtx.teachers.records`); those of this teacher join the store.
+        None, or a folder without them: there are none.
 
     Raises
     ------
@@ -77,27 +82,43 @@ def build(
             if config.kind == "simulated"
             else f"the {config.kind} teacher must not see annotations; leave `truth` out"
         )
-    if config.kind == "ensemble" and embeddings is None:
+    kinds = {config.kind, *(member.kind for member in getattr(config, "of", {}).values())}
+    if "ensemble" in kinds and embeddings is None:
         raise ValueError("the ensemble teacher needs E0's embeddings: pass embeddings={split: array}")
-    opened = VerdictStore(store)
-    try:
-        if config.kind == "ensemble":
+    with ExitStack() as undo:
+        opened = undo.enter_context(VerdictStore(store))
+        if config.kind == "combined":
+            from lmtx.teachers.combined import CombinedTeacher
+
+            members = [
+                undo.enter_context(
+                    build(member, store=store, corpus=corpus, embeddings=embeddings, records=records)
+                )
+                for member in config.of.values()
+            ]
+            teacher = CombinedTeacher(config, members, store=opened)
+        elif config.kind == "ensemble":
             from lmtx.teachers.ensemble import EnsembleTeacher
 
-            return EnsembleTeacher(config, store=opened, corpus=corpus, embeddings=embeddings)
-        if config.kind == "openai":
+            teacher = EnsembleTeacher(config, store=opened, corpus=corpus, embeddings=embeddings)
+        elif config.kind == "openai":
             from lmtx.teachers.openai import OpenAITeacher
 
-            return OpenAITeacher(config, store=opened)
-        if config.kind == "huggingface":
+            teacher = OpenAITeacher(config, store=opened)
+        elif config.kind == "huggingface":
             from lmtx.teachers.huggingface import HuggingFaceTeacher
 
-            return HuggingFaceTeacher(config, store=opened)
-        if config.kind == "simulated":
+            teacher = HuggingFaceTeacher(config, store=opened)
+        elif config.kind == "simulated":
             from lmtx.teachers.simulated import SimulatedTeacher
 
-            return SimulatedTeacher(config, store=opened, corpus=corpus, truth=truth)
-        raise ValueError(f"no teacher of the kind {config.kind!r}")
-    except BaseException:
-        opened.close()
-        raise
+            teacher = SimulatedTeacher(config, store=opened, corpus=corpus, truth=truth)
+        else:
+            raise ValueError(f"no teacher of the kind {config.kind!r}")
+        teacher.threshold = getattr(config, "threshold", teacher.threshold)
+        if config.kind != "ensemble":  # which calibrates itself on E0's shortlists
+            teacher.acceptance = getattr(config, "acceptance", None)
+        if records is not None:
+            teacher.take_record(Path(records) / f"{teacher.name}.parquet", corpus)
+        undo.pop_all()
+    return teacher

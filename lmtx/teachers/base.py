@@ -10,13 +10,16 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import replace
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from lmtx.corpus import Corpus
 from lmtx.teachers.cost import FREE, Cost, Plan, Price
 from lmtx.teachers.pairs import NO, NONE, YES, DocumentPairs, Pairs, Verdicts
+from lmtx.teachers.records import read_record
 from lmtx.teachers.store import KEY_BYTES, VerdictStore, identity_digest, key_order
 
 __all__ = [
@@ -66,6 +69,12 @@ class Teacher(ABC):
         Largest share of pairs without a verdict that `judge` accepts; 1 accepts all.
     retry_none
         Whether `judge` asks again where the stored answer is neither yes nor no.
+    threshold
+        The p_yes from which on an answer is yes; no part of the identity, so that stored verdicts serve
+        every threshold.
+    acceptance
+        The share of a cycle's shortlisted pairs that are to get a yes; `lmtx.curriculum.judge` sets
+        `threshold` by it. None: `threshold` decides.
     say
         For `ask`: tells the user something beside the progress bar.
     """
@@ -74,6 +83,8 @@ class Teacher(ABC):
     price: Price | None = FREE
     max_missing: float = 1.0
     retry_none: bool = False
+    threshold: float = 0.5
+    acceptance: float | None = None
 
     def __init__(self, name: str, identity: dict[str, Any], store: VerdictStore):
         self.name = name
@@ -163,7 +174,18 @@ class Teacher(ABC):
             column[unknown] = column[asked][twin]
         self.cost.failed += int((~found).sum())
         self._check_missing(answer, found)
-        return Verdicts(p_yes, answer)
+        return self.decide(Verdicts(p_yes, answer))
+
+    def take_record(self, file: Path, corpus: Corpus | None) -> None:
+        """Take recorded verdicts into the store (see `lmtx.teachers.records`), if there is the file."""
+        read_record(self.store, self._teacher, self.identity, file, corpus)
+
+    def decide(self, verdicts: Verdicts) -> Verdicts:
+        """The same probabilities, with the answers that `threshold` makes of them; none stays none."""
+        if self.threshold == Teacher.threshold:
+            return verdicts  # as the teacher answered, which a probability rounded to 0.5 does not tell
+        answer = np.where(verdicts.p_yes >= np.float32(self.threshold), YES, NO).astype(np.int8)
+        return Verdicts(verdicts.p_yes, np.where(verdicts.answer == NONE, np.int8(NONE), answer))
 
     def _ask_and_keep(
         self,

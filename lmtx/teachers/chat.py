@@ -132,7 +132,7 @@ class Chat(Dialect):
 
     def __init__(self, config: OpenAIConfig):
         super().__init__(config)
-        self.wording = Wording.of(config.wording, config.question)
+        self.wording = Wording.of(config.wording, config.question, config.prompt)
         self.tokens = Tokens(config.tokenizer)
         self._top = _TOP[0] if config.logprobs else 0
 

@@ -1,12 +1,17 @@
-"""Find, identify and load a causal language model: a folder here, or a name on the Hugging Face hub.
+"""Find, identify and load a causal language model: a folder or a GGUF file here, or a name on the hub.
 
-Only safetensors are loaded and no code of the model's repository is run.
+Of folders only safetensors are loaded, and no code of a model's repository is run. The weights of a GGUF
+file are unpacked to the precision that computes: packed, every product unpacks them anew.
 """
 
+import hashlib
+import os
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -31,22 +36,57 @@ class Checkpoint:
     folder
         Its files; the weights may be missing until `load_model`.
     identity
-        The hub's commit, or, for a folder, a hash of its configuration, tokenizer and weights.
+        The hub's commit; of a GGUF file "sha256:…"; of another folder a hash of its configuration,
+        tokenizer and weights.
     on_hub
         Whether `folder` is the hub's cache.
+    gguf
+        The file in `folder` that holds everything; None for a folder of safetensors.
     """
 
     name: str
     folder: Path
     identity: str
     on_hub: bool
+    gguf: str | None = None
+
+    @cached_property
+    def source(self) -> dict[str, Any]:
+        """The arguments of transformers' `from_pretrained` that name this model."""
+        options = {"trust_remote_code": False, "local_files_only": True}
+        if self.gguf is not None:
+            options["gguf_file"] = self.gguf
+        return {"pretrained_model_name_or_path": self.folder, **options}
 
 
-def find(name: str) -> Checkpoint:
-    """Find a model by the path of its folder or its name on the hub; fetch its small files.
+def is_gguf(name: str) -> bool:
+    """Whether a model's name is that of a GGUF file: a path, or REPOSITORY:FILE on the hub."""
+    return name.endswith(".gguf")
 
-    Raises `TeacherError`, at once, when it is neither here nor to be reached.
+
+def model_folder() -> Path:
+    """Where GGUF files of the hub are kept on this machine: LMTX_MODELS, or ~/.cache/lmtx."""
+    return Path(os.environ.get("LMTX_MODELS") or Path.home() / ".cache" / "lmtx")
+
+
+def find(name: str, sha256: str | None = None) -> Checkpoint:
+    """Find a model by the path of its folder or GGUF file, or its name on the hub; fetch its small files.
+
+    Parameters
+    ----------
+    name
+        A folder, a path that ends in .gguf, a name on the hub, or REPOSITORY:FILE.gguf there, which is
+        looked for in `model_folder` first.
+    sha256
+        Of a GGUF file: what its SHA-256 must be. None: any file will do.
+
+    Raises
+    ------
+    TeacherError
+        At once, when the model is neither here nor to be reached, or the file is another one.
     """
+    if is_gguf(name):
+        return _gguf(name, sha256)
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -69,9 +109,7 @@ def load_tokenizer(checkpoint: Checkpoint):
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            checkpoint.folder, trust_remote_code=False, local_files_only=True
-        )
+        tokenizer = AutoTokenizer.from_pretrained(**checkpoint.source)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise TeacherError(
             f"the tokenizer of {checkpoint.name} cannot be loaded ({first_line(error)}); "
@@ -87,7 +125,7 @@ def load_config(checkpoint: Checkpoint):
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+        return AutoConfig.from_pretrained(**checkpoint.source)
     except (OSError, ValueError, KeyError) as error:
         raise TeacherError(
             f"{checkpoint.name}: {first_line(error)}; teacher.model must be a model that the installed "
@@ -101,19 +139,20 @@ def load_model(checkpoint: Checkpoint, device: str, precision: str):
     `device` "auto" spreads it over the GPUs, and over the memory of the CPU where these are too
     small; without a GPU it is the CPU.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GgufConfig
 
     if checkpoint.on_hub and not _has_weights(checkpoint.folder):
         _download(checkpoint.name, checkpoint.identity, (*_TEXT_FILES, "*.safetensors"))
     spread = device == "auto" and torch.cuda.is_available()
+    options: dict[str, Any] = {"use_safetensors": True}
+    if checkpoint.gguf is not None:
+        options = {"quantization_config": GgufConfig(dequantize=True)}
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
-            checkpoint.folder,
+            **checkpoint.source,
+            **options,
             dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
             device_map="auto" if spread else {"": main_device(device)},
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
             output_loading_info=True,
         )
     except torch.OutOfMemoryError as error:
@@ -188,6 +227,42 @@ def answer_tokens(tokenizer, model: str) -> tuple[list[int], list[int]]:
                 "read from one forward pass; take another model, or serve this one and use teacher=openai"
             )
     return sorted(spelled["yes"]), sorted(spelled["no"])
+
+
+def _gguf(name: str, sha256: str | None) -> Checkpoint:
+    """A GGUF file, with its hash checked."""
+    repository, _, file = name.rpartition(":")
+    path = model_folder() / file if repository else Path(file).expanduser()
+    if not path.is_file() and repository:
+        path = _download_gguf(repository, file)
+    if not path.is_file():
+        raise TeacherError(f"no file {path}; check teacher.model")
+    with path.open("rb") as content:
+        if content.read(4) != b"GGUF":
+            raise TeacherError(f"{path} is no GGUF file; check teacher.model")
+        content.seek(0)
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    if sha256 is not None and digest != sha256:
+        raise TeacherError(
+            f"{path} ({path.stat().st_size:,} bytes) is not the model that teacher.sha256 names: its SHA-256 "
+            f"is {digest}, not {sha256}. It may be incomplete: delete it and fetch it again; for another "
+            "model set teacher.sha256 to null"
+        )
+    return Checkpoint(name, path.parent, f"sha256:{digest}", on_hub=False, gguf=path.name)
+
+
+def _download_gguf(repository: str, file: str) -> Path:
+    """Fetch a file from the hub, or find it in the hub's cache."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repository, file, etag_timeout=_HUB_TIMEOUT))
+    except Exception as error:  # the hub's client shows the exceptions of the HTTP library it happens to use
+        raise TeacherError(
+            f"the model {file} is not in {model_folder()}, and the hub cannot be reached or does not have it "
+            f"in {repository} ({first_line(error)}). Fetch it where there is a network, and put it into "
+            f"{model_folder()}: hf download {repository} {file}"
+        ) from None
 
 
 def _from_hub(name: str) -> Checkpoint:

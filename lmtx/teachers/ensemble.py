@@ -14,11 +14,11 @@ import pandas as pd
 import pyarrow as pa
 import scipy.sparse as sp
 from scipy.special import expit
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer
 
 from lmtx.config import EnsembleTeacher as EnsembleConfig
 from lmtx.corpus import SPLITS, Corpus
-from lmtx.index import search
+from lmtx.index import letter_vectors, lexical_view, search
 from lmtx.teachers.base import NO, YES, Pairs, Teacher
 from lmtx.teachers.store import VerdictStore
 
@@ -42,7 +42,7 @@ class EnsembleTeacher(Teacher):
 
     Attributes
     ----------
-    threshold
+    score_threshold
         Score from which the answer is yes.
     """
 
@@ -63,20 +63,16 @@ class EnsembleTeacher(Teacher):
         self._rows = _first_rows(_contents(documents))
         self._columns = pd.Index(corpus.labels["uid"].to_pylist())
         labels = corpus.labels["text"].to_pylist()
-        vectorizer = TfidfVectorizer(
-            analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, dtype=np.float32
-        )
-        self._labels_lexical = vectorizer.fit_transform(labels)
-        self._lexical = vectorizer.transform(lexical_view(documents))
+        self._lexical, self._labels_lexical = letter_vectors(lexical_view(documents), labels)
         self._named = named_labels(documents["text"].to_pylist(), labels, known)
-        self.threshold = self._calibrate(corpus, embeddings["train"])
+        self.score_threshold = self._calibrate(corpus, embeddings["train"])
         super().__init__(
             config.name,
             {
                 "kind": "ensemble",
                 "lexical_weight": config.lexical_weight,
                 "naming": config.naming,
-                "threshold": self.threshold,
+                "threshold": self.score_threshold,
                 # The weights of n-grams and names come from all labels and these documents.
                 "corpus": _digest(labels, documents["text"][:known].to_pylist()),
                 "encoder": blake2b(np.ascontiguousarray(self._labels_dense), digest_size=8).hexdigest(),
@@ -92,8 +88,8 @@ class EnsembleTeacher(Teacher):
         for start in range(0, len(pairs), _BLOCK):
             block = slice(start, start + _BLOCK)
             scores = self.score(rows[pairs.rows[block]], columns[pairs.columns[block]])
-            answer = np.where(scores >= self.threshold, YES, NO).astype(np.int8)
-            p_yes = expit((scores - self.threshold) / _SLOPE).astype(np.float32)
+            answer = np.where(scores >= self.score_threshold, YES, NO).astype(np.int8)
+            p_yes = expit((scores - self.score_threshold) / _SLOPE).astype(np.float32)
             yield np.arange(start, start + len(scores)), p_yes, answer
 
     def score(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -113,12 +109,6 @@ class EnsembleTeacher(Teacher):
         scores = self.score(rows, shortlist.ids[rows, places])
         # Rounded, so that a last bit of the arithmetic does not make another teacher.
         return round(float(np.quantile(scores, 1 - self._config.acceptance)), 4)
-
-
-def lexical_view(documents: pa.Table) -> list[str]:
-    """Title and first line of each document: what says most in fewest characters."""
-    titles, texts = documents["title"].to_pylist(), documents["text"].to_pylist()
-    return [f"{title}: {text.partition(chr(10))[0]}" for title, text in zip(titles, texts, strict=True)]
 
 
 def named_labels(texts: Sequence[str], labels: Sequence[str], counted: int | None = None) -> sp.csr_array:

@@ -18,7 +18,15 @@ from lmtx.config import HuggingFaceTeacher as HuggingFaceConfig
 from lmtx.encoder import batches_by_length
 from lmtx.teachers import checkpoint as checkpoints
 from lmtx.teachers.base import NO, YES, DocumentPairs, Pairs, Teacher, TeacherError
-from lmtx.teachers.packing import Row, UnshareableError, attention_windows, packed_logits, whole_logits
+from lmtx.teachers.packing import (
+    Row,
+    Stem,
+    UnshareableError,
+    attention_windows,
+    packed_logits,
+    read_stem,
+    whole_logits,
+)
 from lmtx.teachers.prompts import Wording, document_text
 from lmtx.teachers.store import VerdictStore
 
@@ -46,46 +54,81 @@ class HuggingFaceTeacher(Teacher):
     scored tokens are those of `Wording.prefix`, then those of `Wording.suffix`, within the
     tokenizer's chat template where it has one.
 
-    The weights are loaded when the first pair is asked for: a run that the store can answer needs
-    no model.
+    The weights are loaded when the first pair is asked for. Of a GGUF file whose SHA-256 the parameters
+    give, nothing is: a run that the store can answer needs no model.
 
     Raises
     ------
     TeacherError
-        When the model cannot be found or used; at once, also without a network.
+        When the model cannot be found or used: at once, also without a network, or, for a GGUF file of a
+        known SHA-256, when it is first needed.
     """
 
     def __init__(self, config: HuggingFaceConfig, *, store: VerdictStore):
         self._config = config
-        self._wording = Wording.of(config.wording, config.question)
-        self._checkpoint = checkpoints.find(config.model)
-        self._tokenizer = checkpoints.load_tokenizer(self._checkpoint)
-        self._model_config = checkpoints.load_config(self._checkpoint)
-        self._yes, self._no = checkpoints.answer_tokens(self._tokenizer, config.model)
+        self.max_missing = config.max_missing
+        self._wording = Wording.of(config.wording, config.question, config.prompt)
         self._precision = checkpoints.precision_on(config.device, config.precision)
-        head, tail = chat_frame(self._tokenizer, config.model)
-        self._head, self._tail = frame_ids(self._tokenizer, head, tail)
         self._checked = 0  # tokens of the longest row whose packing was checked
         self._mass_is_checked = False
+        self._packs = True
+        identity = {
+            "kind": "huggingface",
+            "precision": self._precision,
+            "document_tokens": config.document_tokens,
+            **self._wording.identity("pointwise"),
+        }
+        if checkpoints.is_gguf(config.model) and config.sha256 is not None:
+            identity |= {"model": f"sha256:{config.sha256}"}  # which also tells its chat template
+        else:
+            identity |= {"model": self._checkpoint.identity, "frame": list(self._frame)}
+            self._prepare()
+        super().__init__(config.name, identity, store)
+
+    @cached_property
+    def _checkpoint(self) -> checkpoints.Checkpoint:
+        return checkpoints.find(self._config.model, self._config.sha256)
+
+    @cached_property
+    def _tokenizer(self):
+        return checkpoints.load_tokenizer(self._checkpoint)
+
+    @cached_property
+    def _model_config(self):
+        return checkpoints.load_config(self._checkpoint)
+
+    @cached_property
+    def _words(self) -> tuple[list[int], list[int]]:
+        """The ids of the tokens that spell *yes*, and of those that spell *no*."""
+        return checkpoints.answer_tokens(self._tokenizer, self._config.model)
+
+    @cached_property
+    def _frame(self) -> tuple[str, str]:
+        """What stands before and after a message in the model's chat template."""
+        return chat_frame(self._tokenizer, self._config.model)
+
+    @cached_property
+    def _frame_ids(self) -> tuple[list[int], list[int]]:
+        return frame_ids(self._tokenizer, *self._frame)
+
+    def _prepare(self) -> None:
+        """Load what is needed beside the weights; read whole prompts where a document cannot be shared."""
+        if "_words" in self.__dict__:
+            return
         try:
             attention_windows(self._model_config)
-            self._packs = True
         except UnshareableError as reason:
             self._read_whole(reason)
-        super().__init__(
-            config.name,
-            {
-                "kind": "huggingface",
-                "model": self._checkpoint.identity,
-                "precision": self._precision,
-                "document_tokens": config.document_tokens,
-                "frame": [head, tail],
-                **self._wording.identity("pointwise"),
-            },
-            store,
-        )
+        _ = self._words  # a model without these words is refused here
 
     def ask(self, pairs: Pairs) -> Generator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        try:
+            self._prepare()
+        except TeacherError as reason:
+            if self.max_missing == 0:
+                raise
+            self.last_fault = str(reason)
+            return
         documents = pairs.by_document()
         while block := list(islice(documents, _BLOCK)):
             rows, positions = self._rows(block)
@@ -98,6 +141,8 @@ class HuggingFaceTeacher(Teacher):
                 yield np.concatenate([positions[i] for i in batch]), expit(odds), answer
 
     def estimate(self, pairs: Pairs) -> dict[str, Any]:
+        if not len(pairs):
+            return super().estimate(pairs)
         starts = np.flatnonzero(np.diff(pairs.rows, prepend=-1))
         ends = np.append(starts[1:], len(pairs))
         sample = np.unique(np.linspace(0, max(len(starts) - 1, 0), _SAMPLE).astype(int))[: len(starts)]
@@ -106,7 +151,8 @@ class HuggingFaceTeacher(Teacher):
         if not self._packs:
             rows = _one_by_one(rows)
         scale = len(pairs) / max(1, sum(map(len, places)))
-        tokens = round(scale * sum(map(len, rows)))
+        stem = len(self._stem_ids) if self._packs else 0
+        tokens = round(scale * sum(len(row) - stem for row in rows))
         unit = "a document with its labels" if self._packs else "a document with one label"
         notes = [f"a request is one forward pass over {unit}"]
         if len(sample) < len(starts):
@@ -124,6 +170,7 @@ class HuggingFaceTeacher(Teacher):
 
     def _rows(self, documents: Iterable[DocumentPairs]) -> tuple[list[Row], list[np.ndarray]]:
         """The prompts of documents, and for each row the positions (int64) of its pairs."""
+        head, tail = self._frame_ids
         documents = list(documents)
         texts = [document_text(document.title, document.text) for document in documents]
         texts = cut_texts(self._tokenizer, texts, self._config.document_tokens)
@@ -132,10 +179,10 @@ class HuggingFaceTeacher(Teacher):
         suffixes = iter(token_ids(self._tokenizer, suffixes))
         rows, positions = [], []
         for document, prefix in zip(documents, prefixes, strict=True):
-            ends = [[*next(suffixes), *self._tail] for _ in document.labels]
+            ends = [[*next(suffixes), *tail] for _ in document.labels]
             # Whatever all questions begin with is read once too.
             shared = _shared_start(ends)
-            prefix = [*self._head, *prefix, *ends[0][:shared]]
+            prefix = [*head, *prefix, *ends[0][:shared]]
             self._check_length(document.uid, len(prefix) + max(map(len, ends)) - shared)
             ends = [end[shared:] for end in ends]
             room = max(1, (self._config.batch_tokens - len(prefix)) // max(map(len, ends)))
@@ -146,16 +193,19 @@ class HuggingFaceTeacher(Teacher):
 
     def _log_odds(self, rows: list[Row], packed: bool) -> np.ndarray:
         """ln P(yes) - ln P(no) after each end of each row: float32 (n,). One forward pass."""
-        score = packed_logits if packed else whole_logits
         padding = self._tokenizer.pad_token_id or 0  # any will do: the mask hides it
+        stem = self._stem if packed and all(map(self._stem.starts, rows)) else None
         try:
-            logits = score(self._model, rows, padding, self._model.device)
+            if packed:
+                logits = packed_logits(self._model, rows, padding, self._model.device, stem)
+            else:
+                logits = whole_logits(self._model, rows, padding, self._model.device)
         except torch.OutOfMemoryError as error:
             raise TeacherError(
                 f"out of memory with batches of {self._config.batch_tokens:,} tokens; lower "
                 "teacher.batch_tokens, or teacher.document_tokens where one document is too much"
             ) from error
-        yes, no = logits[:, self._yes].logsumexp(-1), logits[:, self._no].logsumexp(-1)
+        yes, no = (logits[:, ids].logsumexp(-1) for ids in self._words)
         if not torch.isfinite(yes - no).all():
             remedy = "set teacher.precision=fp32" if self._precision == "bf16" else "its weights are broken"
             raise TeacherError(
@@ -164,12 +214,23 @@ class HuggingFaceTeacher(Teacher):
         if not self._mass_is_checked:
             self._check_mass((torch.logaddexp(yes, no) - logits.logsumexp(-1)).exp().median().item())
         self.cost.requests += len(rows)
-        self.cost.prompt_tokens += sum(map(len, rows))
+        self.cost.prompt_tokens += sum(map(len, rows)) - (len(stem.ids) * len(rows) if stem else 0)
         return (yes - no).cpu().numpy()
 
     @cached_property
     def _model(self):
         return checkpoints.load_model(self._checkpoint, self._config.device, self._precision)
+
+    @cached_property
+    def _stem_ids(self) -> list[int]:
+        """The tokens with which the prompts of all documents begin."""
+        head, _ = self._frame_ids
+        first, second = token_ids(self._tokenizer, [self._wording.prefix(text) for text in ("a", "1")])
+        return [*head, *first[: _shared_start([first, second])]]
+
+    @cached_property
+    def _stem(self) -> Stem:
+        return read_stem(self._model, self._stem_ids, self._model.device)
 
     def _check_packing(self, rows: list[Row]) -> None:
         """Compare packed with whole prompts on the longest row yet; where they differ, pack no more.

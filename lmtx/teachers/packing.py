@@ -7,11 +7,12 @@ and values in a cache; a second one reads the ends, packed into one row behind i
     positions   0  1  2  3 |  4  5  6    4  5    4  5  6
 
 The attention mask lets an end see the document and itself, and no other end; its positions go on
-from the document's last. So each end meets what it would meet in a prompt of its own.
+from the document's last. So each end meets what it would meet in a prompt of its own. The instruction with
+which all prompts of a run begin, the stem, is read once for the run.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -31,6 +32,26 @@ class Row:
 
     def __len__(self) -> int:
         return len(self.prefix) + sum(map(len, self.suffixes))
+
+
+@dataclass(frozen=True)
+class Stem:
+    """What the prompts of all documents begin with.
+
+    Attributes
+    ----------
+    ids
+        Its token ids; each prefix holds more than these.
+    layers
+        Its keys and values in each layer of the model, (1, heads, len(ids), size) each.
+    """
+
+    ids: list[int] = field(default_factory=list)
+    layers: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
+
+    def starts(self, row: Row) -> bool:
+        """Whether the row's prefix begins with this stem and goes on after it."""
+        return len(row.prefix) > len(self.ids) and row.prefix[: len(self.ids)] == self.ids
 
 
 @dataclass(frozen=True)
@@ -122,14 +143,33 @@ def attention_windows(config) -> dict[str, int | None]:
 
 
 @torch.inference_mode()
-def packed_logits(model, rows: Sequence[Row], padding_id: int, device: torch.device) -> torch.Tensor:
-    """Logits (n, vocabulary), float32, of the token after each end; the document is read once."""
+def read_stem(model, ids: list[int], device: torch.device) -> Stem:
+    """Read what all prompts begin with."""
+    from transformers import DynamicCache
+
+    cache = DynamicCache()
+    model.base_model(input_ids=torch.tensor([ids], device=device), past_key_values=cache, use_cache=True)
+    return Stem(ids, [(layer.keys, layer.values) for layer in cache.layers])
+
+
+@torch.inference_mode()
+def packed_logits(
+    model, rows: Sequence[Row], padding_id: int, device: torch.device, stem: Stem | None = None
+) -> torch.Tensor:
+    """Logits (n, vocabulary), float32, of the token after each end; the document is read once.
+
+    `stem`: what all rows begin with, read beforehand; None: nothing was.
+    """
     from transformers import DynamicCache
 
     windows = attention_windows(model.config)
     # Without the configuration the cache keeps all tokens in every layer, whatever the layer's window.
     cache = DynamicCache()
-    _read(model, [row.prefix for row in rows], padding_id, device, past_key_values=cache, use_cache=True)
+    start = 0 if stem is None else len(stem.ids)
+    for number, pair in enumerate(() if stem is None else stem.layers):
+        cache.update(*(states.expand(len(rows), -1, -1, -1) for states in pair), number)
+    prefixes = [row.prefix[start:] for row in rows]
+    _read(model, prefixes, padding_id, device, start, past_key_values=cache, use_cache=True)
     ends = pack(rows, padding_id)
     ends = Ends(*(getattr(ends, name).to(device) for name in Ends.__dataclass_fields__))
     lengths = torch.tensor([len(row.prefix) for row in rows], device=device)
@@ -153,14 +193,19 @@ def whole_logits(model, rows: Sequence[Row], padding_id: int, device: torch.devi
     return _read(model, prompts, padding_id, device, use_cache=False)
 
 
-def _read(model, prompts: list[list[int]], padding_id: int, device: torch.device, **options) -> torch.Tensor:
-    """Logits (b, vocabulary) of the token after each prompt."""
+def _read(
+    model, prompts: list[list[int]], padding_id: int, device: torch.device, start: int = 0, **options
+) -> torch.Tensor:
+    """Logits (b, vocabulary) of the token after each prompt; `start` tokens stand before it in the cache."""
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
     ids = torch.full((len(prompts), int(lengths.max())), padding_id)
     for i, prompt in enumerate(prompts):
         ids[i, : len(prompt)] = torch.tensor(prompt)
     mask = (torch.arange(ids.shape[1], device=device) < lengths[:, None]).long()
     rows = torch.arange(len(prompts), device=device)
+    if start:
+        options["position_ids"] = (start + torch.arange(ids.shape[1], device=device)).expand(len(prompts), -1)
+        mask = torch.cat([torch.ones((len(prompts), start), dtype=mask.dtype, device=device), mask], dim=1)
     return _logits(model, ids.to(device), rows, lengths - 1, attention_mask=mask, **options)
 
 

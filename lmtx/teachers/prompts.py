@@ -29,6 +29,19 @@ _LISTWISE = """Take this question, once for each of the numbered labels in the p
 Answer with one JSON object that gives "yes" or "no" for each number, such as {{"1": "no", "2": "yes"}}, \
 and nothing else."""
 
+STRICT = {
+    "tag": ("tag", "the document is about it"),
+    "product-category": ("category", "the product described belongs to it"),
+    "encyclopedia-category": ("category", "the article belongs to it"),
+    "related-page": ("link", "the article's “See also” section should link to it"),
+    "api-page": ("link", "the page's “See also” section should link to it"),
+}
+"""For each kind of data set what a label is called, and when the strict answer is yes."""
+_STRICT = (
+    "Judge strictly whether a {name} fits the document below. Most {name}s do not fit: answer yes only if \
+{when}. Answer with one word: yes or no.\n\n<document>\n"
+)
+
 # What ends the document for the reader or, in common chat formats, the user's turn.
 _MARKS = re.compile(
     r"<(?=/?\s*document\b|\||\uff5c|/?s>|/?(?:start|end)_of_turn|/?(?:think|tool_call)>)|\[(?=/?(?:INST|SYS)\])",
@@ -45,31 +58,53 @@ class Wording:
     ----------
     question
         Its text; `{label}` stands for the label.
+    head, foot
+        What stands before and after the document, for all of its labels.
+    tail
+        What a pointwise prompt begins with behind the foot; `{label}` stands for the label.
     """
 
     question: str
+    head: str = _HEAD
+    foot: str = _FOOT
+    tail: str = "{label}"
 
     @classmethod
-    def of(cls, wording: str, question: str | None = None) -> "Wording":
+    def of(cls, wording: str, question: str | None = None, prompt: str = "question") -> "Wording":
         """The wording of a kind of data set, or, where `question` is given, the user's own.
 
-        Raises `ValueError` for an unknown kind, and for a question without `{label}`.
+        Parameters
+        ----------
+        prompt
+            "question": the document, then the whole question about each label. "strict": an instruction
+            that most labels do not fit, the document, then each label alone. A small model says yes to far
+            fewer pairs that way, tells them apart better, and reads half as many tokens.
+
+        Raises
+        ------
+        ValueError
+            For an unknown kind, and for a question without `{label}`.
         """
-        if question is None:
-            if wording not in WORDINGS:
-                raise ValueError(f"no wording {wording!r}; there are {', '.join(WORDINGS)}")
-            return cls(WORDINGS[wording])
-        if "{label}" not in question:
+        if wording not in WORDINGS:
+            raise ValueError(f"no wording {wording!r}; there are {', '.join(WORDINGS)}")
+        if question is not None and "{label}" not in question:
             raise ValueError(f"teacher.question {question!r} lacks {{label}}, which stands for the label")
-        return cls(question)
+        asked = question or WORDINGS[wording]
+        if prompt == "question":
+            return cls(asked, tail=asked + _POINTWISE)
+        name, when = STRICT[wording]
+        if question is not None:
+            name, when = "label", f"so is the answer to “{question.replace('{label}', '[label]')}”"
+        foot = f"{_FOOT}{name.capitalize()}: "
+        return cls(asked, _STRICT.format(name=name, when=when), foot, "{label}")
 
     def prefix(self, document: str) -> str:
         """The part of a prompt that all labels of a document share."""
-        return _HEAD + harmless(document) + _FOOT
+        return self.head + harmless(document) + self.foot
 
     def suffix(self, label: str) -> str:
         """The rest of a pointwise prompt: the question about one label."""
-        return self.question.replace("{label}", one_line(label)) + _POINTWISE
+        return self.tail.replace("{label}", one_line(label))
 
     def listwise_suffix(self, labels: list[str]) -> str:
         """The rest of a listwise prompt: the question about all labels, to be answered in JSON."""

@@ -1,0 +1,33 @@
+"""E0 without its hubs: a label that is near to many documents must be nearer than others to win."""
+
+import numpy as np
+
+from lmtx.baselines import Inputs, Ranked
+from lmtx.config import Positive
+from lmtx.index import rank_blocks, search
+
+
+def rank(inputs: Inputs, *, weight: float = 0.25, neighbours: Positive = 10) -> Ranked:
+    """Rank labels by cos(d, l) - weight x the mean cosine of l with its nearest training documents.
+
+    Half of the cross-domain similarity local scaling of Conneau et al., "Word Translation Without Parallel
+    Data" (ICLR 2018), equation 3, with a weight; nothing is learnt.
+
+    Parameters
+    ----------
+    weight, neighbours
+        How much is taken off, and over how many training documents the mean is.
+    """
+    vectors = inputs.embeddings
+    queries, labels = np.asarray(vectors["test"]), np.asarray(vectors["labels"])
+    with inputs.clock("rank"):
+        hubness = search(labels, vectors["train"], neighbours).scores.mean(axis=1)
+        return Ranked(
+            rank_blocks(
+                lambda rows: queries[rows] @ labels.T - weight * hubness,
+                len(queries),
+                len(labels),
+                inputs.depth,
+                inputs.corpus.excluded["test"],
+            )
+        )

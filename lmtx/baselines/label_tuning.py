@@ -1,0 +1,93 @@
+"""Label tuning: the encoder stays as it is, and only the labels' vectors learn from the teacher."""
+
+from dataclasses import asdict
+
+import numpy as np
+import torch
+
+from lmtx import curriculum, teachers
+from lmtx.baselines import Inputs, Ranked, Unavailable
+from lmtx.config import ShortlistConfig, TrainingConfig
+from lmtx.index import search
+from lmtx.training import PseudoLabels, triplet_loss
+
+
+def rank(
+    inputs: Inputs, *, shortlist: ShortlistConfig, training: TrainingConfig, learning_rate: float = 0.01
+) -> Ranked:
+    """Move the labels' vectors by LMTX's loss on the verdicts of its first cycle, and rank by cosine.
+
+    Müller, Pérez-Torró and Franco-Salvador, "Few-Shot Learning with Siamese Networks and Label Tuning" (ACL
+    2022), with a teacher's verdicts in the place of annotated examples.
+
+    Parameters
+    ----------
+    shortlist, training
+        Those of the first cycle, so that the verdicts are the same.
+    learning_rate
+        Of Adam, for vectors of norm 1.
+
+    Raises
+    ------
+    Unavailable
+        Without a teacher, or with one that reads annotations.
+    """
+    if inputs.teacher is None or inputs.teacher.kind == "simulated":
+        raise Unavailable("label tuning needs a teacher that reads no annotations")
+    corpus, vectors = inputs.corpus, inputs.embeddings
+    rows = curriculum.sample(corpus.train.num_rows, training.documents, training.seed)
+    documents, excluded = corpus.train.take(rows), corpus.excluded["train"][rows]
+    queries = torch.as_tensor(np.asarray(vectors["train"])[rows])
+    candidates = curriculum.shortlist(
+        queries.numpy(), vectors["labels"], documents, corpus.labels, shortlist, excluded
+    )
+    with (
+        inputs.clock("judge"),
+        teachers.build(
+            inputs.teacher,
+            store=inputs.store,
+            corpus=corpus,
+            embeddings=vectors,
+            records=inputs.records,
+        ) as teacher,
+    ):
+        judged = curriculum.judge(teacher, documents, corpus.labels, candidates)
+    accepted, rejected = curriculum.pseudo_labels(judged, excluded.shape)
+    numbers = [[row] for row in range(max(len(rows), corpus.labels.num_rows))]  # a text's "tokens": its row
+    source = PseudoLabels(
+        numbers[: len(rows)], numbers[: corpus.labels.num_rows], accepted, rejected, excluded
+    )
+    torch.manual_seed(training.seed)
+    tuned = torch.nn.Parameter(torch.as_tensor(np.asarray(vectors["labels"])).clone())
+    optimizer = torch.optim.Adam([tuned], lr=learning_rate)
+    losses = []
+    with inputs.clock("train"):
+        for batch in source.batches(training):
+            chosen = torch.tensor(batch.labels).ravel()
+            similarity = queries[torch.tensor(batch.documents).ravel()] @ _unit(tuned[chosen]).T
+            loss = triplet_loss(
+                similarity,
+                torch.as_tensor(batch.positives),
+                ignored=torch.as_tensor(batch.ignored),
+                margin=training.margin,
+                temperature=training.temperature,
+                hard_negatives=training.hard_negatives,
+            )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    with inputs.clock("rank"):
+        labels = _unit(tuned).detach().numpy()
+        ranking = search(vectors["test"], labels, inputs.depth, excluded=corpus.excluded["test"])
+    return Ranked(
+        ranking,
+        cost=asdict(teacher.cost),
+        notes=teacher.notes,
+        seed=training.seed,
+        losses=tuple(losses),
+    )
+
+
+def _unit(vectors: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.normalize(vectors, dim=-1)

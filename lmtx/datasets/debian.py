@@ -1,0 +1,171 @@
+"""debian: the software catalogue of a Debian system, with the tags that people gave its packages.
+
+A document is a source package of a program (libraries, fonts and data alone are none): its title the name,
+its text the English description of its main binary package. A label is a tag of the Debtags vocabulary
+(Enrico Zini and the Debtags team), as "facet: title"; what is to be found are the tags of the source's
+binary packages. Everything is read through apt's own tools from the package lists of this machine.
+"""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lmtx.config import DebianData
+from lmtx.corpus import CorpusError
+from lmtx.datasets import Reading
+from lmtx.datasets.assemble import Side, assemble, label_table
+from lmtx.datasets.groups import near_duplicates, split_by_group
+from lmtx.datasets.spool import Spool
+
+VOCABULARY = Path("/usr/share/debtags/vocabulary")
+NO_TOPIC = frozenset({"role", "implemented-in", "scope", "made-of", "iso15924", "special", "secteam"})
+"""Facets that say how a package is built, or nothing yet; tags that end in TODO say nothing either."""
+PREPARE = "apt-get update -o Acquire::Languages=en && apt-get install -y --no-install-recommends debtags"
+PROGRAM = "role::program"
+_APT_HELPER = "/usr/lib/apt/apt-helper"
+_FIELDS = ("Package", "Source", "Tag", "Description", "Description-en", "Description-md5", "Facet")
+
+Stanza = dict[str, str]
+
+
+def read(config: DebianData, root: Path, scratch: str | Path | None = None) -> Reading:
+    """Read the package lists of this machine; `root` does not matter.
+
+    The splits follow hashes of the source packages' names, with near-duplicate descriptions on the same
+    side.
+
+    Raises
+    ------
+    CorpusError
+        Without apt, with the lists of another release than `config.release`, or without English
+        descriptions or the vocabulary; the message gives the commands that bring them.
+    """
+    packages, descriptions = _lists(config.release)
+    titles = _vocabulary()
+    sources: dict[str, list[Stanza]] = {}
+    for package in packages:
+        name = package.get("Source", package["Package"]).split()[0]
+        sources.setdefault(name, []).append(package)
+    documents = []
+    for name in sorted(sources):
+        tags = {tag for package in sources[name] for tag in _tags(package.get("Tag", "")) if tag in titles}
+        main = min(sources[name], key=lambda package: (package["Package"] != name, package["Package"]))
+        text = descriptions.get(main.get("Description-md5", ""))
+        is_program = any(PROGRAM in _tags(package.get("Tag", "")) for package in sources[name])
+        if is_program and tags and text:
+            documents.append((name, text, tags))
+    used = sorted({tag for _, _, tags in documents for tag in tags})
+    ids = {tag: i for i, tag in enumerate(used)}
+    place = TemporaryDirectory(prefix=".reading-", dir=scratch)
+    side = Side("the package lists", Spool(Path(place.name) / "0.spool"))
+    for number, (name, text, tags) in enumerate(documents):
+        side.spool.add(number, name, name, text, [ids[tag] for tag in tags])
+    side.spool.close()
+    groups = near_duplicates([text for _, text, _ in documents])
+    assigned = split_by_group(
+        side.spool, groups, config.test_documents, config.dev_documents, config.train_documents
+    )
+    manifest = {
+        "release": config.release,
+        "source_packages": len(sources),
+        "no_program_topic_or_description": len(sources) - len(documents),
+        "near_duplicates": len(documents) - int(groups.max()) - 1,
+    }
+    labels = label_table(used, [titles[tag] for tag in used])
+    return assemble(config.name, labels, side, assigned, None, place, manifest)
+
+
+def _lists(release: str) -> tuple[list[Stanza], dict[str, str]]:
+    """The binary packages of a release, and their English descriptions by MD5."""
+    if not shutil.which("apt-get") or not Path(_APT_HELPER).is_file():
+        raise CorpusError(
+            "the data set debian reads the package lists of a Debian system through apt, and there is no apt "
+            "here; take another data set, or run the study in a Debian container"
+        )
+    form = "$(IDENTIFIER)\t$(CODENAME)\t$(COMPONENT)\t$(FILENAME)"
+    listed = _run("apt-get", "indextargets", "--format", form, "-o", "Acquire::Languages=en")
+    targets = [line.split("\t") for line in listed.splitlines()]
+    files: dict[str, list[str]] = {"Packages": [], "Translations": []}
+    for kind, codename, component, file in targets:
+        if kind in files and codename == release and component == "main":
+            files[kind].append(file)
+    if not files["Packages"] and (others := sorted({target[1] for target in targets})):
+        raise CorpusError(
+            f"the package lists here are those of {', '.join(others)}, not of {release}; set dataset.release "
+            "for a study of its own (the recorded verdicts are on the texts of the other)"
+        )
+    if not all(files.values()):
+        missing = "package lists" if not files["Packages"] else "English descriptions"
+        raise CorpusError(f"apt has no {missing} here; as root: {PREPARE}")
+    packages = [stanza for file in files["Packages"] for stanza in _stanzas(_cat(file))]
+    descriptions = {
+        stanza["Description-md5"]: _plain(stanza["Description-en"])
+        for file in files["Translations"]
+        for stanza in _stanzas(_cat(file))
+        if "Description-en" in stanza
+    }
+    return packages, descriptions
+
+
+def _vocabulary() -> dict[str, str]:
+    """Each tag that names a topic, and its text "facet: title"."""
+    if not VOCABULARY.is_file():
+        raise CorpusError(f"no vocabulary of tags at {VOCABULARY}; as root: {PREPARE}")
+    facets, tags = {}, {}
+    for stanza in _stanzas(VOCABULARY.read_text(encoding="utf-8")):
+        title = stanza.get("Description", "").partition("\n")[0]
+        if "Facet" in stanza:
+            facets[stanza["Facet"]] = title
+        elif "Tag" in stanza:
+            tags[stanza["Tag"]] = title
+    return {
+        tag: f"{facets[facet]}: {title}"
+        for tag, title in tags.items()
+        if (facet := tag.partition("::")[0]) not in NO_TOPIC and not tag.endswith("TODO") and facet in facets
+    }
+
+
+def _tags(field: str) -> list[str]:
+    """The tags of a package's field, in which a::{b,c} is short for a::b, a::c."""
+    field = re.sub(
+        r"([\w:-]+::)\{([^}]*)\}", lambda m: ", ".join(m[1] + part for part in m[2].split(",")), field
+    )
+    return [tag.strip() for tag in field.replace("\n", " ").split(",") if tag.strip()]
+
+
+def _plain(description: str) -> str:
+    """A description without its indentation and the dots of its empty lines."""
+    lines = [line.strip() for line in description.splitlines()]
+    return "\n".join([lines[0], " ".join(line for line in lines[1:] if line != ".")]).strip()
+
+
+def _stanzas(text: str) -> Iterator[Stanza]:
+    """The paragraphs of a file in Debian's control format, with the fields that are read here."""
+    for paragraph in text.split("\n\n"):
+        stanza: Stanza = {}
+        name = ""
+        for line in paragraph.splitlines():
+            if line.startswith((" ", "\t")):
+                if name in stanza:
+                    stanza[name] += "\n" + line
+            else:
+                name, _, value = line.partition(":")
+                if name in _FIELDS:
+                    stanza[name] = value.strip()
+        if stanza:
+            yield stanza
+
+
+def _cat(file: str) -> str:
+    return _run(_APT_HELPER, "cat-file", file)
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise CorpusError(f"{command[0]} failed ({last}); as root: {PREPARE}")
+    return done.stdout

@@ -1,0 +1,75 @@
+"""Several teachers as one: their log-odds, weighted and added.
+
+A language model and an ensemble of letters and vectors err on different pairs, so that the sum is right more
+often than either. The weights are fixed beforehand; nothing is fitted.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, logit
+
+from lmtx.config import CombinedTeacher as CombinedConfig
+from lmtx.teachers.base import NO, YES, Pairs, Teacher
+from lmtx.teachers.store import VerdictStore, identity_digest
+
+_LEAST = 1e-6
+"""No teacher is surer than this, so that none outvotes all others."""
+
+
+class CombinedTeacher(Teacher):
+    """p_yes = sigmoid(sum over teachers of weight x log-odds), each teacher's verdict stored for itself.
+
+    A pair on which one of the teachers has no verdict gets none.
+
+    Parameters
+    ----------
+    members
+        The teachers, in the order of `config.of`; closed with this one.
+    """
+
+    def __init__(self, config: CombinedConfig, members: Sequence[Teacher], *, store: VerdictStore):
+        self._members = list(members)
+        self._weights = [config.weights[name] for name in config.of]
+        self.notes = tuple(dict.fromkeys(note for member in members for note in member.notes))
+        self.max_missing = max(member.max_missing for member in members)
+        identity = {
+            "kind": "combined",
+            "of": [identity_digest(member.identity).hex() for member in members],
+            "weights": self._weights,
+        }
+        super().__init__(config.name, identity, store)
+
+    def ask(self, pairs: Pairs) -> Generator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        odds = np.zeros(len(pairs))
+        for member, weight in zip(self._members, self._weights, strict=True):
+            before = replace(member.cost)
+            p_yes = member.judge(pairs).p_yes.astype(float)
+            odds += weight * logit(np.clip(p_yes, _LEAST, 1 - _LEAST))  # NaN stays NaN
+            for name, spent in member.cost.since(before).items():
+                if name != "verdicts":  # of this teacher, whatever its members knew
+                    total = getattr(self.cost, name)
+                    setattr(self.cost, name, None if total is None or spent is None else total + spent)
+            self.last_fault = member.last_fault or self.last_fault
+        answered = np.flatnonzero(~np.isnan(odds))
+        answer = np.where(odds[answered] >= 0, YES, NO).astype(np.int8)
+        yield answered, expit(odds[answered]).astype(np.float32), answer
+
+    def estimate(self, pairs: Pairs) -> dict[str, Any]:
+        plans = [member.plan(pairs) for member in self._members]
+        total: dict[str, Any] = {
+            name: sum(getattr(plan, name) for plan in plans)
+            for name in ("requests", "prompt_tokens", "answer_tokens")
+        }
+        prices, seconds = [plan.usd for plan in plans], [plan.seconds or 0.0 for plan in plans]
+        total["usd"] = None if None in prices else sum(prices)
+        total["seconds"] = sum(seconds)
+        total["notes"] = tuple(dict.fromkeys(note for plan in plans for note in plan.notes))
+        return total
+
+    def close(self) -> None:
+        for member in self._members:
+            member.close()
+        super().close()
