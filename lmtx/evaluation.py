@@ -1,6 +1,8 @@
 """From rankings to result files: the one place where systems meet the annotations."""
 
 import math
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,8 +10,10 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from lmtx.config import EvaluationConfig
+from lmtx.index import Shortlist, without
 from lmtx.metrics import PROPENSITY_CONSTANTS, evaluate, paired_differences, per_document, propensities
 
+_WORD = re.compile(r"\w+")
 FREQUENCIES = {"never": (0, 0), "rare": (1, 3), "common": (4, math.inf)}
 """Buckets of labels: how often, from and to, the training side's annotations hold them."""
 
@@ -145,6 +149,70 @@ def precision_by_frequency(
     return results
 
 
+def literal_pairs(truth: sp.csr_array, documents: pa.Table, names: Sequence[str]) -> sp.csr_array:
+    """Which annotated pairs stand in the text: boolean CSR (n, L), a part of `truth`.
+
+    A pair is literal when the label's name stands in the document's title or text as whole words, whatever
+    their case and the punctuation between them.
+
+    Parameters
+    ----------
+    names
+        The L labels' names, without descriptions.
+    """
+    words = [f" {' '.join(_WORD.findall(name.lower()))} " for name in names]
+    titles, texts = documents["title"].to_pylist(), documents["text"].to_pylist()
+    rows, columns = [], []
+    for row, (title, text) in enumerate(zip(titles, texts, strict=True)):
+        spoken = f" {' '.join(_WORD.findall(f'{title} {text}'.lower()))} "
+        for label in truth.indices[truth.indptr[row] : truth.indptr[row + 1]]:
+            if words[label].strip() and words[label] in spoken:
+                rows.append(row)
+                columns.append(label)
+    return sp.csr_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=truth.shape)
+
+
+def by_literalness(
+    rankings: dict[str, np.ndarray],
+    truth: sp.csr_array,
+    literal: sp.csr_array,
+    config: EvaluationConfig,
+    *,
+    reference: str,
+    excluded: sp.csr_array,
+) -> dict[str, dict[str, dict]]:
+    """The metrics on annotated pairs that stand in the text, and on those that do not, apart.
+
+    On each kind the annotated labels of the other kind are no candidates: neither hits nor misses.
+
+    Parameters
+    ----------
+    literal
+        Of `literal_pairs`.
+    rankings, truth, reference, excluded
+        As for `score`.
+
+    Returns
+    -------
+    System name -> "literal" and "other" -> {"n", "metrics", "against_lmtx"}.
+    """
+    other = sp.csr_array(truth.astype(np.int8) - literal.astype(np.int8)).astype(bool)
+    other.eliminate_zeros()
+    results: dict[str, dict[str, dict]] = {system: {} for system in rankings}
+    for kind, wanted, hidden in (("literal", literal, other), ("other", other, literal)):
+        barred = sp.csr_array(excluded + hidden)
+        shown = {
+            system: without(
+                Shortlist(ids, np.zeros(ids.shape, np.float32)), barred[: len(ids)], ids.shape[1]
+            ).ids
+            for system, ids in rankings.items()
+        }
+        options = {"excluded": barred}
+        for system, found in _compared(shown, wanted, config, {"against_lmtx": reference}, options).items():
+            results[system][kind] = found
+    return results
+
+
 def total_cost(*costs: dict[str, float | None]) -> dict[str, float | None]:
     """The sum of several accounts, field by field; None, an unknown price, makes the sum unknown."""
     return {
@@ -168,8 +236,9 @@ def pseudo_label_quality(judged: pa.Table, rows: np.ndarray, truth: sp.csr_array
     Returns
     -------
     yes_rate, of all pairs; pseudo_positives per judged document; and, over the judged documents that
-    have annotations, pseudo_precision (share of accepted pairs that are annotated) and pseudo_recall
-    (share of annotated pairs that are accepted). None where there is nothing to divide by.
+    have annotations, pseudo_precision (share of accepted pairs that are annotated), pseudo_recall (share of
+    annotated pairs that are accepted) and shortlist_recall (share of them that were judged at all). None
+    where there is nothing to divide by.
     """
     yes = judged["answer"].to_numpy() == 1
     document, label = rows[judged["document"].to_numpy()[yes]], judged["label"].to_numpy()[yes]
@@ -177,9 +246,11 @@ def pseudo_label_quality(judged: pa.Table, rows: np.ndarray, truth: sp.csr_array
     known = annotated[document]
     hits = truth[document[known], label[known]].sum()
     relevant = np.diff(truth.indptr)[rows].sum()
+    shortlisted = truth[rows[judged["document"].to_numpy()], judged["label"].to_numpy()].sum()
     return {
         "yes_rate": float(yes.mean()) if len(yes) else None,
         "pseudo_positives": float(yes.sum() / len(rows)) if len(rows) else None,
         "pseudo_precision": float(hits / known.sum()) if known.any() else None,
         "pseudo_recall": float(hits / relevant) if relevant else None,
+        "shortlist_recall": float(shortlisted / relevant) if relevant else None,
     }

@@ -114,7 +114,7 @@ def _preset(values: dict[str, Any], file: Path, conf: Path, chosen: set[str]) ->
             group = group.removeprefix("override /")
             if group not in chosen:
                 values = _override(values, f"{group}={name}", conf, chosen)
-    # A preset's data set, where it gives a whole one, and its points of the ablations replace those of another.
+    # A preset's points of the ablations, and its data set where it gives a whole one, replace those there.
     whole = {"ablations", *(["dataset"] if "reader" in preset.get("dataset", {}) else [])} & set(preset)
     values = {key: value for key, value in values.items() if key not in whole}
     return OmegaConf.to_container(OmegaConf.merge(values, preset))

@@ -16,7 +16,10 @@ from lmtx.files import read_json
 # The order of the systems in every table: what needs no training, what trains without a teacher, what
 # asks a language model at prediction time, what reads annotations; then LMTX, cycle by cycle, its best
 # cycle, and that one fused with another system.
-BASELINES = ("zero-shot", "tfidf", "bm25", "hybrid", "rts", "maclr", "rerank", "icxml", "supervised")
+BASELINES = (
+    *("zero-shot", "hubness", "tfidf", "bm25", "hybrid", "rts", "maclr"),
+    *("label-tuning", "rerank", "icxml", "supervised"),
+)
 # The systems that answer the question of T3: what does a language model at prediction time cost?
 AT_PREDICTION = ("lmtx", "rerank", "icxml")
 # Without these two the study has no result: their absence is shown as a gap.
@@ -63,7 +66,7 @@ class Cycle(Part):
 
     The `pseudo_…` fields describe the teacher's yes-verdicts: how many there are for each document,
     and, against the annotations and for the report only, which share of them is annotated and
-    which share of the annotated pairs they find.
+    which share of the annotated pairs they find; `shortlist_recall` is the share that the shortlists hold.
     """
 
     number: int
@@ -72,6 +75,7 @@ class Cycle(Part):
     pseudo_positives: float | None = None
     pseudo_precision: float | None = None
     pseudo_recall: float | None = None
+    shortlist_recall: float | None = None
     documents_used: int | None = None
     best: bool = False
 
@@ -96,11 +100,20 @@ class Run(Part):
     commit: str | None = None
 
 
+class Measured(Part):
+    """Metrics on some of the annotated pairs; the paired difference is to LMTX's best cycle."""
+
+    n: int
+    metrics: dict[str, Interval]
+    against_lmtx: dict[str, Interval] | None = None
+
+
 class Result(Run):
     """One system on one data set.
 
     `against_lmtx` holds paired differences, this system minus LMTX's best cycle, `None` for that
-    cycle itself. `by_frequency` holds what labels of each bucket contribute to P@5. `bill` is what a
+    cycle itself. `by_literalness` holds the metrics on annotated pairs that stand in the text ("literal") and
+    on the "other" ones. `by_frequency` holds what labels of each bucket contribute to P@5. `bill` is what a
     system that asks a teacher at prediction time costs where nothing is stored yet.
     `examples` shows what a system is trained on: rows of document, anchor and positive, as texts.
     `stopped` says why there are no metrics, and is `None` where there are.
@@ -111,6 +124,7 @@ class Result(Run):
     family: str | None = None
     against_lmtx: dict[str, Interval] | None = None
     by_frequency: dict[str, Interval] = {}
+    by_literalness: dict[str, "Measured"] = {}
     bill: Bill | None = None
     examples: list[dict[str, str]] = []
     cycle: Cycle | None = None

@@ -143,6 +143,10 @@ class HuggingFaceTeacher(Teacher):
     def estimate(self, pairs: Pairs) -> dict[str, Any]:
         if not len(pairs):
             return super().estimate(pairs)
+        try:
+            self._prepare()
+        except TeacherError:
+            return self._rough_estimate(pairs)
         starts = np.flatnonzero(np.diff(pairs.rows, prepend=-1))
         ends = np.append(starts[1:], len(pairs))
         sample = np.unique(np.linspace(0, max(len(starts) - 1, 0), _SAMPLE).astype(int))[: len(starts)]
@@ -167,6 +171,17 @@ class HuggingFaceTeacher(Teacher):
             "seconds": self._trial_seconds(tokens) if tokens else 0.0,
             "notes": tuple(notes),
         }
+
+    def _rough_estimate(self, pairs: Pairs) -> dict[str, Any]:
+        """Without the model's tokenizer: four bytes are a token, and a label's frame takes six."""
+        tokens = requests = 0
+        for document in pairs.by_document():
+            text = len(document_text(document.title, document.text).encode()) // 4
+            labels = sum(len(self._wording.suffix(label).encode()) // 4 + 6 for label in document.labels)
+            tokens += min(text, self._config.document_tokens) + labels
+            requests += 1
+        notes = (f"{self._config.model} is not on this machine: four bytes are counted as a token",)
+        return super().estimate(pairs) | {"requests": requests, "prompt_tokens": tokens, "notes": notes}
 
     def _rows(self, documents: Iterable[DocumentPairs]) -> tuple[list[Row], list[np.ndarray]]:
         """The prompts of documents, and for each row the positions (int64) of its pairs."""
