@@ -30,7 +30,7 @@ repro: $(INSTALLED) ## run the study: every stage of dvc.yaml that is not up to 
 report: $(INSTALLED) ## make tables, figures and index.html from the result files there are
 	dvc repro --single-item report
 
-full: $(INSTALLED) ## run every point of the ablations with three seeds, about two hours, into reports/full
+full: $(INSTALLED) ## run every point of the ablations on pydocs with three seeds, about two hours, into reports/full
 	python tests/full.py
 
 smoke: $(INSTALLED) ## run the same stages at tiny sizes in a scratch copy, removed afterwards

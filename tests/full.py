@@ -1,4 +1,4 @@
-"""The study with every point of its ablations and three seeds; its report goes to `reports/full`.
+"""The study of pydocs with every point of its ablations and three seeds; its report goes to `reports/full`.
 
 `make full` runs this file. The stages run in a copy of the project within `.dvc/tmp`, so that the working
 tree's results stay as they are. Cache and verdict store are the project's own: what is there is not
@@ -35,7 +35,7 @@ def points() -> list[list[list[str]]]:
 def main() -> int:
     begun = COPY.exists()
     COPY.mkdir(parents=True, exist_ok=True)
-    environment = copy_study(COPY, ["size=full"], results=not begun)
+    environment = copy_study(COPY, ["dataset=pydocs", "size=full"], results=not begun)
     # Points are small: two of them side by side, each on half of the cores, take less time.
     halved = environment | {"OMP_NUM_THREADS": str(max(1, os.cpu_count() // 2))}
     store = COPY / "data" / "verdicts.sqlite"

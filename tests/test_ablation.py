@@ -27,7 +27,7 @@ def study(tmp_path):
     """Loads a study's parameters with other points, or another subset."""
 
     def load(points, subset=SUBSET):
-        values = compose(conf=ROOT / "conf") | {"ablation": subset, "ablations": points}
+        values = compose(["teacher=ensemble"], conf=ROOT / "conf") | {"ablation": subset, "ablations": points}
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
         return load_config(tmp_path / "params.yaml")
 

@@ -212,7 +212,7 @@ def test_the_reason_to_stop_names_both_systems_and_scores():
 def test_progress_is_read_back_from_the_card_of_a_model(tmp_path):
     progress = progressed(0.4, 0.5, 0.45)
     model = tmp_path / "models" / "lmtx-c2"
-    write_card(model, {"system": "lmtx-c2", "checked": progress.to_json()})
+    write_card(model, {"system": "lmtx-c2", **progress.to_json()})
     assert Progress.load(model) == progress
     assert Progress.load(str(model)).stopped == progress.stopped
     assert [file.name for file in model.iterdir()] == ["lmtx.json"]

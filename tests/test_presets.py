@@ -66,7 +66,7 @@ def test_a_paper_preset_composes_to_the_method(name):
     assert config.evaluation.cutoffs == [1, 3, 5, 10, 100]
 
 
-@pytest.mark.parametrize("name", [*PAPER, *OTHERS, "own", "hub", "pydocs"])
+@pytest.mark.parametrize("name", [*PAPER, *OTHERS, "own", "hub", "pydocs", "semanlink", "debian"])
 @pytest.mark.parametrize("chosen", [COMMAND, ["size=smoke"], ["size=full"], []])
 def test_overrides_of_the_parameters_give_what_hydra_composes(name, chosen):
     """In any order, on the parameters as they stand."""
