@@ -27,7 +27,7 @@ def study(tmp_path):
     """Loads a study's parameters with other points, or another subset."""
 
     def load(points, subset=SUBSET):
-        values = compose(["teacher=ensemble"], conf=ROOT / "conf") | {"ablation": subset, "ablations": points}
+        values = compose(["dataset=pydocs"], conf=ROOT / "conf") | {"ablation": subset, "ablations": points}
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
         return load_config(tmp_path / "params.yaml")
 
@@ -147,6 +147,7 @@ def test_a_wrong_point_is_named_when_the_parameters_are_read(study, point, expec
 
 def test_every_size_has_points_that_can_be_told_apart():
     """And those of the default are among those of the full study, so that nothing is computed twice."""
-    default, full = (compose([f"size={size}"], ROOT / "conf") for size in ("default", "full"))
+    chosen = ([f"size={size}", "dataset=pydocs"] for size in ("default", "full"))
+    default, full = (compose(one, ROOT / "conf") for one in chosen)
     assert default["ablation"] == full["ablation"]
     assert default["ablations"].items() <= full["ablations"].items()

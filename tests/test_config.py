@@ -14,8 +14,8 @@ CONF = ROOT / "conf"
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    """A folder with a `params.yaml` of defaults and two presets of its own; the test runs in it."""
-    write(tmp_path / "params.yaml", compose(conf=CONF))
+    """A folder with a `params.yaml` of pydocs and presets of its own; the test runs in it."""
+    write(tmp_path / "params.yaml", compose(["dataset=pydocs"], conf=CONF))
     teacher = tmp_path / "conf" / "teacher"
     teacher.mkdir(parents=True)
     for name in ("openai", "simulated"):
@@ -240,17 +240,42 @@ def test_the_digest_tells_apart_values_and_nothing_else(study):
 def test_presets_compose_as_hydra_does():
     """A preset changes what it names and leaves the rest; a value given by hand wins over it."""
     preset = yaml.safe_load((CONF / "size" / "smoke.yaml").read_text())
-    default, smoke = compose(conf=CONF), compose(["size=smoke", "training.seed=3"], conf=CONF)
+    default = compose(["dataset=pydocs"], conf=CONF)
+    smoke = compose(["dataset=pydocs", "size=smoke", "training.seed=3"], conf=CONF)
     assert smoke["dataset"] == {**default["dataset"], **preset["dataset"], "libraries": ["networkx"]}
     assert smoke["training"] == {**default["training"], **preset["training"], "seed": 3}
     assert smoke["teacher"] == default["teacher"]
 
 
+def test_a_preset_may_choose_a_teacher_and_the_user_another():
+    """Tags ask for a teacher that reads, a smoke run for one that is here, and the user has the last word."""
+    kinds = {
+        (): "combined",
+        ("dataset=debian",): "combined",
+        ("dataset=pydocs",): "ensemble",
+        ("size=smoke",): "ensemble",
+        ("teacher=simulated", "size=smoke"): "simulated",
+        ("teacher=qwen",): "huggingface",
+    }
+    for chosen, kind in kinds.items():
+        values = compose(list(chosen), conf=CONF)
+        assert (chosen, values["teacher"]["kind"]) == (chosen, kind)
+        assert values["baselines"]["rerank"]["teacher"] == values["teacher"]
+
+
 def test_a_baseline_s_copy_of_the_teacher_follows_it():
     found = load_config(ROOT / "params.yaml", ["teacher=openai", "teacher.model=m"])
     asking = {name: b.teacher for name, b in found.baselines.items() if b.teacher}
-    assert set(asking) == {"rerank", "icxml"}
+    assert set(asking) == {"label-tuning", "rerank", "icxml"}
     assert all(teacher == found.teacher for teacher in asking.values())
     own = ["baselines.rerank.teacher.acceptance=0.1", "teacher.acceptance=0.2"]
     found = load_config(ROOT / "params.yaml", own).baselines["rerank"].teacher
     assert found.acceptance == 0.1
+
+
+def test_a_baseline_s_copies_of_the_first_cycle_s_settings_follow_them():
+    found = load_config(ROOT / "params.yaml", ["training.seed=5", "shortlist.size=4"])
+    options = found.baselines["label-tuning"].options
+    assert options["training"] == found.training.model_dump()
+    assert options["shortlist"] == found.shortlist.model_dump()
+    assert (options["training"]["seed"], options["shortlist"]["size"]) == (5, 4)

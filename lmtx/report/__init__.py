@@ -36,6 +36,7 @@ def write(reports: str | Path, dataset: str) -> list[Path]:
         tables.t2(reports, names),
         figures.main_comparison(reports, dataset),
         tables.t2_tail(reports, names),
+        tables.t2_literal(reports, names),
         systems.by_frequency(reports, dataset),
         tables.t3(reports, names),
         systems.f1_pairs(reports, dataset),

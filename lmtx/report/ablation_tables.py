@@ -84,13 +84,13 @@ def t6_curriculum(reports: str | Path, dataset: str) -> Table:
         frame.append({"part": "main run", **_cycle_numbers(cycle, r)})
         name = f"Cycle {cycle}" if cycle else "Zero-shot"
         kept = bool(r.cycle and r.cycle.best)
-        shares = [Cell(percent(frame[-1][key])) for key in ("check", "yes_rate", "pseudo_precision")]
+        shares = [Cell(percent(frame[-1][key])) for key in ("check", "shortlist_recall", *_VERDICTS)]
         metrics = [_metric(r.metrics.get(metric)) for metric in _QUALITY]
         main.append([Cell(f"{name}, kept" if kept else name), *shares, *metrics, Cell(GAP)])
         if r.stopped is not None:
             notes.append(f"{GAP} {r.label}: no result: {r.stopped}.")
     base = _base(groups)
-    parts = [(f"Main run: {dataset}, all documents", main)] if main else []
+    parts = [(f"Main run: {dataset}", main)] if main else []
     if groups:
         shown = []
         for group in groups:
@@ -98,7 +98,7 @@ def t6_curriculum(reports: str | Path, dataset: str) -> Table:
             setting = group.settings
             row = {"part": "subset", "cycle": setting.cycle, "point": group.name, "refresh": setting.refresh}
             frame.append(row | {"restart": setting.restart} | _numbers(group) | flat("minus_cycle_1", d))
-            verdicts = [Cell(percent(frame[-1][key])) for key in ("yes_rate", "pseudo_precision")]
+            verdicts = [Cell(GAP), *_shares(group)]
             metrics = [_metric(group.metric(name)) for name in _QUALITY]
             shown.append([Cell(_way(group)), Cell(GAP), *verdicts, *metrics, _difference(d)])
         parts.append((f"Ablation: {subset(dataset, groups)}", shown))
@@ -110,9 +110,13 @@ def t6_curriculum(reports: str | Path, dataset: str) -> Table:
     return Table(
         "t6_curriculum",
         "T6 What the curriculum adds",
-        "Percent. Check: held-out documents whose top label the teacher accepts. Precision compares the "
-        f"teacher's yes with the annotations, for this table only.{how}",
-        ["Cycle", "Check", "Yes\nrate", "Precision\nof yes", *_QUALITY, "P@1\n− cycle 1"],
+        "Percent. Check: held-out documents whose top label the teacher accepts. Recall of the shortlists is "
+        "the share of the annotated pairs that they hold; it, and precision and recall of the teacher's yes, "
+        f"are by the annotations, for this table only.{how}",
+        [
+            *("Cycle", "Check", "Recall of\nshortlists", *_VERDICTS.values()),
+            *(*_QUALITY, "P@1\n− cycle 1"),
+        ],
         parts or [("", [])],
         table_of(frame, ("n", "seeds", "cycle"), columns),
         notes,
@@ -178,7 +182,7 @@ def _numbers(group: Group | None) -> dict:
 
 def _cycle_numbers(cycle: int, r: Result) -> dict:
     row = {"cycle": cycle, "point": r.system, "n": r.n}
-    row |= {key: getattr(r.cycle, key, None) for key in ("check", *_VERDICTS)}
+    row |= {key: getattr(r.cycle, key, None) for key in ("check", "shortlist_recall", *_VERDICTS)}
     for name in _QUALITY:
         row |= flat(name, r.metrics.get(name))
     return row

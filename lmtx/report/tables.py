@@ -10,6 +10,7 @@ from lmtx.report.render import GAP, Cell, Table, interval, number, percent
 from lmtx.report.results import (
     AT_PREDICTION,
     Cost,
+    Interval,
     Result,
     cycles,
     flat,
@@ -107,6 +108,47 @@ def _comparison(
         frame += [_main_numbers(r, metrics, dataset) for r in results]
     columns = ["System", *metrics, "P@1\n− LMTX"]
     return Table(name, title, caption, columns, groups, table_of(frame, ("n",)), list(notes))
+
+
+def t2_literal(reports: str | Path, datasets: Sequence[str]) -> Table:
+    """T2 by what stands in the text: tags that a document spells out, and tags that it does not."""
+    kinds, metrics = {"literal": "Literal", "other": "Other"}, ("P@1", "R@10")
+    frame, groups, notes = [], [], {}
+    for dataset in datasets:
+        rows = []
+        results = [r for r in load_results(reports, dataset) if r.by_literalness]
+        for r in results:
+            row = {"dataset": dataset, "system": r.system, "label": r.label}
+            cells = [_label(r, notes, dataset)]
+            for kind in kinds:
+                part = r.by_literalness[kind]
+                row[f"{kind}_n"] = part.n
+                for metric in metrics:
+                    m = part.metrics.get(metric)
+                    row |= flat(f"{kind}_{metric}", m)
+                    cells.append(Cell(percent(m.value), interval(m.low, m.high)) if m else Cell(GAP))
+                d = (part.against_lmtx or {}).get("P@1")
+                row |= flat(f"{kind}_P@1_minus_lmtx", d)
+                cells.append(_paired(d))
+            frame.append(row)
+            rows.append(cells)
+        if rows:
+            sizes = ", ".join(f"{results[0].by_literalness[kind].n:,} {kind}" for kind in kinds)
+            groups.append((f"{dataset}, test documents: {sizes}", rows))
+    return Table(
+        "t2_literal",
+        "T2 Labels in the text",
+        "Percent, over the documents with an annotated label whose name stands in their text (literal) and "
+        "over those with one whose name does not (other); labels of the other kind are no candidates. "
+        "Differences as in T2.",
+        [
+            "System",
+            *(f"{name}\n{column}" for name in kinds.values() for column in (*metrics, "P@1 − LMTX")),
+        ],
+        groups or [("", [])],
+        table_of(frame, ()),
+        list(notes),
+    )
 
 
 def t3(reports: str | Path, datasets: Sequence[str]) -> Table:
@@ -239,11 +281,15 @@ def _main_row(r: Result, best: dict[str, float | None], notes: dict[str, None], 
         else:
             bold = r.zero_shot and m.value == best[name]
             cells.append(Cell(percent(m.value), interval(m.low, m.high), bold))
-    d = (r.against_lmtx or {}).get("P@1")
+    return [*cells, _paired((r.against_lmtx or {}).get("P@1"))]
+
+
+def _paired(d: Interval | None) -> Cell:
+    """A paired difference with its interval, and a star where that leaves 0 out."""
     if d is None:
-        return [*cells, Cell(GAP)]
+        return Cell(GAP)
     mark = "" if d.low <= 0 <= d.high else "*"
-    return [*cells, Cell(percent(d.value, sign=True) + mark, interval(d.low, d.high, sign=True))]
+    return Cell(percent(d.value, sign=True) + mark, interval(d.low, d.high, sign=True))
 
 
 def _main_numbers(r: Result, metrics: Sequence[str], dataset: str) -> dict:
