@@ -7,7 +7,7 @@ PYTHON ?= python3
 TORCH := 2.13.0
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help repro report full smoke test bench lab lock
+.PHONY: help repro report full smoke verdicts test bench lab lock
 
 # The copy of the lock is the last thing a set-up writes, so an interrupted one starts over.
 READY := .venv/requirements.lock
@@ -35,6 +35,9 @@ full: $(INSTALLED) ## run every point of the ablations on pydocs with three seed
 
 smoke: $(INSTALLED) ## run the same stages at tiny sizes in a scratch copy, removed afterwards
 	python tests/smoke.py
+
+verdicts: $(INSTALLED) ## judge all recorded pairs of semanlink anew from the model, hours; resumed, says what differs
+	lmtx verdicts again data/processed/semanlink/corpus verdicts/semanlink/qwen-1.5b.parquet
 
 test: $(INSTALLED) ## check style, notebook hygiene, every test and every notebook
 	ruff check

@@ -92,6 +92,12 @@ def _add_verdicts(commands: argparse._SubParsersAction) -> None:
     record.add_argument("teacher", help="its name")
     record.add_argument("corpus", type=Path, help="the data set, such as data/processed/NAME/corpus")
     record.add_argument("file", type=Path, help="the record, such as verdicts/NAME/TEACHER.parquet")
+    again = action("again", _judge_again, "judge recorded pairs anew, and say where the verdicts differ")
+    again.add_argument("corpus", type=Path, help="the data set, such as data/processed/NAME/corpus")
+    again.add_argument("file", type=Path, help="the record, such as verdicts/NAME/TEACHER.parquet")
+    again.add_argument("--teacher", default="qwen", help="a preset of conf/teacher (default: %(default)s)")
+    again.add_argument("--documents", type=int, help="only the first so many documents")
+    again.set_defaults(store=Path("data/verdicts-again.sqlite"))
     merge = action("merge", _merge_verdicts, "take over the verdicts of other stores")
     merge.add_argument("other", type=Path, nargs="+", help="the stores to read; they are not changed")
 
@@ -231,6 +237,30 @@ def _record_verdicts(options: argparse.Namespace) -> None:
     with _open(options.store) as store:
         count = write_record(store, options.teacher, corpus, options.file)
     print(f"{count:,} verdicts recorded in {options.file}")
+
+
+def _judge_again(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from lmtx import teachers
+    from lmtx.config import load_config
+    from lmtx.corpus import load_corpus
+    from lmtx.teachers.records import recorded_pairs
+
+    corpus = load_corpus(options.corpus)
+    pairs, before = recorded_pairs(options.file, corpus)
+    if options.documents is not None:
+        chosen = np.flatnonzero(np.isin(pairs.rows, np.unique(pairs.rows)[: options.documents]))
+        pairs, before = pairs.select(chosen), before[chosen]
+    config = load_config(overrides=[f"teacher={options.teacher}"]).teacher
+    with teachers.build(config, store=options.store, corpus=corpus) as teacher:
+        print(teacher.plan(pairs))
+        now = teacher.judge(pairs).p_yes
+    same = (now >= 0.5) == (before >= 0.5)
+    print(
+        f"{len(now):,} pairs judged anew: {same.mean():.2%} have the same answer; p_yes differs by "
+        f"{np.abs(now - before).mean():.4f} on average and {np.abs(now - before).max():.4f} at most"
+    )
 
 
 def _merge_verdicts(options: argparse.Namespace) -> None:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lmtx.corpus import SPLITS, Corpus
 from lmtx.files import replacing
-from lmtx.teachers.pairs import NO, NONE, YES
+from lmtx.teachers.pairs import NO, NONE, YES, Pairs
 from lmtx.teachers.store import KEY_BYTES, StoreError, VerdictStore
 
 FORMAT = 1
@@ -132,6 +133,21 @@ def read_record(
         store.save(teacher, keys, documents, labels, p_yes, answer)
     store.mark_collected(mark)
     return table.num_rows
+
+
+def recorded_pairs(file: str | Path, corpus: Corpus) -> tuple[Pairs, np.ndarray]:
+    """The pairs of a record, those of one document together, and their p_yes, float32 (n,).
+
+    Raises `StoreError` for what `read_record` refuses.
+    """
+    table = pq.read_table(file)
+    _check(table, Path(file), corpus)
+    documents = pa.concat_tables([corpus.documents(split) for split in SPLITS])
+    rows = pd.Index(documents["uid"].to_pylist()).get_indexer(table["document"].to_pylist())
+    columns = pd.Index(corpus.labels["uid"].to_pylist()).get_indexer(table["label"].to_pylist())
+    order = np.argsort(rows, kind="stable")
+    pairs = Pairs(documents, corpus.labels, rows[order].astype(np.int32), columns[order].astype(np.int32))
+    return pairs, table["p_yes"].to_numpy()[order]
 
 
 def _check(table: pa.Table, file: Path, corpus: Corpus | None) -> None:

@@ -1,0 +1,272 @@
+"""The reader of Debian's package lists, on small lists that the tests write."""
+
+from pathlib import Path
+
+import pytest
+
+from lmtx.config import DebianData
+from lmtx.corpus import SPLITS, CorpusError
+from lmtx.datasets import debian, read
+
+VOCABULARY = """\
+Facet: use
+Description: Purpose
+Nature: what it is for
+
+Tag: use::editing
+Description: Editing
+ To change something that exists.
+
+Tag: use::viewing
+Description: Data Visualization
+
+Facet: interface
+Description: User Interface
+
+Tag: interface::commandline
+Description: Command Line
+
+Tag: interface::TO{}
+Description: Need an extra tag
+
+Facet: role
+Description: Role
+
+Tag: role::program
+Description: Program
+
+Tag: lost::facet
+Description: Its facet is not described
+""".format("DO")
+
+PACKAGES = """\
+Package: edit
+Source: edit-suite (1.2-3)
+Version: 1.2-3+b1
+Description: short text editor
+Description-md5: m1
+Tag: interface::commandline, role::program,
+ use::editing
+Depends: libc6 (>= 2.3),
+ tag::nothing
+
+Package: edit-suite
+Description-md5: m2
+Tag: role::program, use::viewing
+
+Package: libedit
+Description-md5: m3
+Tag: role::shared-lib, use::editing
+
+Package: tagless
+Description-md5: m4
+Tag: role::program
+
+Package: undescribed
+Description-md5: m9
+Tag: role::program, use::editing
+"""
+
+MORE = """\
+Package: viewer
+Description-md5: m5
+Tag: role::program, use::viewing, interface::TO{}, lost::facet, unknown::tag
+""".format("DO")
+
+TRANSLATIONS = """\
+Package: edit
+Description-md5: m1
+Description-en: short text editor
+ Not the main package.
+
+Package: edit-suite
+Description-md5: m2
+Description-en: editors for texts
+ The first line
+ of a paragraph.
+ .
+ Another paragraph.
+
+Package: libedit
+Description-md5: m3
+Description-en: library of the editor
+
+Package: tagless
+Description-md5: m4
+Description-en: nothing is said
+
+Package: viewer
+Description-md5: m5
+Description-en: shows pictures
+ And plots.
+
+Package: foreign
+Description-md5: m6
+Description-de: nur auf Deutsch
+"""
+
+INDEX = """\
+Packages\tbookworm\tmain\tlists/packages
+Packages\tbookworm\tmain\tlists/more
+Packages\tbookworm\tnon-free\tlists/absent
+Packages\tbookworm-backports\tmain\tlists/absent
+Translations\tbookworm\tmain\tlists/translations
+Contents-deb\tbookworm\tmain\tlists/absent
+"""
+
+
+def config(**changes):
+    values = {
+        "reader": "debian",
+        "name": "debian",
+        "release": "bookworm",
+        "test_documents": 1,
+        "dev_documents": 1,
+        "train_documents": None,
+        "wording": "tag",
+        "propensity": "other",
+    }
+    return DebianData(**(values | changes))
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine with apt, as far as its commands are used; changes to the dict change what they print."""
+    (tmp_path / "vocabulary").write_text(VOCABULARY)
+    (tmp_path / "apt-helper").touch()
+    monkeypatch.setattr(debian, "VOCABULARY", tmp_path / "vocabulary")
+    monkeypatch.setattr(debian, "_APT_HELPER", str(tmp_path / "apt-helper"))
+    monkeypatch.setattr(debian.shutil, "which", lambda name: f"/usr/bin/{name}")
+    prints = {
+        "index": INDEX,
+        "lists/packages": PACKAGES,
+        "lists/more": MORE,
+        "lists/translations": TRANSLATIONS,
+    }
+
+    def run(*command):
+        if command[0] == "apt-get":
+            return prints["index"]
+        assert command[:2] == (str(tmp_path / "apt-helper"), "cat-file")
+        return prints[command[2]]
+
+    monkeypatch.setattr(debian, "_run", run)
+    return prints
+
+
+def test_paragraphs_keep_the_fields_that_are_read_and_their_further_lines():
+    found = list(debian._stanzas(f"\n\n{PACKAGES}\n\n"))
+    assert [stanza["Package"] for stanza in found] == ["edit", "edit-suite", "libedit", "tagless", "undescribed"]
+    assert found[0] == {
+        "Package": "edit",
+        "Source": "edit-suite (1.2-3)",
+        "Description": "short text editor",
+        "Description-md5": "m1",
+        "Tag": "interface::commandline, role::program,\n use::editing",
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("", []),
+        ("role::program", ["role::program"]),
+        ("a::b,c::d,\n e::f", ["a::b", "c::d", "e::f"]),
+        ("use::{editing,viewing}, role::program", ["use::editing", "use::viewing", "role::program"]),
+        ("works-with::{image:raster,3dmodel}", ["works-with::image:raster", "works-with::3dmodel"]),
+        ("a::{b}, c::{d,e}", ["a::b", "c::d", "c::e"]),
+    ],
+)
+def test_tags_in_braces_are_written_out(field, expected):
+    assert debian._tags(field) == expected
+
+
+def test_a_description_is_its_first_line_and_one_paragraph():
+    text = "short\n Long text\n  that goes on.\n .\n   Another.\n"
+    assert debian._plain(text) == "short\nLong text that goes on. Another."
+    assert debian._plain("short") == "short"
+
+
+def documents(reading):
+    labels = reading.corpus.labels["uid"].to_pylist()
+    found = {}
+    for split in SPLITS:
+        rows = reading.truth[split].toarray()
+        for document, row in zip(reading.corpus.documents(split).to_pylist(), rows, strict=True):
+            annotated = [label for label, there in zip(labels, row, strict=True) if there]
+            found[document["uid"]] = document["title"], document["text"], annotated
+    return found
+
+
+def test_programs_become_documents_with_the_topics_of_all_their_packages(machine):
+    """Of edit-suite's two packages the one of its name describes it; libraries and what lacks a text go."""
+    machine["lists/packages"] += "\n" + PACKAGES.split("\n\n")[1].replace("edit-suite", "other-tool")
+    machine["lists/packages"] = machine["lists/packages"].replace(
+        "Package: other-tool\nDescription-md5: m2", "Package: other-tool\nDescription-md5: m4"
+    )
+    reading = read(config())
+    assert documents(reading) == {
+        "edit-suite": (
+            "edit-suite",
+            "editors for texts\nThe first line of a paragraph. Another paragraph.",
+            ["interface::commandline", "use::editing", "use::viewing"],
+        ),
+        "viewer": ("viewer", "shows pictures\nAnd plots.", ["use::viewing"]),
+        "other-tool": ("other-tool", "nothing is said", ["use::viewing"]),
+    }
+    assert reading.corpus.validate().labels.to_pydict() == {
+        "uid": ["interface::commandline", "use::editing", "use::viewing"],
+        "text": ["User Interface: Command Line", "Purpose: Editing", "Purpose: Data Visualization"],
+    }
+    assert reading.manifest["source_packages"] == 6
+    assert reading.manifest["no_program_topic_or_description"] == 3
+    assert (reading.manifest["release"], reading.manifest["near_duplicates"]) == ("bookworm", 0)
+
+
+def test_without_apt_another_data_set_is_proposed(machine, monkeypatch):
+    monkeypatch.setattr(debian.shutil, "which", lambda _: None)
+    with pytest.raises(CorpusError, match="no apt here; take another data set, or run the study in a Debian"):
+        read(config())
+
+
+def test_lists_of_another_release_are_named(machine):
+    with pytest.raises(CorpusError, match=r"those of bookworm, bookworm-backports, not of trixie.*release"):
+        read(config(release="trixie"))
+
+
+@pytest.mark.parametrize(
+    ("kept", "missing"), [("Packages", "English descriptions"), ("nothing", "package lists")]
+)
+def test_lists_that_apt_has_not_fetched_are_named_with_the_command(machine, kept, missing):
+    machine["index"] = "".join(line for line in INDEX.splitlines(True) if line.startswith(kept))
+    with pytest.raises(CorpusError, match=rf"apt has no {missing} here; as root: apt-get update"):
+        read(config())
+
+
+def test_without_the_vocabulary_the_message_says_how_to_get_it(machine):
+    debian.VOCABULARY.unlink()
+    with pytest.raises(CorpusError) as error:
+        read(config())
+    assert str(debian.VOCABULARY) in str(error.value)
+    assert "apt-get install -y --no-install-recommends debtags" in str(error.value)
+
+
+def test_a_command_that_fails_is_named_with_its_last_words(tmp_path):
+    command = tmp_path / "apt-helper"
+    command.write_text("#!/bin/sh\necho first >&2\necho 'E: no such list' >&2\nexit 3\n")
+    command.chmod(0o755)
+    with pytest.raises(CorpusError, match=r"apt-helper failed \(E: no such list\); as root: apt-get update"):
+        debian._run(str(command), "cat-file", "x")
+
+
+def test_the_lists_of_this_machine():
+    """What a person's machine has may be anything: read, or one message that says what to do."""
+    if not Path("/usr/lib/apt/apt-helper").is_file():
+        pytest.skip("there is no apt here")
+    try:
+        packages, descriptions = debian._lists("bookworm")
+    except CorpusError as error:
+        assert "apt" in str(error) or "release" in str(error)
+        return
+    assert len(packages) > 10_000 and len(descriptions) > 10_000
+    assert all(package["Package"] for package in packages)
