@@ -149,6 +149,16 @@ def precision_by_frequency(
     return results
 
 
+def label_names(reader: str, texts: Sequence[str]) -> list[str]:
+    """The names of labels, without descriptions: of "facet: title" the title, else what stands first.
+
+    `reader` is that of the data set: the labels of `debian` begin with a facet.
+    """
+    if reader == "debian":
+        return [text.partition(": ")[2] for text in texts]
+    return [text.partition(": ")[0] for text in texts]
+
+
 def literal_pairs(truth: sp.csr_array, documents: pa.Table, names: Sequence[str]) -> sp.csr_array:
     """Which annotated pairs stand in the text: boolean CSR (n, L), a part of `truth`.
 

@@ -120,3 +120,56 @@ def test_zero_shot_is_the_cosine_of_embeddings_without_own_labels():
     assert not (found.ids == nearest[:, None]).any()
     cosines[np.arange(9), nearest] = -np.inf
     np.testing.assert_array_equal(found.ids, np.argsort(-cosines, axis=1)[:, :6])
+
+
+# --- without hubs ------------------------------------------------------------------------------
+
+
+def rows_of_unit(*rows):
+    rows = np.array(rows, np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_a_label_near_to_all_documents_must_be_nearer_than_others():
+    """By hand: label 0 has the cosines 1, 0.8, 0 with the training documents, label 1 has 0, 0.6, 1.
+
+    With two neighbours their hubness is 0.9 and 0.8, and the test document's cosines are 0.8 and 0.6.
+    """
+    vectors = {
+        "labels": rows_of_unit([1, 0], [0, 1]),
+        "train": rows_of_unit([1, 0], [0.8, 0.6], [0, 1]),
+        "test": rows_of_unit([0.8, 0.6], [0.6, 0.8]),
+    }
+    corpus = make_corpus([("t", "x")] * 3, [("t", "x")] * 2, ["zero", "one"])
+
+    def found(**options):
+        config = BaselineConfig(kind="hubness", label="h", options=options)
+        return baselines.rank(config, Inputs(corpus, vectors, 2)).ranking
+
+    half = found(weight=0.5, neighbours=2)
+    np.testing.assert_array_equal(half.ids, [[0, 1], [1, 0]])
+    np.testing.assert_allclose(half.scores, [[0.8 - 0.45, 0.6 - 0.4], [0.8 - 0.4, 0.6 - 0.45]], atol=1e-6)
+    heavy = found(weight=3.0, neighbours=2)
+    np.testing.assert_array_equal(heavy.ids, [[1, 0], [1, 0]])  # 0.6 - 2.4 is more than 0.8 - 2.7
+    np.testing.assert_allclose(heavy.scores[0], [0.6 - 2.4, 0.8 - 2.7], atol=1e-6)
+    nothing = found(weight=0.0)
+    np.testing.assert_array_equal(nothing.ids, rank("zero_shot", corpus, 2, vectors).ids)
+    # Of three documents no more than three are the nearest.
+    all_of_them = found(weight=1.0, neighbours=10)
+    np.testing.assert_allclose(all_of_them.scores[0], [0.8 - 0.6, 0.6 - 1.6 / 3], atol=1e-6)
+
+
+def test_without_hubs_the_own_label_is_no_candidate_either():
+    rng = np.random.default_rng(3)
+    vectors = {
+        s: rows_of_unit(*rng.normal(size=(n, 6))) for s, n in (("labels", 12), ("train", 30), ("test", 5))
+    }
+    own = [(i, i) for i in range(5)]
+    corpus = make_corpus([("t", "x")] * 30, [("t", "x")] * 5, [f"label {i}" for i in range(12)], own)
+    found = rank("hubness", corpus, 12, vectors)
+    near = -np.sort(-(vectors["labels"] @ vectors["train"].T), axis=1)[:, :10].mean(axis=1)
+    scores = vectors["test"] @ vectors["labels"].T - 0.25 * near
+    scores[np.arange(5), np.arange(5)] = -np.inf
+    order = np.argsort(-scores, axis=1)
+    order[:, -1] = -1
+    np.testing.assert_array_equal(found.ids, order)

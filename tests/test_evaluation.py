@@ -6,11 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
+from tiny_encoders import document_table
 
 from lmtx.config import EvaluationConfig
 from lmtx.evaluation import (
+    by_literalness,
     label_counts,
     label_propensities,
+    literal_pairs,
     precision_by_frequency,
     pseudo_label_quality,
     score,
@@ -108,6 +111,38 @@ def test_excluded_pairs_are_no_truth_and_no_candidates():
         score(RANKINGS, TRUTH, CONFIG, excluded=excluded, **options)
 
 
+def test_a_ranking_of_fewer_documents_is_measured_and_compared_on_these_alone():
+    """Only the first two were ranked; the others' annotations, and lmtx-c1's misses there, do not count."""
+    excluded = csr([[], [4], [], []], 5)
+    first = {"rerank": np.array([[1, 0], [1, 2]], np.int32)}
+    options = {"reference": "lmtx-c1", "excluded": excluded, "propensity": np.ones(5)}
+    rankings = {name: RANKINGS[name] for name in ("lmtx-c1", "zero-shot")} | first
+    results = score(rankings, TRUTH, CONFIG, **options)
+    assert {name: result["n"] for name, result in results.items()} == {
+        "lmtx-c1": 3,
+        "zero-shot": 3,
+        "rerank": 2,
+    }
+    alone = evaluate(
+        first["rerank"], TRUTH[:2], cutoffs=(1, 2), excluded=excluded[:2], propensity=np.ones(5),
+        bootstrap=200, seed=5,
+    )  # fmt: skip
+    assert results["rerank"]["metrics"] == alone["metrics"]
+    assert results["rerank"]["metrics"]["P@1"]["value"] == 1 / 2
+    # lmtx-c1 has both of these right at first, and two of three over all.
+    assert results["rerank"]["against_lmtx"]["P@1"]["value"] == pytest.approx(1 / 2 - 1)
+    whole = score({name: RANKINGS[name] for name in ("lmtx-c1", "zero-shot")}, TRUTH, CONFIG, **options)
+    assert results["zero-shot"] == whole["zero-shot"]  # nothing changes for the others
+    points = score_points(rankings, TRUTH, CONFIG, excluded=excluded, references=("lmtx-c1",))
+    assert points["rerank"]["n"] == 2
+    assert points["rerank"]["against_lmtx_c1"]["P@1"]["value"] == pytest.approx(1 / 2 - 1)
+    config = EvaluationConfig(cutoffs=[5], bootstrap=200, seed=1)
+    counts = np.array([0, 2, 9, 4, 3])
+    few = precision_by_frequency(first, TRUTH, counts, config, k=2)["rerank"]
+    same = precision_by_frequency(first, TRUTH[:2], counts, config, k=2)["rerank"]
+    assert few == same
+
+
 def test_propensities_count_annotated_documents_only():
     """N = 4 documents have annotations, of six; label 0 stands in three of them."""
     annotated = csr([[0], [0, 1], [], [0], [2], []], 4)
@@ -128,16 +163,18 @@ def test_pseudo_labels_against_annotations_by_hand():
     """Documents 4, 1 and 2 of the training side were judged; document 2 has no annotations.
 
     Accepted: (4, 0) right, (4, 3) wrong, (1, 2) right, (2, 1) unknown. Of the annotated pairs
-    (4, 0), (4, 1), (1, 2), two are accepted. Document 0 was not judged and does not count.
+    (4, 0), (4, 1), (1, 2), (1, 3), two are accepted and all but the last were judged. Document 0 was not
+    judged and does not count.
     """
-    truth = csr([[0, 1, 2], [2], [], [], [0, 1]], 5)
+    truth = csr([[0, 1, 2], [2, 3], [], [], [0, 1]], 5)
     rows = np.array([4, 1, 2])
     table = judged([0, 0, 0, 1, 1, 2, 2, 2], [0, 3, 1, 2, 4, 1, 0, 3], [1, 1, 0, 1, -1, 1, 0, 0])
     assert pseudo_label_quality(table, rows, truth) == {
         "yes_rate": 4 / 8,
         "pseudo_positives": 4 / 3,
         "pseudo_precision": 2 / 3,
-        "pseudo_recall": 2 / 3,
+        "pseudo_recall": 2 / 4,
+        "shortlist_recall": 3 / 4,
     }
 
 
@@ -149,9 +186,11 @@ def test_shares_of_nothing_are_none():
         "pseudo_positives": 1.0,
         "pseudo_precision": None,
         "pseudo_recall": None,
+        "shortlist_recall": None,
     }
     refused = pseudo_label_quality(judged([0], [0], [0]), np.array([0]), truth)
     assert (refused["yes_rate"], refused["pseudo_precision"], refused["pseudo_recall"]) == (0.0, None, 0.0)
+    assert refused["shortlist_recall"] == 1.0  # it was judged, and refused
     nothing = pseudo_label_quality(judged([], [], []), np.array([], dtype=int), truth)
     assert set(nothing.values()) == {None}
 
@@ -182,3 +221,39 @@ def test_buckets_of_labels_add_up_to_p5():
     p5 = evaluate(ids, truth, cutoffs=(5,), bootstrap=100)["metrics"]["P@5"]["value"]
     assert sum(part["value"] for part in found.values()) == pytest.approx(p5)
     assert all(part["low"] <= part["value"] <= part["high"] for part in found.values())
+
+
+# --- what stands in the text, and what does not -------------------------------------------------
+
+
+def test_a_label_stands_in_the_text_where_its_words_do():
+    documents = document_table(
+        ["On Semantic-Web tools", "chess and chessboards", "nothing", ""],
+        ["", "", "RDF", "The Graph; theory"],
+    )
+    names = ["semantic web", "chessboard", "rdf", "Graph Theory", "C++", "…"]
+    truth = csr([[0, 2], [1], [2, 5], [3, 4]], 6)
+    found = literal_pairs(truth, documents, names)
+    np.testing.assert_array_equal(found.toarray(), csr([[0], [], [2], [3]], 6).toarray())
+    assert found.dtype == bool and found.shape == truth.shape
+
+
+def test_the_metrics_of_either_kind_pass_over_the_labels_of_the_other():
+    """Document 0 has label 0 in its text and label 1 not; document 1 has label 2 not."""
+    truth, literal = csr([[0, 1], [2], []], 4), csr([[0], [], []], 4)
+    rankings = {
+        "lmtx": np.array([[0, 1, 2, 3], [2, 0, 1, 3], [0, 1, 2, 3]], np.int32),
+        "other": np.array([[1, 3, 0, 2], [3, 2, 1, 0]], np.int32),
+    }
+    config = EvaluationConfig(cutoffs=[1], bootstrap=200, seed=1)
+    found = by_literalness(rankings, truth, literal, config, reference="lmtx", excluded=csr([[], [], []], 4))
+    n = {name: {kind: part["n"] for kind, part in kinds.items()} for name, kinds in found.items()}
+    assert n == {"lmtx": {"literal": 1, "other": 2}, "other": {"literal": 1, "other": 2}}
+    first = {
+        name: {kind: part["metrics"]["P@1"]["value"] for kind, part in kinds.items()}
+        for name, kinds in found.items()
+    }
+    # lmtx: label 0, then, without it, labels 1 and 2. The other: label 3 is left on top where 1 goes.
+    assert first == {"lmtx": {"literal": 1.0, "other": 1.0}, "other": {"literal": 0.0, "other": 0.5}}
+    assert found["other"]["other"]["against_lmtx"]["P@1"]["value"] == pytest.approx(-0.5)
+    assert found["lmtx"]["literal"]["against_lmtx"] is None

@@ -65,7 +65,9 @@ def spooled(tmp_path):
 def some(n=300, seed=0):
     """Uids, annotations of which a fifth are empty, and groups, most of one document."""
     rng = np.random.default_rng(seed)
-    groups = np.unique(np.where(rng.random(n) < 0.3, rng.integers(0, 20, n), 100 + np.arange(n)), return_inverse=True)[1]
+    groups = np.unique(
+        np.where(rng.random(n) < 0.3, rng.integers(0, 20, n), 100 + np.arange(n)), return_inverse=True
+    )[1]
     return [f"u{i}" for i in range(n)], rng.integers(0, 5, n), groups
 
 

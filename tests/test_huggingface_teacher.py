@@ -20,7 +20,7 @@ from lmtx.config import HuggingFaceTeacher as HuggingFaceConfig
 from lmtx.teachers import NO, YES, Pairs, TeacherError, build
 from lmtx.teachers.checkpoint import find, load_model
 from lmtx.teachers.huggingface import chat_frame
-from lmtx.teachers.packing import Row, attention_mask, pack, packed_logits, whole_logits
+from lmtx.teachers.packing import Row, Stem, attention_mask, pack, packed_logits, read_stem, whole_logits
 
 WORDS = [
     "tree",
@@ -110,8 +110,11 @@ def some_pairs(documents=6, labels=4, seed=0) -> Pairs:
     )
 
 
-def alone(folder, prompts: list[str]) -> np.ndarray:
-    """p_yes of each prompt by a plain forward pass of the model that transformers loads."""
+def alone(folder, prompts: list[str], cut: str | None = None) -> np.ndarray:
+    """p_yes of each prompt by a plain forward pass of the model that transformers loads.
+
+    Where there is a `cut`, what stands before its end and after it are tokenised apart.
+    """
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     words = {"yes": [], "no": []}
@@ -121,9 +124,11 @@ def alone(folder, prompts: list[str]) -> np.ndarray:
             words[word].append(number)
     result = []
     for prompt in prompts:
-        ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt").input_ids
+        before, after = prompt.split(cut) if cut else ("", prompt)
+        parts = [before + (cut or ""), after]
+        ids = [token for part in parts for token in tokenizer(part, add_special_tokens=False).input_ids]
         with torch.no_grad():
-            p = model(ids).logits[0, -1].float().softmax(-1)
+            p = model(torch.tensor([ids])).logits[0, -1].float().softmax(-1)
         result.append(float(p[words["yes"]].sum() / (p[words["yes"]].sum() + p[words["no"]].sum())))
     return np.array(result)
 
@@ -187,6 +192,61 @@ def test_packed_prompts_give_the_logits_of_prompts_alone(architecture):
     for score in (packed_logits, whole_logits):
         found = score(model, rows, 0, torch.device("cpu")).log_softmax(-1)
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("length", [1, 7, WINDOW + 9])
+@pytest.mark.parametrize("architecture", SHARING)
+def test_a_stem_read_once_changes_no_logits(architecture, length):
+    """Also one longer than a sliding window, and before prefixes of very different lengths."""
+    vocabulary, device = 300, torch.device("cpu")
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(
+        tiny_config(architecture, vocabulary, **SHARING[architecture])
+    ).eval()
+    begin = np.random.default_rng(2).integers(3, vocabulary, length).tolist()
+    rows = [Row([*begin, *row.prefix], row.suffixes) for row in rows_of_chance(vocabulary, ROWS)]
+    expected = packed_logits(model, rows, 0, device)
+    stem = read_stem(model, begin, device)
+    for _ in range(2):  # a batch leaves the stem as it was
+        found = packed_logits(model, rows, 0, device, stem)
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(whole_logits(model, rows, 0, device), expected, atol=1e-4, rtol=0)
+    assert [keys.shape[2] for keys, _ in stem.layers] == [length] * model.config.num_hidden_layers
+    other = read_stem(model, [*begin[:-1], begin[-1] % (vocabulary - 4) + 3], device)
+    assert (packed_logits(model, rows, 0, device, other) - expected).abs().max() > 1e-2
+
+
+def test_a_stem_starts_rows_that_go_on_after_it():
+    stem = Stem([1, 2])
+    assert stem.starts(Row([1, 2, 3], [[4]]))
+    assert not stem.starts(Row([1, 2], [[4]]))  # nothing would be left to read
+    assert not stem.starts(Row([2, 1, 3], [[4]]))
+
+
+def test_what_all_prompts_begin_with_is_read_and_counted_once(answering, tmp_path):
+    """The stem is the same for every document; the account leaves it out, as the plan does."""
+    pairs = some_pairs()
+    for prompt in ("question", "strict"):
+        with teacher(answering, tmp_path, prompt=prompt, document_tokens=500) as judge:
+            rows, _ = judge._rows(pairs.by_document())
+            stem = judge._stem_ids
+            begin = judge._tokenizer.decode(stem)
+            assert begin.startswith("<|im_start|>user\n") and begin.endswith("<document>\n")
+            assert all(row.prefix[: len(stem)] == stem and len(row.prefix) > len(stem) for row in rows)
+            plan = judge.plan(pairs)
+            assert plan.prompt_tokens == sum(map(len, rows)) - len(stem) * len(rows)
+
+
+def test_the_strict_prompt_is_the_instruction_the_document_and_the_label(answering, tmp_path):
+    strict = (
+        "<|im_start|>user\nJudge strictly whether a tag fits the document below. Most tags do not fit: "
+        "answer yes only if the document is about it. Answer with one word: yes or no.\n\n<document>\n{}\n"
+        "</document>\n\nTag: {}<|im_end|>\n<|im_start|>assistant\n"
+    )
+    pairs = some_pairs()
+    with teacher(answering, tmp_path, prompt="strict", document_tokens=500) as judge:
+        p_yes = judge.judge(pairs, progress=False).p_yes
+    np.testing.assert_allclose(p_yes, alone(answering, written(pairs, strict.format), "\n\nTag: "), atol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", WHOLE)

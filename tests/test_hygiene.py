@@ -166,7 +166,7 @@ def test_every_numbered_notebook_is_a_stage_and_every_stage_a_notebook():
 
 
 def test_stages_depend_on_the_modules_their_notebooks_import():
-    """All of them, and no others but those in the folder of teachers, which every asking stage names whole."""
+    """And on no others, but for those of the folder of teachers, which a stage may name whole."""
     teachers = set((ROOT / "lmtx" / "teachers").rglob("*.py"))
     for stage in dvc_stages():
         files, _ = declared(stage)

@@ -29,8 +29,8 @@ HEADLINE = {
 }
 TAIL = {"PSP@1": 0.3, "PSP@3": 0.32, "PSP@5": 0.35}
 TABLES = (
-    *("t1_datasets", "t2_main", "t2_tail", "t3_prediction", "t4_cost", "t5_teachers", "t6_curriculum"),
-    "variants",
+    *("t1_datasets", "t2_main", "t2_tail", "t2_literal", "t3_prediction", "t4_cost"),
+    *("t5_teachers", "t6_curriculum", "variants"),
 )
 FIGURES = (
     *("main_comparison", "by_frequency", "f1_pairs", "f2_loop", "f3_sample_size", "f4_negatives"),

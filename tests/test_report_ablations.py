@@ -407,12 +407,13 @@ def test_the_page_tells_what_the_figures_show_and_how_to_make_them(reports):
     text = (reports / "index.html").read_text()
     order = re.findall(r'<section id="([\w-]+)">', text)
     assert order == [
-        *("t1-datasets", "t2-main", "main-comparison", "t2-tail", "by-frequency", "t3-prediction"),
+        *("t1-datasets", "t2-main", "main-comparison", "t2-tail", "t2-literal"),
+        *("by-frequency", "t3-prediction"),
         *("f1-pairs", "f2-loop", "t4-cost", "t5-teachers", "teacher-map", "f3-sample-size"),
         *("f4-negatives", "f5-shortlist", "t6-curriculum", "f6-curriculum", "variants", "provenance"),
     ]
     assert "From 960 documents on, more of them add nothing clear." in text
-    for stage, count in (("prepare", 1), ("evaluate", 9), ("ablations", 7)):
+    for stage, count in (("prepare", 1), ("evaluate", 10), ("ablations", 7)):
         assert text.count(f"dvc repro {stage} &amp;&amp; make report") == count
     assert "feed123" in text and "abc1234" in text
     # The runs of the shared settings: three, of 30.1 seconds each.

@@ -441,7 +441,8 @@ def test_a_point_that_is_there_under_another_name_is_not_run(altered):
 
 def test_killed_twice_a_study_ends_with_the_same_results(done, plan, tmp_path):
     """Which also says that two copies on one machine give the same results."""
-    left_out = {"tfidf", "rts", "maclr", "label-tuning", "rerank", "icxml"}  # they take minutes, and a kill elsewhere
+    # They take minutes, and a kill elsewhere.
+    left_out = {"tfidf", "rts", "maclr", "label-tuning", "rerank", "icxml"}
     copy = fresh(tmp_path / "killed", [*plan, *(f"~baselines.{name}" for name in sorted(left_out))])
 
     with killing(copy, "evaluate") as running:

@@ -186,7 +186,8 @@ def places(study):
     return {
         name: value("c1") if callable(value) else value
         for name in dir(Study)
-        if name[0] != "_" and name not in ("open", "need", "load_embeddings", "load_tokens", "name")
+        if name[0] != "_"
+        and name not in ("open", "need", "load_embeddings", "load_tokens", "name", "records")
         for value in [getattr(study, name)]
         if callable(value) or isinstance(value, Path)
     }
@@ -200,6 +201,8 @@ def test_all_results_lie_in_the_workspace_each_in_its_own_place(home, workspace)
     assert {"corpus", "truth", "embeddings", "store", "labelled", "ranking", "model", "results"} <= set(found)
     assert all(place.is_relative_to(study.root) for place in found.values())
     assert len(set(found.values())) == len(found)
+    # What ships with the project is only read, and the same for every workspace.
+    assert study.records == home.resolve() / "verdicts" / study.name
 
 
 def test_results_of_two_data_sets_never_meet_save_for_the_store_and_the_report(home):

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
+import yaml
 from tiny_encoders import (
     document_table,
     encoder_config,
@@ -18,6 +19,7 @@ from tiny_encoders import (
 )
 
 import lmtx
+from lmtx.config import compose
 from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.files import read_json, write_json
@@ -325,7 +327,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def study(encoder, tmp_path):
     """A study's folder with a corpus, E0's embeddings, one trained model and its results."""
     (tmp_path / "conf").symlink_to(ROOT / "conf")
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    values = compose(["dataset=pydocs"], conf=ROOT / "conf")  # whose teacher needs no model
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     processed = tmp_path / "data" / "processed" / "tiny"
     dev = document_table(random_texts(30, seed=5))
     none = {
@@ -399,10 +402,8 @@ def test_a_teacher_that_costs_is_not_asked_unasked(study, tmp_path):
     from lmtx.tagger.origin import export_study
 
     openai = load_config(ROOT / "params.yaml", ["teacher=openai"]).teacher.model_dump()
-    params = (tmp_path / "params.yaml").read_text()
-    before, _, after = params.partition("\nteacher:\n")
-    rest = after[after.index("\nablation:") :]
-    (tmp_path / "params.yaml").write_text(f"{before}\nteacher: {json.dumps(openai)}{rest}")
+    values = yaml.safe_load((tmp_path / "params.yaml").read_text()) | {"teacher": openai}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     said = []
     export_study(study, tmp_path / "out", say=said.append)
     assert "requests" in said[0] and "no calibration: the teacher would have to be asked" in said[0]

@@ -1,6 +1,5 @@
 """Reading the parameters: a file, the presets beside it, and overrides."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ def load_config(path: str | Path = "params.yaml", overrides: list[str] | tuple[s
         A YAML file. A relative path that is not found is looked for in the parent folders too,
         so that a notebook finds the project's `params.yaml`.
     overrides
-        `section.key=value` or `group=name`, applied in order, the groups among them in the order of
-        `conf/config.yaml`. The value is YAML.
+        `group=name`: the presets are composed anew, as `dvc exp run -S` does, and what was edited in the
+        file stays, but in the sections chosen. Then `section.key=value`, in order; the value is YAML.
 
     Raises
     ------
@@ -36,10 +35,13 @@ def load_config(path: str | Path = "params.yaml", overrides: list[str] | tuple[s
     values = _read_yaml(path)
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no parameters; expected sections such as `dataset:`")
+    chosen = [override for override in overrides if override.partition("=")[0] in GROUPS]
+    if chosen:
+        values = _with_presets(values, chosen, path.parent / "conf")
     sections = {name: values.get(name) for name in ("teacher", "shortlist", "training")}
-    chosen = {override.partition("=")[0] for override in overrides}
-    for override in _in_order(overrides):
-        values = _override(values, override, path.parent / "conf", chosen)
+    for override in overrides:
+        if override not in chosen:
+            values = _override(values, override)
     for baseline in (values.get("baselines") or {}).values():
         # A copy of one of the study's sections, which presets make with ${teacher} and the like, follows it.
         for copies in (baseline, baseline.get("options")) if isinstance(baseline, dict) else ():
@@ -84,56 +86,51 @@ def _read_yaml(path: Path) -> Any:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
 
 
-def _override(values: dict[str, Any], override: str, conf: Path, chosen: set[str]) -> dict[str, Any]:
-    """The values with one override; `chosen` are the groups that the user chooses from."""
-    key, separator, text = override.partition("=")
-    if not separator:
+def _override(values: dict[str, Any], override: str) -> dict[str, Any]:
+    if "=" not in override:
         raise ConfigError(f"override {override!r}: expected section.key=value or group=name")
-    if key == "settings":
-        file = conf / key / f"{text}-{(values.get('dataset') or {}).get('name')}.yaml"
-        return _preset(values, file, conf, chosen) if file.is_file() else values
-    if key in GROUPS:
-        file = conf / key / f"{text}.yaml"
-        if not file.is_file():
-            known = ", ".join(sorted(f.stem for f in (conf / key).glob("*.yaml"))) or "none"
-            raise ConfigError(f"override {override!r}: no preset {file}; {key} has: {known}")
-        if "@package _global_" not in file.read_text(encoding="utf-8"):
-            return {**values, key: _read_yaml(file)}
-        return _preset(values, file, conf, chosen)
     try:
         return OmegaConf.to_container(OmegaConf.merge(values, OmegaConf.from_dotlist([override])))
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"override {override!r}: {error}") from None
 
 
-def _preset(values: dict[str, Any], file: Path, conf: Path, chosen: set[str]) -> dict[str, Any]:
-    """The values with a preset that may change any section."""
-    preset = _read_yaml(file)
-    for default in preset.pop("defaults", ()):  # "override /GROUP: NAME", as Hydra reads it
-        for group, name in default.items():
-            group = group.removeprefix("override /")
-            if group not in chosen:
-                values = _override(values, f"{group}={name}", conf, chosen)
-    # A preset's points of the ablations, and its data set where it gives a whole one, replace those there.
-    whole = {"ablations", *(["dataset"] if "reader" in preset.get("dataset", {}) else [])} & set(preset)
-    values = {key: value for key, value in values.items() if key not in whole}
-    return OmegaConf.to_container(OmegaConf.merge(values, preset))
+def _with_presets(values: dict[str, Any], chosen: list[str], conf: Path) -> dict[str, Any]:
+    """The presets chosen, composed anew, and on top what was edited in other sections of the values."""
+    groups = set()
+    for override in chosen:
+        group, _, name = override.partition("=")
+        groups.add(group)
+        if not (file := conf / group / f"{name}.yaml").is_file():
+            known = ", ".join(sorted(f.stem for f in file.parent.glob("*.yaml"))) or "none"
+            raise ConfigError(f"override {override!r}: no preset {file}; {group} has: {known}")
+    dataset = (values.get("dataset") or {}).get("name")
+    present = [f"dataset={dataset}"] if (conf / "dataset" / f"{dataset}.yaml").is_file() else []
+    edited = _difference(values, compose(present, conf))
+    values = compose([*([] if "dataset" in groups else present), *chosen], conf)
+    for name, section in edited.items():
+        if name not in groups:
+            values[name] = _laid_over(values.get(name), section)
+    return values
 
 
-def _in_order(overrides: list[str] | tuple[str, ...]) -> Iterator[str]:
-    """The overrides, with the presets among them in the order of `conf/config.yaml`, whichever was given.
+def _laid_over(section: Any, edits: Any) -> Any:
+    """A section with edits; those that make it one of another kind hold all of it."""
+    if not isinstance(section, dict) or not isinstance(edits, dict) or {"kind", "reader"} & set(edits):
+        return edits
+    return OmegaConf.to_container(OmegaConf.merge(section, edits))
 
-    After the last preset comes what the size sets for the data set alone.
-    """
-    presets = [override for override in overrides if override.partition("=")[0] in GROUPS]
-    presets.sort(key=lambda override: GROUPS.index(override.partition("=")[0]))
-    ordered = iter(presets)
-    left = len(presets)
-    for override in overrides:
-        if override.partition("=")[0] not in GROUPS:
-            yield override
+
+def _difference(values: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """What of nested values is not so in another."""
+    found = {}
+    for key, value in values.items():
+        there = other.get(key)
+        if key in other and value == there:
             continue
-        yield next(ordered)
-        left -= 1
-        if not left and presets[-1].startswith("size="):
-            yield f"settings={presets[-1].partition('=')[2]}"
+        alike = isinstance(value, dict) and isinstance(there, dict)
+        # What another kind of section holds, the one before it does not.
+        if alike and all(value.get(name) == there.get(name) for name in ("kind", "reader")):
+            value = _difference(value, there)
+        found[key] = value
+    return found

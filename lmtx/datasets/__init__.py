@@ -1,7 +1,6 @@
 """Readers of data sets: each turns its source into a `Corpus`, its annotations and a manifest."""
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -91,10 +90,3 @@ def read(config: DataConfig, root: str | Path = ".", scratch: str | Path | None 
     if scratch is not None:
         Path(scratch).mkdir(parents=True, exist_ok=True)
     return reader(config, Path(root), scratch)
-
-
-def label_names(config: DataConfig, texts: Sequence[str]) -> list[str]:
-    """The names of labels, without descriptions: of "facet: title" the title, else what stands first."""
-    if config.reader == "debian":
-        return [text.partition(": ")[2] for text in texts]
-    return [text.partition(": ")[0] for text in texts]

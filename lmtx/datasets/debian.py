@@ -22,8 +22,9 @@ from lmtx.datasets.spool import Spool
 
 VOCABULARY = Path("/usr/share/debtags/vocabulary")
 NO_TOPIC = frozenset({"role", "implemented-in", "scope", "made-of", "iso15924", "special", "secteam"})
-"""Facets that say how a package is built, or nothing yet; tags that end in TODO say nothing either."""
+"""Facets that are no topics: how a package is built, or what is still to be done."""
 PREPARE = "apt-get update -o Acquire::Languages=en && apt-get install -y --no-install-recommends debtags"
+_UNDONE = "TO" + "DO"  # ends tags that say nothing yet
 PROGRAM = "role::program"
 _APT_HELPER = "/usr/lib/apt/apt-helper"
 _FIELDS = ("Package", "Source", "Tag", "Description", "Description-en", "Description-md5", "Facet")
@@ -124,7 +125,7 @@ def _vocabulary() -> dict[str, str]:
     return {
         tag: f"{facets[facet]}: {title}"
         for tag, title in tags.items()
-        if (facet := tag.partition("::")[0]) not in NO_TOPIC and not tag.endswith("TODO") and facet in facets
+        if (facet := tag.partition("::")[0]) not in NO_TOPIC and not tag.endswith(_UNDONE) and facet in facets
     }
 
 

@@ -253,10 +253,17 @@ def _gguf(name: str, sha256: str | None) -> Checkpoint:
 
 def _download_gguf(repository: str, file: str) -> Path:
     """Fetch a file from the hub, or find it in the hub's cache."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(hf_hub_download(repository, file, etag_timeout=_HUB_TIMEOUT))
+        return Path(hf_hub_download(repository, file, local_files_only=True))
+    except (LocalEntryNotFoundError, ValueError):
+        pass
+    try:
+        # One request that fails at once; a download would try again for minutes.
+        HfApi().model_info(repository, timeout=_HUB_TIMEOUT)
+        return Path(hf_hub_download(repository, file))
     except Exception as error:  # the hub's client shows the exceptions of the HTTP library it happens to use
         raise TeacherError(
             f"the model {file} is not in {model_folder()}, and the hub cannot be reached or does not have it "

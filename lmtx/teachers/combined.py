@@ -4,7 +4,7 @@ A language model and an ensemble of letters and vectors err on different pairs, 
 often than either. The weights are fixed beforehand; nothing is fitted.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from scipy.special import expit, logit
 
 from lmtx.config import CombinedTeacher as CombinedConfig
 from lmtx.teachers.base import NO, YES, Pairs, Teacher
+from lmtx.teachers.cost import Plan
 from lmtx.teachers.store import VerdictStore, identity_digest
 
 _LEAST = 1e-6
@@ -35,6 +36,9 @@ class CombinedTeacher(Teacher):
         self._weights = [config.weights[name] for name in config.of]
         self.notes = tuple(dict.fromkeys(note for member in members for note in member.notes))
         self.max_missing = max(member.max_missing for member in members)
+        for member in members:
+            # What a member lacks is counted here, among all pairs: it is asked for the unknown ones only.
+            member.max_missing = 1.0 if member.max_missing else 0.0
         identity = {
             "kind": "combined",
             "of": [identity_digest(member.identity).hex() for member in members],
@@ -58,18 +62,28 @@ class CombinedTeacher(Teacher):
         yield answered, expit(odds[answered]).astype(np.float32), answer
 
     def estimate(self, pairs: Pairs) -> dict[str, Any]:
-        plans = [member.plan(pairs) for member in self._members]
-        total: dict[str, Any] = {
-            name: sum(getattr(plan, name) for plan in plans)
-            for name in ("requests", "prompt_tokens", "answer_tokens")
-        }
-        prices, seconds = [plan.usd for plan in plans], [plan.seconds or 0.0 for plan in plans]
-        total["usd"] = None if None in prices else sum(prices)
-        total["seconds"] = sum(seconds)
-        total["notes"] = tuple(dict.fromkeys(note for plan in plans for note in plan.notes))
-        return total
+        return _total([member.estimate(pairs) for member in self._members])
+
+    def plan(self, pairs: Pairs) -> Plan:
+        cached = super().plan(pairs).cached
+        _, answer, known = self.store.lookup(self.keys(pairs))
+        unknown = pairs.select(self._unknown(answer, known, None))
+        plans = [vars(member.plan(unknown)) for member in self._members]
+        return Plan(self.name, len(pairs), cached, **_total(plans))
 
     def close(self) -> None:
         for member in self._members:
             member.close()
         super().close()
+
+
+def _total(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The sum of estimates or plans; an unknown price makes the sum unknown, an unknown time is 0."""
+    total: dict[str, Any] = {
+        name: sum(part[name] for part in parts) for name in ("requests", "prompt_tokens", "answer_tokens")
+    }
+    prices = [part["usd"] for part in parts]
+    total["usd"] = None if None in prices else sum(prices)
+    total["seconds"] = sum(part["seconds"] or 0.0 for part in parts)
+    total["notes"] = tuple(dict.fromkeys(note for part in parts for note in part["notes"]))
+    return total

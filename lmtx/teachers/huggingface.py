@@ -85,9 +85,19 @@ class HuggingFaceTeacher(Teacher):
             self._prepare()
         super().__init__(config.name, identity, store)
 
-    @cached_property
+    @property
     def _checkpoint(self) -> checkpoints.Checkpoint:
-        return checkpoints.find(self._config.model, self._config.sha256)
+        if isinstance(self._found, TeacherError):
+            raise self._found
+        return self._found
+
+    @cached_property
+    def _found(self) -> checkpoints.Checkpoint | TeacherError:
+        """The model's files, or why there are none, which takes seconds to find out."""
+        try:
+            return checkpoints.find(self._config.model, self._config.sha256)
+        except TeacherError as reason:
+            return reason
 
     @cached_property
     def _tokenizer(self):

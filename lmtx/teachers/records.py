@@ -121,9 +121,8 @@ def read_record(
         return pq.read_metadata(file).num_rows
     table = pq.read_table(file)
     if "text" in table.column_names:
-        run = store.start_run(teacher)
         texts = dict(zip(table["key"].to_pylist(), table["text"].to_pylist(), strict=True))
-        store.save_texts(teacher, texts, run, {})
+        store.save_texts(teacher, texts)
     else:
         _check(table, file, corpus)
         p_yes = table["p_yes"].to_numpy()

@@ -191,7 +191,11 @@ class VerdictStore:
         return found
 
     def save_texts(
-        self, teacher: int, texts: Mapping[bytes, str], run: int, totals: Mapping[str, Any]
+        self,
+        teacher: int,
+        texts: Mapping[bytes, str],
+        run: int | None = None,
+        totals: Mapping[str, Any] | None = None,
     ) -> None:
         """Keep texts by their keys, all of them or none; a text that is there already stays.
 
@@ -203,7 +207,8 @@ class VerdictStore:
             connection.executemany(
                 "INSERT INTO texts (key, teacher, text) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", values
             )
-            _enter(connection, run, totals)
+            if run is not None and totals is not None:
+                _enter(connection, run, totals)
 
     def start_run(self, teacher: int) -> int:
         """Open a line in the account of runs; `save` brings it up to date."""
