@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from lmtx.index import Shortlist, fuse, search, top, without
+from lmtx.index import Shortlist, fuse, fuse_scores, search, top, without
 from lmtx.index.cost import cheaper
 
 
@@ -312,3 +312,15 @@ def test_fusion_is_that_of_a_slow_loop():
 def test_rankings_of_different_documents_are_not_fused():
     with pytest.raises(ValueError, match=r"rankings of \[2, 3\] documents"):
         fuse([np.zeros((2, 1), dtype=np.int32), np.zeros((3, 1), dtype=np.int32)], 1)
+
+
+def test_scores_are_fused_on_one_scale():
+    """By hand: scores 3, 1 have deviation 1 and become 2, 0; scores 20, 10, 0 become 2, 1, 0 over 0.8165."""
+    first = Shortlist(np.array([[4, 7, -1]], np.int32), np.array([[3, 1, -np.inf]], np.float32))
+    second = Shortlist(np.array([[7, 5, 4]], np.int32), np.array([[20, 10, 0]], np.float32))
+    fused = fuse_scores([first, second], [1.0, 0.5], 4)
+    unit = 1 / np.std([2, 1, 0])
+    assert fused.ids.tolist() == [[4, 7, 5, -1]]
+    np.testing.assert_allclose(fused.scores[0, :3], [2, 0.5 * 2 * unit, 0.5 * unit], rtol=1e-6)
+    with pytest.raises(ValueError, match="2 weights and rankings of"):
+        fuse_scores([first], [1.0, 0.5], 4)

@@ -41,7 +41,7 @@ from lmtx.study import Study
 
 KEY = "-".join(("sk", "proj", "Xw7inNoFile4455667788"))  # not as one, or this file would hold it
 BASELINES = {"zero-shot", "hubness", "tfidf", "bm25", "rts", "maclr", "label-tuning", "rerank", "icxml"}
-HYBRIDS = {"hybrid", "hybrid-lmtx"}
+HYBRIDS = {"hybrid", "hybrid-lmtx", "hybrid-tfidf", "hybrid-lmtx-tfidf"}
 SYSTEMS = {*BASELINES, *HYBRIDS, "supervised", "lmtx-c1", "lmtx-c2", "lmtx"}
 MEASURED = SYSTEMS - {"icxml"}  # which needs a teacher that writes
 POINTS = {"base", "curriculum-refreshed"}
@@ -442,7 +442,7 @@ def test_a_point_that_is_there_under_another_name_is_not_run(altered):
 def test_killed_twice_a_study_ends_with_the_same_results(done, plan, tmp_path):
     """Which also says that two copies on one machine give the same results."""
     # They take minutes, and a kill elsewhere.
-    left_out = {"tfidf", "rts", "maclr", "label-tuning", "rerank", "icxml"}
+    left_out = {"rts", "maclr", "label-tuning", "rerank", "icxml"}
     copy = fresh(tmp_path / "killed", [*plan, *(f"~baselines.{name}" for name in sorted(left_out))])
 
     with killing(copy, "evaluate") as running:

@@ -105,10 +105,18 @@ class BaselineConfig(Section):
 
 
 class HybridConfig(Section):
-    """Rankings of systems, fused by reciprocal ranks; "lmtx" is its best cycle."""
+    """Rankings of systems, fused; "lmtx" is its best cycle."""
 
     label: str
     of: Annotated[list[Name], Field(min_length=2)]
+    weights: list[Annotated[float, Field(gt=0)]] | None = None
+    """What each system's scores weigh, once they are on one scale; null: fused by reciprocal ranks."""
+
+    @model_validator(mode="after")
+    def _a_weight_each(self) -> "HybridConfig":
+        if self.weights is not None and len(self.weights) != len(self.of):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.of)} systems; give one each")
+        return self
 
 
 Changes = dict[Literal["teacher", "shortlist", "training", "curriculum"], dict[str, Any]]

@@ -2,11 +2,12 @@
 
 from lmtx.index.blocks import letter_vectors, lexical_view, rank_blocks, search_with_letters
 from lmtx.index.nearest import search
-from lmtx.index.rankings import Shortlist, fuse, top, without
+from lmtx.index.rankings import Shortlist, fuse, fuse_scores, top, without
 
 __all__ = [
     "Shortlist",
     "fuse",
+    "fuse_scores",
     "letter_vectors",
     "lexical_view",
     "rank_blocks",

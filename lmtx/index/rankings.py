@@ -105,6 +105,43 @@ def fuse(rankings: Sequence[np.ndarray], k: int, constant: float = 60) -> Shortl
     return Shortlist(ids.astype(np.int32), scores)
 
 
+def fuse_scores(rankings: Sequence[Shortlist], weights: Sequence[float], k: int) -> Shortlist:
+    """Fuse several rankings of the same documents by their scores (CombSUM of Fox and Shaw, TREC-2, 1994).
+
+    A ranking's scores of a document are brought onto one scale: the lowest becomes 0, and the standard
+    deviation 1. A label's score is the weighted sum over the rankings that hold it.
+
+    Parameters
+    ----------
+    rankings
+        Of the same documents; widths may differ.
+    weights
+        One a ranking.
+    k
+        How many labels to keep; of equal ones the lower number comes first.
+
+    Raises `ValueError` when the rankings are not of the same number of documents, or the weights not theirs.
+    """
+    if len({len(ranking) for ranking in rankings}) != 1 or len(weights) != len(rankings):
+        raise ValueError(
+            f"{len(weights)} weights and rankings of {[len(r) for r in rankings]} documents cannot be fused"
+        )
+    n, width = len(rankings[0]), sum(ranking.ids.shape[1] for ranking in rankings)
+    ids, total = np.full((n, width), -1, np.int32), np.full((n, width), -np.inf)
+    for row in range(n):
+        sums: dict[int, float] = {}
+        for ranking, weight in zip(rankings, weights, strict=True):
+            listed = ranking.ids[row] >= 0
+            scores = ranking.scores[row, listed].astype(float)
+            if len(scores):
+                scores = (scores - scores.min()) / max(float(scores.std()), 1e-9)
+            for label, score in zip(ranking.ids[row, listed].tolist(), scores.tolist(), strict=True):
+                sums[label] = sums.get(label, 0.0) + weight * score
+        order = sorted(sums, key=lambda label: (-sums[label], label))
+        ids[row, : len(order)], total[row, : len(order)] = order, [sums[label] for label in order]
+    return Shortlist(ids[:, :k].copy(), total[:, :k].astype(np.float32))
+
+
 def top(scores: np.ndarray, k: int) -> Shortlist:
     """The k best columns of each row of float (n, L) scores; of equal ones the lower number first."""
     k = min(k, scores.shape[1])

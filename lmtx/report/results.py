@@ -17,7 +17,7 @@ from lmtx.files import read_json
 # asks a language model at prediction time, what reads annotations; then LMTX, cycle by cycle, its best
 # cycle, and that one fused with another system.
 BASELINES = (
-    *("zero-shot", "hubness", "tfidf", "bm25", "hybrid", "rts", "maclr"),
+    *("zero-shot", "hubness", "tfidf", "bm25", "hybrid", "hybrid-tfidf", "rts", "maclr"),
     *("label-tuning", "rerank", "icxml", "supervised"),
 )
 # The systems that answer the question of T3: what does a language model at prediction time cost?
