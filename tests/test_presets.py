@@ -91,8 +91,7 @@ def test_every_data_set_goes_with_every_size(name, size):
     config = Config.model_validate(compose([f"dataset={name}", f"size={size}"], conf=CONF))
     assert config.dataset.name == name
     if size != "paper":
-        third = ["c3"] if (name, size) == ("semanlink", "default") else []
-        assert list(config.cycles) == ["c1", "c2", *third]
+        assert list(config.cycles) == ["c1", "c2"]
 
 
 def test_settings_are_of_a_size_and_a_data_set_that_exist():

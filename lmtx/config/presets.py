@@ -36,12 +36,15 @@ def load_config(path: str | Path = "params.yaml", overrides: list[str] | tuple[s
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no parameters; expected sections such as `dataset:`")
     chosen = [override for override in overrides if override.partition("=")[0] in GROUPS]
+    last = max((place for place, override in enumerate(overrides) if override in chosen), default=-1)
+    for override in overrides[: last + 1]:
+        if override not in chosen:
+            values = _override(values, override)
     if chosen:
         values = _with_presets(values, chosen, path.parent / "conf")
     sections = {name: values.get(name) for name in ("teacher", "shortlist", "training")}
-    for override in overrides:
-        if override not in chosen:
-            values = _override(values, override)
+    for override in overrides[last + 1 :]:
+        values = _override(values, override)
     for baseline in (values.get("baselines") or {}).values():
         # A copy of one of the study's sections, which presets make with ${teacher} and the like, follows it.
         for copies in (baseline, baseline.get("options")) if isinstance(baseline, dict) else ():
@@ -96,22 +99,42 @@ def _override(values: dict[str, Any], override: str) -> dict[str, Any]:
 
 
 def _with_presets(values: dict[str, Any], chosen: list[str], conf: Path) -> dict[str, Any]:
-    """The presets chosen, composed anew, and on top what was edited in other sections of the values."""
-    groups = set()
+    """The values with presets composed anew; what they do not set stays as it is in the values."""
+    presets = {}
     for override in chosen:
         group, _, name = override.partition("=")
-        groups.add(group)
         if not (file := conf / group / f"{name}.yaml").is_file():
             known = ", ".join(sorted(f.stem for f in file.parent.glob("*.yaml"))) or "none"
             raise ConfigError(f"override {override!r}: no preset {file}; {group} has: {known}")
+        presets[group] = _read_yaml(file), "@package _global_" in file.read_text(encoding="utf-8")
+    if not (conf / "config.yaml").is_file():  # presets alone, which nothing composes
+        for group, (preset, is_global) in presets.items():
+            if is_global:
+                values = OmegaConf.to_container(OmegaConf.merge(values, preset))
+            else:
+                values = values | {group: preset}
+        return values
     dataset = (values.get("dataset") or {}).get("name")
     present = [f"dataset={dataset}"] if (conf / "dataset" / f"{dataset}.yaml").is_file() else []
-    edited = _difference(values, compose(present, conf))
-    values = compose([*([] if "dataset" in groups else present), *chosen], conf)
+    before = compose(present, conf)
+    composed = compose([*([] if "dataset" in presets else present), *chosen], conf)
+    edited = _without(_difference(values, before), _difference(composed, before))
     for name, section in edited.items():
-        if name not in groups:
-            values[name] = _laid_over(values.get(name), section)
-    return values
+        if name not in presets:
+            composed[name] = _laid_over(composed.get(name), section)
+    return composed
+
+
+def _without(edits: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """Nested edits but for the keys that others set too."""
+    left = {}
+    for key, value in edits.items():
+        both = isinstance(value, dict) and isinstance(others.get(key), dict)
+        if key not in others:
+            left[key] = value
+        elif both and not {"kind", "reader"} & set(value):
+            left[key] = _without(value, others[key])
+    return left
 
 
 def _laid_over(section: Any, edits: Any) -> Any:
