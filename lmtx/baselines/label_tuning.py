@@ -13,7 +13,7 @@ from lmtx.training import PseudoLabels, triplet_loss
 
 
 def rank(
-    inputs: Inputs, *, shortlist: ShortlistConfig, training: TrainingConfig, learning_rate: float = 0.01
+    inputs: Inputs, *, shortlist: ShortlistConfig, training: TrainingConfig, learning_rate: float = 0.001
 ) -> Ranked:
     """Move the labels' vectors by LMTX's loss on the verdicts of its first cycle, and rank by cosine.
 
@@ -25,7 +25,7 @@ def rank(
     shortlist, training
         Those of the first cycle, so that the verdicts are the same.
     learning_rate
-        Of Adam, for vectors of norm 1.
+        Of Adam, which moves a coordinate by about as much a step; of a unit vector it is about 0.05.
 
     Raises
     ------

@@ -73,8 +73,8 @@ def t2(reports: str | Path, datasets: Sequence[str]) -> Table:
         "t2_main",
         "T2 Main comparison",
         "Percent, with 95 % bootstrap intervals over test documents; the best system that reads no "
-        "annotations is bold. The last column is the paired difference in P@1, system minus LMTX, in points; "
-        "a star marks an interval without 0.",
+        "annotations and is measured on all of them is bold. The last column is the paired difference in "
+        "P@1, system minus LMTX, in points; a star marks an interval without 0.",
     )
 
 
@@ -98,13 +98,15 @@ def _comparison(
     frame, groups, notes = [], [], {}
     for dataset in datasets:
         results = load_results(reports, dataset)
+        # What was measured on some of the documents only is not compared with the rest.
+        largest = max((r.n or 0 for r in results), default=0)
+        whole = [r for r in results if r.zero_shot and r.n == largest]
         best = {
-            name: max(
-                (r.metrics[name].value for r in results if r.zero_shot and name in r.metrics), default=None
-            )
+            name: max((r.metrics[name].value for r in whole if name in r.metrics), default=None)
             for name in metrics
         }
-        groups.append((sample(dataset, results), [_main_row(r, best, notes, dataset) for r in results]))
+        rows = [_main_row(r, best, largest, notes, dataset) for r in results]
+        groups.append((sample(dataset, results), rows))
         frame += [_main_numbers(r, metrics, dataset) for r in results]
     columns = ["System", *metrics, "P@1\n− LMTX"]
     return Table(name, title, caption, columns, groups, table_of(frame, ("n",)), list(notes))
@@ -270,7 +272,9 @@ def _sum(values: Iterable[float | None]) -> float | None:
     return None if None in values else sum(values)
 
 
-def _main_row(r: Result, best: dict[str, float | None], notes: dict[str, None], dataset: str) -> list[Cell]:
+def _main_row(
+    r: Result, best: dict[str, float | None], largest: int, notes: dict[str, None], dataset: str
+) -> list[Cell]:
     cells = [_label(r, notes, dataset)]
     if r.system == "lmtx" and r.cycle is not None:
         notes[f"{r.label} ({dataset}) is cycle {r.cycle.number}, which the teacher's check keeps."] = None
@@ -279,7 +283,7 @@ def _main_row(r: Result, best: dict[str, float | None], notes: dict[str, None], 
         if m is None:
             cells.append(Cell(GAP))
         else:
-            bold = r.zero_shot and m.value == best[name]
+            bold = r.zero_shot and m.value == best[name] and r.n == largest
             cells.append(Cell(percent(m.value), interval(m.low, m.high), bold))
     return [*cells, _paired((r.against_lmtx or {}).get("P@1"))]
 
