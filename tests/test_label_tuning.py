@@ -34,6 +34,7 @@ def tune(study, store, teacher=None, **changes):
     options["training"] |= {"batch_size": 8, "epochs": 12, "e0_share": 0.0} | changes.pop("training", {})
     options["shortlist"] |= {"size": 5}
     asked = values["teacher"] | {"lexical_weight": 1.0, "acceptance": 0.2} if teacher is None else teacher
+    options["learning_rate"] = 0.01  # few labels and steps: it must move them in the end
     config = BaselineConfig(kind="label_tuning", label="l", teacher=asked, options=options | changes)
     return baselines.rank(config, Inputs(corpus, vectors, 5, teacher=config.teacher, store=store))
 

@@ -40,16 +40,17 @@ def load_config(path: str | Path = "params.yaml", overrides: list[str] | tuple[s
     for override in overrides[: last + 1]:
         if override not in chosen:
             values = _override(values, override)
+    known = [_copied(values)]
     if chosen:
         values = _with_presets(values, chosen, path.parent / "conf")
-    sections = {name: values.get(name) for name in ("teacher", "shortlist", "training")}
+    known.append(_copied(values))
     for override in overrides[last + 1 :]:
         values = _override(values, override)
     for baseline in (values.get("baselines") or {}).values():
         # A copy of one of the study's sections, which presets make with ${teacher} and the like, follows it.
         for copies in (baseline, baseline.get("options")) if isinstance(baseline, dict) else ():
-            for name, section in sections.items():
-                if isinstance(copies, dict) and section and copies.get(name) == section:
+            for name in known[0]:
+                if isinstance(copies, dict) and copies.get(name) in [s[name] for s in known if s[name]]:
                     copies[name] = values[name]
     try:
         # A preset may take a value from another section, such as ${dataset.wording}.
@@ -98,6 +99,11 @@ def _override(values: dict[str, Any], override: str) -> dict[str, Any]:
         raise ConfigError(f"override {override!r}: {error}") from None
 
 
+def _copied(values: dict[str, Any]) -> dict[str, Any]:
+    """The sections of which baselines may have copies."""
+    return {name: values.get(name) for name in ("teacher", "shortlist", "training")}
+
+
 def _with_presets(values: dict[str, Any], chosen: list[str], conf: Path) -> dict[str, Any]:
     """The values with presets composed anew; what they do not set stays as it is in the values."""
     presets = {}
@@ -141,7 +147,7 @@ def _laid_over(section: Any, edits: Any) -> Any:
     """A section with edits; those that make it one of another kind hold all of it."""
     if not isinstance(section, dict) or not isinstance(edits, dict) or {"kind", "reader"} & set(edits):
         return edits
-    return OmegaConf.to_container(OmegaConf.merge(section, edits))
+    return section | {key: _laid_over(section.get(key), value) for key, value in edits.items()}
 
 
 def _difference(values: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
