@@ -19,6 +19,9 @@ def main(arguments: list[str] | None = None) -> int:
     _add_labels(commands)
     _add_export(commands)
     _add_verdicts(commands)
+    _add_learn(commands)
+    _add_evaluate(commands)
+    _add_model(commands)
     options, rest = parser.parse_known_args(arguments)
     # argparse takes `FOLDER -k 5 FILE` for a folder, no files, and a word too many.
     if rest and (not hasattr(options, "files") or any(word.startswith("-") and word != "-" for word in rest)):
@@ -76,30 +79,76 @@ def _add_verdicts(commands: argparse._SubParsersAction) -> None:
     verdicts = commands.add_parser("verdicts", help="list, export or merge the verdicts of teachers")
     actions = verdicts.add_subparsers(required=True, metavar="ACTION")
 
-    def action(name: str, run, text: str) -> argparse.ArgumentParser:
+    def action(name: str, does: str, text: str) -> argparse.ArgumentParser:
         parser = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         parser.add_argument(
             "--store", type=Path, default=STORE, help="the verdict store (default: %(default)s)"
         )
-        parser.set_defaults(run=_reporting(run))
+        parser.set_defaults(run=_reporting(_verdicts(does)))
         return parser
 
-    action("list", _list_verdicts, "show what each teacher has judged, and what it cost")
-    export = action("export", _export_verdicts, "write verdicts to a Parquet file")
+    action("list", "list_verdicts", "show what each teacher has judged, and what it cost")
+    export = action("export", "export_verdicts", "write verdicts to a Parquet file")
     export.add_argument("file", type=Path, help="the Parquet file to write")
     export.add_argument("--teacher", help="only this teacher: its name, or the start of its id")
-    record = action("record", _record_verdicts, "record a teacher's verdicts on a data set, to ship")
+    record = action("record", "record_verdicts", "record a teacher's verdicts on a data set, to ship")
     record.add_argument("teacher", help="its name")
     record.add_argument("corpus", type=Path, help="the data set, such as data/processed/NAME/corpus")
     record.add_argument("file", type=Path, help="the record, such as verdicts/NAME/TEACHER.parquet")
-    again = action("again", _judge_again, "judge recorded pairs anew, and say where the verdicts differ")
+    again = action("again", "judge_again", "judge recorded pairs anew, and say where the verdicts differ")
     again.add_argument("corpus", type=Path, help="the data set, such as data/processed/NAME/corpus")
     again.add_argument("file", type=Path, help="the record, such as verdicts/NAME/TEACHER.parquet")
     again.add_argument("--teacher", default="qwen", help="a preset of conf/teacher (default: %(default)s)")
     again.add_argument("--documents", type=int, help="only the first so many documents")
     again.set_defaults(store=Path("data/verdicts-again.sqlite"))
-    merge = action("merge", _merge_verdicts, "take over the verdicts of other stores")
+    merge = action("merge", "merge_verdicts", "take over the verdicts of other stores")
     merge.add_argument("other", type=Path, nargs="+", help="the stores to read; they are not changed")
+
+
+def _verdicts(name: str):
+    """The function of `lmtx.teachers.commands`, imported when it runs."""
+
+    def run(options: argparse.Namespace) -> int | None:
+        from lmtx.teachers import commands
+
+        return getattr(commands, name)(options)
+
+    return run
+
+
+def _add_learn(commands: argparse._SubParsersAction) -> None:
+    text = "make a tagger from documents and labels, without an annotated example"
+    parser = commands.add_parser("learn", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser.add_argument(
+        "documents", type=Path, help="JSONL, CSV, Parquet, a text a line, or a folder of texts"
+    )
+    parser.add_argument("labels", type=Path, help="a label a line, JSONL, CSV or Parquet")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the folder of the tagger")
+    parser.add_argument(
+        "--teacher", help="a preset of conf/teacher; default: combined where its model is here, else ensemble"
+    )
+    parser.add_argument("--cycles", type=int, default=2, help="at most (default: %(default)s)")
+    parser.add_argument("--max-cost", type=float, help="US dollars that this call may spend in all")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan, ask nobody")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help="parameters of the study"
+    )
+    parser.set_defaults(run=_reporting(_learn))
+
+
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:
+    text = "measure a tagger on annotated documents, beside E0, BM25 and their fusion"
+    parser = commands.add_parser("evaluate", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser.add_argument("folder", type=Path, help="an exported tagger")
+    parser.add_argument("annotated", type=Path, help="documents with the column `labels`")
+    parser.set_defaults(run=_reporting(_evaluate))
+
+
+def _add_model(commands: argparse._SubParsersAction) -> None:
+    text = "bring an open language model onto this machine, to teach"
+    parser = commands.add_parser("model", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser.add_argument("name", help="its name, such as qwen-1.5b")
+    parser.set_defaults(run=_reporting(_model))
 
 
 def _reporting(run):
@@ -193,92 +242,35 @@ def _export(options: argparse.Namespace) -> None:
     export_study(options.folder, options.destination, storage=storage, ask=options.ask_teacher)
 
 
-def _list_verdicts(options: argparse.Namespace) -> None:
-    from lmtx.teachers.archive import summary
+def _learn(options: argparse.Namespace) -> None:
+    print("lmtx learn: starting", flush=True)  # the libraries take seconds to import
+    from lmtx.tagger.learning import learn
 
-    with _open(options.store) as store:
-        rows = summary(store)
-    heads = ("teacher", "id", "model", "verdicts", "yes", "no", "none", "requests", "US $", "hours")
-    lines = [
-        (
-            row["name"],
-            row["teacher_id"][:8],
-            str(row["identity"].get("model", "")),
-            *(f"{row[count]:,}" for count in ("verdicts", "yes", "no", "none", "requests")),
-            "unknown" if row["usd"] is None else f"{row['usd']:,.2f}",
-            f"{row['seconds'] / 3600:,.2f}",
-        )
-        for row in rows
-    ]
-    widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
-    for line in (heads, *lines):
-        cells = [
-            cell.ljust(w) if i < 3 else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())
-    if not lines:
-        print(f"{options.store} holds no verdicts yet")
-
-
-def _export_verdicts(options: argparse.Namespace) -> None:
-    from lmtx.teachers.archive import export
-
-    with _open(options.store) as store:
-        count = export(store, options.file, options.teacher)
-    print(f"{count:,} verdicts written to {options.file}")
-
-
-def _record_verdicts(options: argparse.Namespace) -> None:
-    from lmtx.corpus import load_corpus
-    from lmtx.teachers.records import write_record
-
-    corpus = load_corpus(options.corpus)
-    with _open(options.store) as store:
-        count = write_record(store, options.teacher, corpus, options.file)
-    print(f"{count:,} verdicts recorded in {options.file}")
-
-
-def _judge_again(options: argparse.Namespace) -> None:
-    import numpy as np
-
-    from lmtx import teachers
-    from lmtx.config import load_config
-    from lmtx.corpus import load_corpus
-    from lmtx.teachers.records import recorded_pairs
-
-    corpus = load_corpus(options.corpus)
-    pairs, before = recorded_pairs(options.file, corpus)
-    if options.documents is not None:
-        chosen = np.flatnonzero(np.isin(pairs.rows, np.unique(pairs.rows)[: options.documents]))
-        pairs, before = pairs.select(chosen), before[chosen]
-    config = load_config(overrides=[f"teacher={options.teacher}"]).teacher
-    with teachers.build(config, store=options.store, corpus=corpus) as teacher:
-        print(teacher.plan(pairs))
-        now = teacher.judge(pairs).p_yes
-    same = (now >= 0.5) == (before >= 0.5)
-    print(
-        f"{len(now):,} pairs judged anew: {same.mean():.2%} have the same answer; p_yes differs by "
-        f"{np.abs(now - before).mean():.4f} on average and {np.abs(now - before).max():.4f} at most"
+    _hush()
+    learn(
+        options.documents,
+        options.labels,
+        teacher=options.teacher,
+        destination=options.output,
+        cycles=options.cycles,
+        max_cost=options.max_cost,
+        dry_run=options.dry_run,
+        settings=options.set,
+        say=lambda text: print(text, flush=True),
     )
 
 
-def _merge_verdicts(options: argparse.Namespace) -> None:
-    from lmtx.teachers.archive import merge
-    from lmtx.teachers.store import VerdictStore
+def _evaluate(options: argparse.Namespace) -> None:
+    from lmtx.tagger.measuring import measure
 
-    with VerdictStore(options.store) as store:
-        for other in options.other:
-            print(f"{merge(store, other):,} new verdicts from {other}")
+    _hush()
+    print(measure(options.folder, options.annotated))
 
 
-def _open(path: Path):
-    """The store at `path`, which must be there: to look is not to make an empty one."""
-    from lmtx.teachers.store import StoreError, VerdictStore
+def _model(options: argparse.Namespace) -> None:
+    from lmtx.teachers.models import fetch
 
-    if not path.is_file():
-        raise StoreError(f"there is no verdict store {path}; name one with --store")
-    return VerdictStore(path)
+    fetch(options.name)
 
 
 if __name__ == "__main__":

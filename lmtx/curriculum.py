@@ -1,8 +1,9 @@
-"""One cycle of LMTX, step by step: sample, judge, pseudo-label, check.
+"""LMTX itself: `cycle`, and its steps below it: sample, shortlist, judge, pseudo-label, train; and `check`.
 
 No function here takes annotations.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,18 +11,90 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 
-from lmtx.config import ShortlistConfig
+from lmtx.config import Config, ShortlistConfig
+from lmtx.corpus import Corpus
+from lmtx.encoder import Encoder
+from lmtx.fitting import fit
 from lmtx.index import Shortlist, search, search_with_letters
 from lmtx.teachers.base import NO, YES, Pairs, Teacher, Verdicts
-
-CHECKED, RANDOM_LABELS = 100, 5
-"""Documents, and random labels of each, by which a teacher is looked at before it judges all."""
-BLIND, MOST_RANDOM_YES = 0.65, 0.5
-"""Below this power, or from this share of yes to random pairs on, a teacher's verdicts teach little."""
+from lmtx.training import PseudoLabels, TrainingLog
 
 
 class CurriculumError(RuntimeError):
     """A cycle that cannot go on; the message says why and what to change."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a cycle made.
+
+    Attributes
+    ----------
+    rows
+        int64 (n,): the training documents that were judged.
+    judged
+        The verdicts, as `judge` gives them.
+    student
+        The encoder that learnt from them.
+    log
+        Of its training.
+    """
+
+    rows: np.ndarray
+    judged: pa.Table
+    student: Encoder
+    log: TrainingLog
+
+
+def cycle(
+    config: Config,
+    corpus: Corpus,
+    embeddings: Mapping[str, np.ndarray],
+    teacher: Teacher,
+    previous: Encoder | None = None,
+) -> Lesson:
+    """One cycle of LMTX: the teacher judges what an encoder proposes, and a new encoder learns from it.
+
+    Parameters
+    ----------
+    config
+        Its sections `encoder`, `shortlist`, `training` and `curriculum` are used.
+    corpus
+        Its training documents and labels.
+    embeddings
+        E0's unit vectors, float (n, d), under "train" and "labels".
+    teacher
+        Who judges; open, and left open.
+    previous
+        The student of the cycle before; None: this is the first.
+
+    Raises what the teacher raises, and `CurriculumError` where it accepts nothing.
+    """
+    # Sample: judging costs by the document, so some of them must do. A larger sample holds a smaller one.
+    rows = sample(corpus.train.num_rows, config.training.documents, config.training.seed)
+    documents, excluded = corpus.train.take(rows), corpus.excluded["train"][rows]
+
+    # Shortlist: of thousands or millions of labels, the few nearest to each document by the encoder so far.
+    if previous is None or not config.curriculum.refresh:
+        vectors, labels = embeddings["train"][rows], embeddings["labels"]
+    else:
+        vectors, labels = previous.encode_documents(documents), previous.encode_labels(corpus.labels)
+    candidates = shortlist(vectors, labels, documents, corpus.labels, config.shortlist, excluded)
+
+    # Judge: the teacher reads each document with its shortlist, and says how likely each label fits.
+    judged = judge(teacher, documents, corpus.labels, candidates)
+
+    # Pseudo-label: a yes is a positive, a no is none; a pair without a verdict counts for nothing.
+    accepted, rejected = pseudo_labels(judged, excluded.shape)
+    likely = confidence(judged, excluded.shape) if config.training.soft_targets else None
+
+    # Train: a positive is pulled to its document, the other labels of a batch are pushed away.
+    student = Encoder.load(config.encoder)
+    if previous is not None and not config.curriculum.restart:
+        student.model.load_state_dict(previous.model.state_dict())
+    texts = student.tokenize_documents(documents), student.tokenize_labels(corpus.labels)
+    log = fit(student, PseudoLabels(*texts, accepted, rejected, excluded, likely), config.training)
+    return Lesson(rows, judged, student, log)
 
 
 def sample(n_documents: int, size: int | None, seed: int) -> np.ndarray:
@@ -101,60 +174,6 @@ def judge(teacher: Teacher, documents: pa.Table, labels: pa.Table, shortlist: Sh
             "threshold": repr(teacher.threshold),
         }
     )
-
-
-@dataclass(frozen=True)
-class Discrimination:
-    """Whether a teacher tells shortlisted pairs from random ones, found without annotations.
-
-    Attributes
-    ----------
-    power
-        Probability that a shortlisted pair has a higher p_yes than a random pair of the same document: 0.5
-        is blind, 1 is perfect.
-    yes, random_yes
-        Shares of yes among shortlisted and among random pairs.
-    """
-
-    power: float
-    yes: float
-    random_yes: float
-
-    @property
-    def warning(self) -> str | None:
-        """What is wrong with the teacher and what to do about it; None: nothing."""
-        if self.power >= BLIND and self.random_yes < MOST_RANDOM_YES:
-            return None
-        return (
-            f"the teacher says yes to {self.random_yes:.0%} of random pairs, and tells a shortlisted pair "
-            f"from a random one in {self.power:.0%} of cases (50 % is blind): it will teach little. Try "
-            "teacher.prompt=strict, another teacher.wording or teacher.question, or a stronger model"
-        )
-
-
-def tells_apart(
-    teacher: Teacher, documents: pa.Table, labels: pa.Table, shortlist: Shortlist, excluded: sp.csr_array
-) -> Discrimination:
-    """Ask about shortlisted and random labels of the first 100 documents, before all others are judged.
-
-    Verdicts are kept, so those on shortlisted pairs are not asked for again.
-    """
-    n = min(CHECKED, len(shortlist))
-    rng = np.random.default_rng(0)
-    random_ids = rng.integers(labels.num_rows, size=(n, RANDOM_LABELS), dtype=np.int32)
-    barred = excluded[np.arange(n)[:, None], random_ids].toarray()
-    random_ids[barred | (random_ids[:, :, None] == shortlist.ids[:n, None, :]).any(axis=2)] = -1
-    p_yes = []
-    for ids in (shortlist.ids[:n], random_ids):
-        verdicts = teacher.judge(Pairs.from_shortlist(documents[:n], labels, ids), progress=False)
-        table = np.full(ids.shape, np.nan)
-        table[ids >= 0] = verdicts.p_yes
-        p_yes.append(table)
-    near, far = p_yes
-    pairs = near[:, :, None] - far[:, None, :]
-    wins = np.where(np.isnan(pairs), np.nan, (pairs > 0) + 0.5 * (pairs == 0))
-    yes, random_yes = (float(np.nanmean(np.where(np.isnan(p), np.nan, p >= 0.5))) for p in p_yes)
-    return Discrimination(float(np.nanmean(wins)), yes, random_yes)
 
 
 def threshold(judged: pa.Table) -> float:

@@ -23,7 +23,7 @@ from lmtx.config.kinds import (
     SimulatedTeacher,
     TeacherConfig,
 )
-from lmtx.config.presets import GROUPS, compose, find_upwards, load_config
+from lmtx.config.presets import GROUPS, PACKAGED, compose, find_upwards, load_config, load_presets
 from lmtx.config.sections import (
     BaselineConfig,
     Config,
@@ -35,6 +35,7 @@ from lmtx.config.sections import (
 
 __all__ = [
     "GROUPS",
+    "PACKAGED",
     "BaselineConfig",
     "CombinedTeacher",
     "Config",
@@ -63,5 +64,6 @@ __all__ = [
     "compose",
     "find_upwards",
     "load_config",
+    "load_presets",
     "sections_of",
 ]

@@ -12,6 +12,8 @@ from lmtx.config.errors import ConfigError, explain
 from lmtx.config.sections import Config
 
 GROUPS = ("dataset", "encoder", "teacher", "size")
+PACKAGED = Path(__file__).parents[1] / "presets"
+"""The presets as they are installed with the package; in the project, its folder `conf`."""
 
 
 def load_config(path: str | Path = "params.yaml", overrides: list[str] | tuple[str, ...] = ()) -> Config:
@@ -61,6 +63,25 @@ def load_config(path: str | Path = "params.yaml", overrides: list[str] | tuple[s
         return Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError(explain(error, path)) from None
+
+
+def load_presets(groups: list[str] | tuple[str, ...], settings: list[str] | tuple[str, ...] = ()) -> Config:
+    """The parameters that the packaged presets make, for work outside a study.
+
+    `groups` are `group=name`; `settings` are `section.key=value`, on top of them. Raises `ConfigError`.
+    """
+    for choice in groups:
+        group, _, name = choice.partition("=")
+        if not (PACKAGED / group / f"{name}.yaml").is_file():
+            known = ", ".join(sorted(file.stem for file in (PACKAGED / group).glob("*.yaml")))
+            raise ConfigError(f"there is no {group} {name!r}; there are: {known}")
+    values = compose(groups, PACKAGED)
+    for setting in settings:
+        values = _override(values, setting)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(explain(error, PACKAGED / "config.yaml")) from None
 
 
 def find_upwards(path: str | Path) -> Path:

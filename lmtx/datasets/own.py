@@ -44,10 +44,10 @@ def read(config: OwnData, root: Path, scratch: str | Path | None = None) -> Read
     """
     known = Labels(root / config.labels)
     place = TemporaryDirectory(prefix=".reading-", dir=scratch)
-    main = _read_side(root / config.documents, known, place)
+    main = read_side(root / config.documents, known, Path(place.name))
     test = None
     if config.test is not None:
-        test = _read_side(root / config.test, known, place, config.test_documents)
+        test = read_side(root / config.test, known, Path(place.name), config.test_documents)
     assigned = _assign(config, main, test)
     manifest = {
         "files": {"documents": config.documents, "labels": config.labels, "test": config.test},
@@ -125,11 +125,11 @@ class Labels:
         return None
 
 
-def _read_side(path: Path, known: Labels, place: TemporaryDirectory, limit: int | None = None) -> Side:
-    """Spool the documents of a file, the first `limit` of them; None: all."""
+def read_side(path: Path, known: Labels, scratch: Path, limit: int | None = None) -> Side:
+    """Spool the documents of a file in a folder for scratch files, the first `limit` of them; None: all."""
     faults = Faults(path, unit(path))
-    name = f"{len(list(Path(place.name).iterdir()))}.spool"
-    side = Side(path, Spool(Path(place.name) / name), unit=unit(path))
+    spool = scratch / f"{len(list(scratch.iterdir()))}.spool"
+    side = Side(path, Spool(spool), unit=unit(path))
     for number, title, text, uid, labels in islice(_documents(path, known, faults), limit):
         if not faults.count:
             side.spool.add(number, uid, title, text, labels)

@@ -1,4 +1,4 @@
-"""Rows of a user's own files: JSONL, CSV, Parquet or a text a line, chosen by the file's name."""
+"""Rows of a user's own files: JSONL, CSV, Parquet, a text a line, or a folder of texts, by the name."""
 
 import csv
 import json
@@ -29,7 +29,8 @@ def rows(path: Path, faults: Faults) -> Iterator[Row]:
     """The rows of a file with their numbers, from 1, as its errors name them.
 
     A row is a dictionary of its columns; those of a text file have `text` alone. CSV gives texts only, and
-    an empty field is None. JSONL, CSV and text files may be gzipped (`.gz`), and are UTF-8.
+    an empty field is None. JSONL, CSV and text files may be gzipped (`.gz`), and are UTF-8. A folder's rows
+    are its .txt and .md files, in the order of their names, with `text` and, as `uid`, the path within it.
 
     Broken rows are noted in `faults` and left out.
 
@@ -38,11 +39,14 @@ def rows(path: Path, faults: Faults) -> Iterator[Row]:
     CorpusError
         When the file is missing, damaged or of no known kind.
     """
-    return {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet, "text": _text}[kind(path)](path, faults)
+    readers = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet, "text": _text, "folder": _folder}
+    return readers[kind(path)](path, faults)
 
 
 def kind(path: Path) -> str:
-    """How a file is read: a key of `SUFFIXES`. Raises `CorpusError` for a name that says nothing."""
+    """How it is read: a key of `SUFFIXES`, or "folder". Raises `CorpusError` for a name that says nothing."""
+    if path.is_dir():
+        return "folder"
     name = path.name.lower().removesuffix(".gz")
     for found, suffixes in SUFFIXES.items():
         if name.endswith(suffixes) and not (found == "parquet" and name != path.name.lower()):
@@ -54,8 +58,8 @@ def kind(path: Path) -> str:
 
 
 def unit(path: Path) -> str:
-    """What a file's numbers count: "line" or "row"."""
-    return "row" if kind(path) == "parquet" else "line"
+    """What a file's numbers count: "line", "row" or "file"."""
+    return {"parquet": "row", "folder": "file"}.get(kind(path), "line")
 
 
 def _jsonl(path: Path, faults: Faults) -> Iterator[Row]:
@@ -122,6 +126,21 @@ def _parquet(path: Path, faults: Faults) -> Iterator[Row]:
                     bar.update(batch.num_rows)
     except (OSError, pa.ArrowException) as error:
         raise CorpusError(f"{path} cannot be read as Parquet: {error}") from None
+
+
+def _folder(path: Path, faults: Faults) -> Iterator[Row]:
+    files = sorted(
+        file for file in path.rglob("*") if file.suffix.lower() in (".txt", ".md") and file.is_file()
+    )
+    if not files:
+        raise CorpusError(f"the folder {path} holds no .txt or .md file")
+    for number, file in enumerate(files, 1):
+        try:
+            text = file.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            faults.add(number, f"{file} is not UTF-8 ({error.reason}, byte {error.start}); save it as UTF-8")
+            continue
+        yield number, {"text": text, "uid": file.relative_to(path).as_posix()}
 
 
 def _text(path: Path, faults: Faults) -> Iterator[Row]:

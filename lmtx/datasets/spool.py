@@ -49,7 +49,7 @@ class Spool:
         """Add a document with the ids of its annotated labels, in any order."""
         self._batch.append((uid, title, text))
         self.positions.append(position)
-        self._labels.extend(labels)
+        self._labels.extend(sorted(labels))
         self.ends.append(len(self._labels))
         self._characters += len(text)
         if len(self._batch) >= BATCH_ROWS or self._characters >= BATCH_CHARACTERS:

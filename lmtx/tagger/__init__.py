@@ -193,6 +193,13 @@ class Tagger:
         self.labels = self.labels.extended(labels, self.encoder.encode_labels(labels))
         self.card = self.card | {"added_labels": self.card.get("added_labels", 0) + len(labels)}
 
+    @staticmethod
+    def check_destination(folder: str | Path) -> None:
+        """Raise `TaggerError` where `export` could not write: over a file, or over what is no model."""
+        folder = Path(folder)
+        if folder.exists() and not (folder / CARD).is_file() and (folder.is_file() or any(folder.iterdir())):
+            raise TaggerError(f"{folder} is there and holds no model; name another folder, or remove it")
+
     def export(self, folder: str | Path, storage: str | None = None) -> None:
         """Write a folder that this class loads, and sentence-transformers too; it may replace its own.
 
@@ -207,8 +214,7 @@ class Tagger:
             Of the label vectors: "float32", or "int8" for a quarter of the size; None: as they are.
         """
         folder = Path(folder)
-        if folder.exists() and not (folder / CARD).is_file() and (folder.is_file() or any(folder.iterdir())):
-            raise TaggerError(f"{folder} is there and holds no model; name another folder, or remove it")
+        self.check_destination(folder)
         labels = self.labels.stored_as(storage or self.labels.storage)
         model, config = self.encoder.model, self.encoder.config
         longest = model.max_seq_length

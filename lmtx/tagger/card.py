@@ -25,7 +25,10 @@ def model_card(name: str, card: dict, calibration: Calibration | None, n_labels:
     trained = (
         f"trained by LMTX on the verdicts of a teacher, {card['teacher']}" if "teacher" in card else "trained"
     )
+    if not card.get("trained", True):
+        trained = "as it came: not trained on these documents"
     parts = [_HEAD.format(name=name, labels=f"{n_labels:,}", encoder=encoder["name"], trained=trained)]
+    parts += [f"**{card['outcome']}**"] if "outcome" in card else []
     parts += [_usage(name, encoder), _data(card, n_labels), _teacher(card, results), _metrics(results)]
     parts += [_threshold(calibration), _LICENCE.format(encoder=encoder["name"])]
     return "\n".join(part.strip() + "\n" for part in parts)
@@ -95,9 +98,14 @@ print(labels.iloc[np.argsort(-scores)[:5]])
 
 
 def _data(card: dict, n_labels: int) -> str:
-    statistics = card.get("statistics")
+    statistics, learned = card.get("statistics"), card.get("learned")
     lines = ["## Data", ""]
-    if statistics is None:
+    if learned is not None:
+        lines.append(
+            f"{learned['documents']:,} documents without annotations to learn from, "
+            f"{learned['held_out']:,} held out for the check; {learned['labels']:,} labels."
+        )
+    elif statistics is None:
         lines.append("What it was trained on is not recorded.")
     else:
         documents = statistics["documents"]
@@ -115,9 +123,17 @@ def _data(card: dict, n_labels: int) -> str:
 
 
 def _teacher(card: dict, results: dict) -> str:
-    lines = ["## Teacher and cost", "", f"Teacher: {card.get('teacher', 'not recorded')}."]
+    learned = card.get("learned", {})
+    teacher = card.get("teacher") or learned.get("teacher", "not recorded")
+    lines = ["## Teacher and cost", "", f"Teacher: {teacher}."]
+    for number, cycle in enumerate(learned.get("cycles", []), 1):
+        said = learned["checks"][number - 1]
+        lines.append(
+            f"Cycle {number}: {cycle['pairs']:,} pairs judged, {cycle['yes']:.0%} of them yes; "
+            f"the check: {said}."
+        )
     lines += [f"Note: {note}." for note in results.get("notes", [])]
-    if cost := results.get("cost"):
+    if cost := results.get("cost") or learned.get("cost"):
         judged = cost["verdicts"] + cost["cached"]
         usd = "an unknown price" if cost["usd"] is None else f"${cost['usd']:,.2f}"
         lines.append(

