@@ -10,6 +10,7 @@ _EXPORTS = {
     "load_config": "lmtx.config",
     "Study": "lmtx.study",
     "Tagger": "lmtx.tagger",
+    "learn": "lmtx.tagger.learning",
 }
 
 __all__ = [*_EXPORTS]

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -58,6 +59,7 @@ def learn(
     max_cost: float | None = None,
     dry_run: bool = False,
     settings: Sequence[str] = (),
+    records: str | Path | None = None,
     say: Callable[[str], None] = print,
 ) -> Tagger | None:
     """Make a tagger from documents and labels, without an annotated example.
@@ -86,6 +88,8 @@ def learn(
         Only say what it would take.
     settings
         `section.key=value`: parameters of the study, on top of what this function chooses.
+    records
+        A folder of recorded verdicts on these documents, which need no model; None: there are none.
     say
         Tells the user what is done.
 
@@ -123,7 +127,7 @@ def learn(
         embeddings = {s: e0.encode_documents(corpus.documents(s)) for s in ("train", "dev", "test")}
         embeddings["labels"] = e0.encode_labels(corpus.labels)
         judge = stack.enter_context(
-            teachers.build(config.teacher, store=store, corpus=corpus, embeddings=embeddings)
+            teachers.build(config.teacher, store=store, corpus=corpus, embeddings=embeddings, records=records)
         )
         rows = np.arange(corpus.train.num_rows)
         excluded = corpus.excluded["train"]
@@ -139,7 +143,8 @@ def learn(
         story: dict = {"teacher": config.teacher.name, "checks": []}
         student, best = None, e0
         if reason is None:
-            student, best = _cycles(config, found, embeddings, judge, e0, cycles, store, stack, story, say)
+            judges = _Judges(config, found, store, records, stack)
+            student, best = _cycles(config, found, embeddings, judge, e0, cycles, judges, story, say)
         kept = f"after cycle {student}" if student else "E0, the encoder before training"
         why = reason or story["checks"][-1 if student is None else student - 1]
         outcome = f"Kept: {kept}; {why}."
@@ -176,8 +181,7 @@ def _cycles(
     judge: teachers.Teacher,
     e0: Encoder,
     cycles: int,
-    store: Path,
-    stack: ExitStack,
+    judges: "_Judges",
     story: dict,
     say: Callable[[str], None],
 ) -> tuple[int | None, Encoder]:
@@ -191,7 +195,7 @@ def _cycles(
         lesson = curriculum.cycle(config, corpus, embeddings, judge, previous)
         vectors = lesson.student.encode_documents(dev), lesson.student.encode_labels(corpus.labels)
         after = search(*vectors, 1, excluded=hidden)
-        opinion = _opinion(config, found, store, stack, (best, lesson.student), (before, after))
+        opinion = judges.opinion((best, lesson.student), (before, after))
         yes = float((lesson.judged["answer"].to_numpy() == teachers.YES).mean())
         story["checks"].append(str(opinion))
         story.setdefault("cycles", []).append(
@@ -204,29 +208,38 @@ def _cycles(
     return number, best
 
 
-def _opinion(
-    config: Config,
-    found: _Sources,
-    store: Path,
-    stack: ExitStack,
-    encoders: tuple[Encoder, Encoder],
-    rankings: tuple[Shortlist, Shortlist],
-) -> Opinion:
-    """The best judge that there is beside the teacher."""
-    corpus = found.corpus
-    if _enough(found.annotated):
-        return by_people(found.annotated, *rankings)
-    if config.teacher.kind == "ensemble":
-        return by_names(corpus.dev, corpus.labels, corpus.excluded["dev"], *encoders)
-    members = getattr(config.teacher, "of", {"": config.teacher}).values()
-    model = next(member for member in members if member.kind != "ensemble")
-    prompt = "question" if model.prompt == "strict" else "strict"
-    changes = {"prompt": prompt, "acceptance": None, "threshold": 0.5, "name": f"{model.name}-second"}
-    if getattr(model, "mode", None) == "listwise":
-        changes["mode"] = "pointwise"
-    second = teachers.build(model.model_copy(update=changes), store=store, corpus=corpus)
-    stack.enter_context(second)
-    return by_wording(second, corpus.dev, corpus.labels, *rankings)
+@dataclass(frozen=True)
+class _Judges:
+    """Who may say whether a student is better: the best judge that there is beside the teacher."""
+
+    config: Config
+    found: _Sources
+    store: Path
+    records: str | Path | None
+    stack: ExitStack
+
+    def opinion(self, encoders: tuple[Encoder, Encoder], rankings: tuple[Shortlist, Shortlist]) -> Opinion:
+        corpus = self.found.corpus
+        if _enough(self.found.annotated):
+            return by_people(self.found.annotated, *rankings)
+        if self.config.teacher.kind == "ensemble":
+            return by_names(corpus.dev, corpus.labels, corpus.excluded["dev"], *encoders)
+        return by_wording(self._second, corpus.dev, corpus.labels, *rankings)
+
+    @cached_property
+    def _second(self) -> teachers.Teacher:
+        """The language model in another wording; it shares the weights in memory with the teacher."""
+        teacher = self.config.teacher
+        members = getattr(teacher, "of", {"": teacher}).values()
+        model = next(member for member in members if member.kind != "ensemble")
+        prompt = "question" if model.prompt == "strict" else "strict"
+        changes = {"prompt": prompt, "acceptance": None, "threshold": 0.5, "name": f"{model.name}-{prompt}"}
+        if model.kind == "openai":
+            changes["mode"] = "pointwise"
+        second = teachers.build(
+            model.model_copy(update=changes), store=self.store, corpus=self.found.corpus, records=self.records
+        )
+        return self.stack.enter_context(second)
 
 
 def _cannot_judge(

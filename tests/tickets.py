@@ -1,0 +1,26 @@
+"""The help desk of `tag_your_own`, whose truth is known: made by the notebook's own cell."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "tag_your_own.ipynb"
+
+
+@cache
+def _made() -> dict:
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    source = next(text for cell in cells if "concerns = {" in (text := "".join(cell["source"])))
+    names: dict = {}
+    exec("import json, random\n" + source.split("demo, records")[0], names)
+    return names
+
+
+def concerns() -> list[str]:
+    """The labels."""
+    return list(_made()["concerns"])
+
+
+def tickets(n: int, seed: int) -> dict[str, list[int]]:
+    """Ticket -> the numbers of its concerns."""
+    return _made()["write_tickets"](n, seed)
