@@ -1,6 +1,5 @@
 """A tagger of one's own documents in one call: plan, cycles of LMTX, a check that can say no, folder."""
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -10,43 +9,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import pyarrow as pa
 import scipy.sparse as sp
 
 from lmtx import curriculum, teachers
-from lmtx.config import Config, load_presets
-from lmtx.corpus import DOCUMENT_SCHEMA, Corpus
-from lmtx.datasets.own import Labels, read_side
-from lmtx.datasets.spool import hashes, lowest
+from lmtx.config import Config
+from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search
-from lmtx.tagger import Tagger, TaggerError
+from lmtx.tagger import Tagger
 from lmtx.tagger.opinion import FEWEST, Opinion, by_names, by_people, by_wording
+from lmtx.tagger.preparing import Source, Sources, enough, read_sources, read_whole, settings_for
 from lmtx.teachers.discrimination import tells_apart
 from lmtx.teachers.ensemble import named_labels
 from lmtx.teachers.models import MODELS, on_disk
-from lmtx.teachers.prompts import document_text
 
-YES_A_DOCUMENT = 1.2
-"""Labels that the teacher is to accept for a document, on average: few sure ones teach more than many."""
-STEPS = 60
-"""Training steps that a cycle is to have at least, as far as four passes give them."""
-LEAST, CALIBRATED = 8, 500
-"""Documents to learn from at least; verdicts from which on a score is calibrated."""
-_READ = 512  # tokens of a document, or what the encoder reads where that is less
-
-Source = str | Path | Sequence[str]
-
-
-@dataclass(frozen=True)
-class _Sources:
-    """What there is to learn from.
-
-    `annotated` are people's answers on the held-out documents, boolean CSR (n_dev, L); they only check.
-    """
-
-    corpus: Corpus
-    annotated: sp.csr_array
+CALIBRATED = 500
+"""Verdicts from which on a score is calibrated."""
 
 
 def learn(
@@ -110,9 +88,9 @@ def learn(
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="lmtx-learn-")))
         say("reading documents and labels")
         name = teacher or ("combined" if on_disk("qwen-1.5b") else "ensemble")
-        found = _read(documents, labels, scratch, free=name == "ensemble")
+        found = read_sources(documents, labels, scratch, free=name == "ensemble")
         corpus = found.corpus
-        config = _settings(name, corpus, max_cost, settings)
+        config = settings_for(name, corpus, max_cost, settings)
         store = scratch / "verdicts.sqlite"
         if destination is not None:
             place = Path(os.path.abspath(destination))
@@ -122,7 +100,7 @@ def learn(
             f"check; {corpus.labels.num_rows:,} labels; teacher: {config.teacher.name}"
         )
         e0 = Encoder.load(config.encoder)
-        config = _as_long_as(config, e0, corpus, say)
+        config = read_whole(config, e0, corpus, say)
         e0.config = config.encoder
         embeddings = {s: e0.encode_documents(corpus.documents(s)) for s in ("train", "dev", "test")}
         embeddings["labels"] = e0.encode_labels(corpus.labels)
@@ -176,7 +154,7 @@ def learn(
 
 def _cycles(
     config: Config,
-    found: _Sources,
+    found: Sources,
     embeddings: dict[str, np.ndarray],
     judge: teachers.Teacher,
     e0: Encoder,
@@ -213,14 +191,14 @@ class _Judges:
     """Who may say whether a student is better: the best judge that there is beside the teacher."""
 
     config: Config
-    found: _Sources
+    found: Sources
     store: Path
     records: str | Path | None
     stack: ExitStack
 
     def opinion(self, encoders: tuple[Encoder, Encoder], rankings: tuple[Shortlist, Shortlist]) -> Opinion:
         corpus = self.found.corpus
-        if _enough(self.found.annotated):
+        if enough(self.found.annotated):
             return by_people(self.found.annotated, *rankings)
         if self.config.teacher.kind == "ensemble":
             return by_names(corpus.dev, corpus.labels, corpus.excluded["dev"], *encoders)
@@ -256,7 +234,7 @@ def _cannot_judge(
     if config.teacher.kind != "ensemble":
         look = tells_apart(judge, corpus.train, corpus.labels, shortlist, corpus.excluded["train"])
         return look.warning
-    if _enough(annotated):
+    if enough(annotated):
         return None
     named = named_labels(corpus.dev["text"].to_pylist(), corpus.labels["text"].to_pylist())
     documents = int((np.diff(named.indptr) > 0).sum())
@@ -266,10 +244,6 @@ def _cannot_judge(
         f"the ensemble compares letters, and only {documents:,} of {corpus.dev.num_rows:,} held-out "
         "documents name a label: it is no judge here, and nothing could check it"
     )
-
-
-def _enough(annotated: sp.csr_array) -> bool:
-    return int((np.diff(annotated.indptr) > 0).sum()) >= 2 * FEWEST
 
 
 def _agree(plan: teachers.Plan, cycles: int, max_cost: float | None, say: Callable[[str], None]) -> None:
@@ -288,85 +262,6 @@ def _agree(plan: teachers.Plan, cycles: int, max_cost: float | None, say: Callab
             f"the plan of {cycles} cycles costs {sum_}, and --max-cost is ${max_cost:,.2f}: allow more, ask "
             "about fewer documents (training.documents), or take a cheaper model"
         )
-
-
-def _settings(name: str, corpus: Corpus, max_cost: float | None, settings: Sequence[str]) -> Config:
-    """The parameters for so many documents and labels."""
-    n, n_labels = corpus.train.num_rows, corpus.labels.num_rows
-    size = min(10, max(2, -(-n_labels // 3)))
-    batch = 16 if n < 1000 else 32
-    epochs = min(4, max(1, round(STEPS * batch / n)))
-    chosen = [
-        f"encoder.document_tokens={_READ}",
-        f"shortlist.size={size}",
-        "shortlist.lexical_weight=0.5",
-        f"training.batch_size={batch}",
-        f"training.epochs={epochs}",
-    ]
-    # How many of its pairs a teacher accepts is a share, whatever the model thinks of a yes.
-    if name in ("combined", "qwen", "huggingface", "ensemble"):
-        chosen.append(f"teacher.acceptance={min(0.5, YES_A_DOCUMENT / size):.3f}")
-    if max_cost is not None and name == "openai":
-        chosen.append(f"teacher.max_cost={max_cost}")
-    return load_presets(["dataset=own", f"teacher={name}"], [*chosen, *settings])
-
-
-def _as_long_as(config: Config, e0: Encoder, corpus: Corpus, say: Callable[[str], None]) -> Config:
-    """The parameters with documents read as far as the encoder can, and how many are longer."""
-    tokens = min(config.encoder.document_tokens, e0.model.max_seq_length or config.encoder.document_tokens)
-    config = config.model_copy(
-        update={"encoder": config.encoder.model_copy(update={"document_tokens": tokens})}
-    )
-    texts = map(document_text, corpus.train["title"].to_pylist(), corpus.train["text"].to_pylist())
-    ids = e0.model.tokenizer(list(texts)[:1000], verbose=False)["input_ids"]
-    longer = np.mean([len(text) > tokens for text in ids])
-    if longer > 0:
-        say(f"{longer:.0%} of the documents are longer than the {tokens} tokens that the encoder reads")
-    return config
-
-
-def _read(documents: Source, labels: Source, scratch: Path, free: bool) -> _Sources:
-    """Documents and labels, read as the study reads one's own; a part is held out.
-
-    Annotated documents are held out first; else a tenth, or a quarter where the check is `free`.
-    """
-    files = [Path(source).absolute() for source in (documents, labels) if isinstance(source, str | Path)]
-    if len(files) == 2 and files[0] == files[1]:
-        raise TaggerError(f"documents and labels are the same file, {documents}; name one of each")
-    known = Labels(_file(labels, scratch / "labels.jsonl"))
-    side = read_side(_file(documents, scratch / "documents.jsonl"), known, scratch)
-    side.check_uids()
-    table, shape = known.table(), (len(side.spool), len(known.table()))
-    if shape[1] < 2:
-        raise TaggerError(f"{known.path} holds one label; at least 2 are needed, or every document has it")
-    if shape[0] < LEAST:
-        raise TaggerError(
-            f"{side.source} holds {shape[0]} documents; at least {LEAST} are needed to learn from"
-        )
-    found = side.spool.table().cast(DOCUMENT_SCHEMA)
-    annotated = side.spool.truth(shape[1])
-    known_rows = np.flatnonzero(np.diff(annotated.indptr))
-    uids = pa.chunked_array(found["uid"])
-    if _enough(annotated):
-        dev = lowest(hashes(uids, "dev"), known_rows, min(len(known_rows), shape[0] // 2, 500))
-    else:
-        share = shape[0] // 4 if free else max(shape[0] // 10, min(60, shape[0] // 4))
-        dev = lowest(hashes(uids, "dev"), np.arange(shape[0]), min(share, 500))
-    dev = np.sort(dev)
-    train = np.setdiff1d(np.arange(shape[0]), dev)
-    parts = {"train": train, "dev": dev, "test": np.arange(0)}
-    excluded = {split: sp.csr_array((len(rows), shape[1]), dtype=bool) for split, rows in parts.items()}
-    tables = {split: found.take(pa.array(rows)) for split, rows in parts.items()}
-    return _Sources(Corpus(**tables, labels=table, excluded=excluded), sp.csr_array(annotated[dev]))
-
-
-def _file(source: Source, made: Path) -> Path:
-    """The path of a source; texts are written to the file `made` first."""
-    if isinstance(source, str | Path):
-        return Path(source).absolute()
-    lines = [json.dumps({"text": text}, ensure_ascii=False) for text in source]
-    made.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return made
 
 
 def _within_reach() -> str:
