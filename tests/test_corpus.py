@@ -20,6 +20,7 @@ from lmtx.corpus import (
     load_truth,
     save_truth,
 )
+from lmtx.datasets.spool import Spool
 
 
 def documents(*uids: str, texts: list | None = None) -> pa.Table:
@@ -179,3 +180,14 @@ def test_a_label_id_out_of_range_names_the_document(label):
         CorpusError, match=f"train.jsonl: document 1 has label id {label}; ids run from 0 to 3"
     ):
         csr_from_lists([[0], [1, label]], 4, "train.jsonl")
+
+
+def test_the_order_of_a_document_s_annotations_is_no_part_of_its_hash(tmp_path):
+    """Readers collect them in sets, whose order changes from one process to the next."""
+    digests = set()
+    for order in ([3, 1, 2], [1, 2, 3]):
+        spool = Spool(tmp_path / f"{order[0]}.spool")
+        spool.add(0, "d0", "", "a text", order)
+        spool.close()
+        digests.add(spool.digest())
+    assert len(digests) == 1

@@ -1,0 +1,128 @@
+"""LMTX as one function: what a cycle judges, what its student learns from, what a later cycle takes over."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from tiny_encoders import document_table, encoder_config, label_table, random_texts, save_tiny_encoder
+
+from lmtx import curriculum
+from lmtx.config import load_presets
+from lmtx.corpus import Corpus
+from lmtx.encoder import Encoder
+from lmtx.index import Shortlist, search
+from lmtx.teachers.base import Teacher
+from lmtx.teachers.discrimination import tells_apart
+from lmtx.teachers.pairs import NO, YES
+from lmtx.teachers.store import VerdictStore
+
+
+class ByLabel(Teacher):
+    """Gives each label, by its number, the same p_yes for every document."""
+
+    def __init__(self, p_yes, store):
+        super().__init__("by label", {"kind": "by label"}, store)
+        self.p_yes, self.asked = np.array(p_yes, np.float32), []
+
+    def ask(self, pairs):
+        p = self.p_yes[pairs.columns]
+        self.asked += zip(pairs.rows.tolist(), pairs.columns.tolist(), strict=True)
+        yield np.arange(len(pairs)), p, np.where(p >= 0.5, YES, NO).astype(np.int8)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    documents, labels = document_table(random_texts(40, seed=1)), label_table(random_texts(12, 8, seed=2))
+    excluded = sp.lil_array((40, 12), dtype=bool)
+    excluded[:, 11] = True  # never a candidate
+    nothing = documents.slice(0, 0)
+    none = sp.csr_array((0, 12), dtype=bool)
+    return Corpus(documents, nothing, nothing, labels, {"train": excluded.tocsr(), "dev": none, "test": none})
+
+
+@pytest.fixture
+def setting(model, corpus, tmp_path):
+    """A configuration, E0's embeddings and a teacher that accepts the even labels."""
+    config = load_presets(
+        ["dataset=own"], ["training.documents=20", "shortlist.size=4", "training.batch_size=8"]
+    )
+
+    def changed(**curriculum_):
+        update = {
+            "encoder": encoder_config(model),
+            "curriculum": config.curriculum.model_copy(update=curriculum_),
+        }
+        return config.model_copy(update=update)
+
+    e0 = Encoder.load(encoder_config(model))
+    embeddings = {"train": e0.encode_documents(corpus.train), "labels": e0.encode_labels(corpus.labels)}
+    with VerdictStore(tmp_path / "verdicts.sqlite") as store:
+        yield changed, embeddings, ByLabel([0.9, 0.1] * 6, store)
+
+
+def test_a_cycle_judges_what_the_encoder_proposes_for_the_sample(setting, corpus):
+    config, embeddings, teacher = setting
+    lesson = curriculum.cycle(config(), corpus, embeddings, teacher)
+    assert lesson.rows.tolist() == curriculum.sample(40, 20, config().training.seed).tolist()
+    expected = search(
+        embeddings["train"][lesson.rows],
+        embeddings["labels"],
+        4,
+        excluded=corpus.excluded["train"][lesson.rows],
+    ).ids
+    assert teacher.asked == [(row, label) for row in range(20) for label in expected[row].tolist()]
+    assert 11 not in lesson.judged["label"].to_pylist()
+    accepted, _ = curriculum.pseudo_labels(lesson.judged, (20, 12))
+    assert set(accepted.indices.tolist()) <= {0, 2, 4, 6, 8, 10}
+    assert len(lesson.log.losses) == -(-int((np.diff(accepted.indptr) > 0).sum()) // 8)
+    untouched = Encoder.load(config().encoder).encode_labels(corpus.labels)
+    assert np.abs(lesson.student.encode_labels(corpus.labels) - untouched).max() > 1e-4
+
+
+def test_a_later_cycle_judges_what_the_student_proposes_unless_shortlists_are_fixed(setting, corpus):
+    config, embeddings, teacher = setting
+    # A student that is another encoder altogether.
+    other = Encoder.load(config().encoder)
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for weights in other.model.parameters():
+            weights.add_(torch.randn_like(weights) * 0.5)
+    first = curriculum.cycle(config(), corpus, embeddings, teacher)
+    fixed = curriculum.cycle(config(refresh=False), corpus, embeddings, teacher, previous=other)
+    assert fixed.judged["label"].equals(first.judged["label"])
+    refreshed = curriculum.cycle(config(), corpus, embeddings, teacher, previous=other)
+    assert not refreshed.judged["label"].equals(first.judged["label"])
+    # From E0 again, and from the same verdicts: the same student.
+    assert np.allclose(
+        fixed.student.encode_labels(corpus.labels), first.student.encode_labels(corpus.labels), atol=1e-5
+    )
+    continued = curriculum.cycle(
+        config(refresh=False, restart=False), corpus, embeddings, teacher, previous=other
+    )
+    assert not np.allclose(
+        continued.student.encode_labels(corpus.labels), first.student.encode_labels(corpus.labels), atol=0.01
+    )
+
+
+def test_a_teacher_that_knows_the_shortlist_tells_it_apart(corpus, setting):
+    _, _, teacher = setting
+    near = Shortlist(np.tile(np.int32([0, 2]), (40, 1)), np.zeros((40, 2), np.float32))
+    teacher.p_yes = np.float32([0.9, 0.1, 0.8] + [0.1] * 9)
+    look = tells_apart(teacher, corpus.train, corpus.labels, near, corpus.excluded["train"])
+    assert (look.power, look.yes, look.random_yes, look.warning) == (1.0, 1.0, 0.0, None)
+    # Labels of the shortlist, and those that are no candidates, are not asked about as random ones.
+    assert {label for _, label in teacher.asked} <= set(range(11))
+
+
+def test_a_teacher_that_agrees_to_everything_is_told_from_a_judge(corpus, setting):
+    _, _, teacher = setting
+    near = Shortlist(np.tile(np.int32([0, 2]), (40, 1)), np.zeros((40, 2), np.float32))
+    teacher.p_yes[:] = 0.9
+    look = tells_apart(teacher, corpus.train, corpus.labels, near, corpus.excluded["train"])
+    assert (look.power, look.random_yes) == (0.5, 1.0)
+    assert "says yes to 100% of random pairs" in look.warning and "prompt=strict" in look.warning
