@@ -42,7 +42,8 @@ def _add_tag(commands: argparse._SubParsersAction) -> None:
     limits.add_argument(
         "--precision",
         type=float,
-        help="only labels above the score from which on the teacher accepts this share (0.8: 80 %%)",
+        help="only labels from the score on at which the teacher accepts this share (0.8: 80 %%); no "
+        "precision by people, which `lmtx evaluate` measures",
     )
     parser.add_argument(
         "--strict", action="store_true", help="stop at the first broken line instead of skipping it"

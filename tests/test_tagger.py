@@ -309,7 +309,7 @@ def test_the_teacher_calibrates_and_the_folder_keeps_it(tagger, tmp_path):
     (answer,) = again.tag(["ant1"], k=1)
     assert answer[0]["p_yes"] == round(float(made.p_yes(np.array(answer[0]["score"]))), 4)
     text = (tmp_path / "tagger" / "README.md").read_text()
-    assert "From 199 verdicts of even" in text and "share that the teacher accepts" in text
+    assert "From 199 verdicts of even" in text and "means **by the teacher**; it is no precision" in text
 
 
 def test_a_broken_calibration_is_named(exported):
@@ -395,6 +395,18 @@ def test_a_study_s_model_becomes_a_tagger_with_card_and_calibration(study, tmp_p
     ):
         assert line in text, line
     assert read_json(tmp_path / "out" / "lmtx.json")["results"]["n"] == 40
+
+
+def test_an_encoder_that_was_not_trained_is_not_called_trained(study, encoder, tmp_path):
+    """The study keeps E0 where no cycle was better, and `lmtx export` says so."""
+    from lmtx.tagger.origin import export_study
+
+    encoder.save(study, {"system": "zero-shot", "encoder": encoder.config.model_dump(), "checked": []})
+    said = []
+    export_study(study, tmp_path / "out", say=said.append)
+    assert any(line.startswith("This is E0, the encoder before training") for line in said)
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "**This is E0" in text and "as it came: not trained" in text and "trained by LMTX" not in text
 
 
 def test_a_teacher_that_costs_is_not_asked_unasked(study, tmp_path):

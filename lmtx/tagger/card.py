@@ -25,7 +25,7 @@ def model_card(name: str, card: dict, calibration: Calibration | None, n_labels:
     trained = (
         f"trained by LMTX on the verdicts of a teacher, {card['teacher']}" if "teacher" in card else "trained"
     )
-    if not card.get("trained", True):
+    if not card.get("trained", card.get("system") != "zero-shot"):
         trained = "as it came: not trained on these documents"
     parts = [_HEAD.format(name=name, labels=f"{n_labels:,}", encoder=encoder["name"], trained=trained)]
     parts += [f"**{card['outcome']}**"] if "outcome" in card else []
@@ -117,7 +117,7 @@ def _data(card: dict, n_labels: int) -> str:
     if added := card.get("added_labels"):
         lines.append(
             f"{added:,} of the {n_labels:,} labels were added later, without training. The metrics and the "
-            "precision below do not cover them."
+            "thresholds below do not cover them."
         )
     return "\n".join(lines)
 
@@ -180,7 +180,7 @@ def _threshold(calibration: Calibration | None) -> str:
                 f"{100 * step.low:.1f} to {100 * step.high:.1f} | {step.labels:.2f} |"
             )
     head = (
-        "| wanted precision | threshold | expected, % | 95 % interval | labels a document |\n"
+        "| accepted, wanted | from score | accepted, measured, % | 95 % interval | labels a document |\n"
         "| ---: | ---: | ---: | ---: | ---: |\n"
     )
     return f"""
@@ -190,6 +190,7 @@ def _threshold(calibration: Calibration | None) -> str:
 
 From {calibration.pairs:,} verdicts of {calibration.teacher}, on the best {calibration.depth} labels of
 {calibration.documents:,} documents that the encoder was not trained on. Of all these labels it accepts
-{first.precision:.1%}. Precision here is **the share that the teacher accepts**, not what people would: where
-the teacher errs, so does this table. It holds for documents like those, and no annotation went into it.
+{first.precision:.1%}. *Accepted*
+means **by the teacher**; it is no precision, which only people's answers give. Where the teacher errs, so does
+this table. It holds for documents like those, and no annotation went into it.
 """

@@ -53,7 +53,7 @@ class Opinion:
         differ = self.better + self.worse
         if self.blind or differ < FEWEST:
             return False
-        return binomtest(self.better, differ, alternative="greater").pvalue <= _CHANCE
+        return bool(binomtest(self.better, differ, alternative="greater").pvalue <= _CHANCE)
 
     def __str__(self) -> str:
         if self.blind:

@@ -103,6 +103,12 @@ def export_study(
         tagger.card = tagger.card | found
         tagger.calibration = None
         _calibrate(tagger, study, ask, depth, say)
+    if tagger.card.get("system") == "zero-shot":
+        outcome = (
+            "This is E0, the encoder before training: the study kept no cycle, or you chose this system."
+        )
+        tagger.card = tagger.card | {"trained": False, "outcome": outcome}
+        say(outcome)
     tagger.export(destination, storage)
     say(f"{len(tagger.labels):,} labels; tag with: lmtx tag {destination} -k 5")
 
