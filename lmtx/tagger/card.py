@@ -190,7 +190,6 @@ def _threshold(calibration: Calibration | None) -> str:
 
 From {calibration.pairs:,} verdicts of {calibration.teacher}, on the best {calibration.depth} labels of
 {calibration.documents:,} documents that the encoder was not trained on. Of all these labels it accepts
-{first.precision:.1%}. *Accepted*
-means **by the teacher**; it is no precision, which only people's answers give. Where the teacher errs, so does
-this table. It holds for documents like those, and no annotation went into it.
+{first.precision:.1%}. *Accepted* means **by the teacher**; it is no precision, which only people give.
+Where the teacher errs, so does this table. It holds for documents like those, and no annotation went into it.
 """
