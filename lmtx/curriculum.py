@@ -16,7 +16,8 @@ from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.fitting import fit
 from lmtx.index import Shortlist, search, search_with_letters
-from lmtx.teachers.base import NO, YES, Pairs, Teacher, Verdicts
+from lmtx.teachers.base import NO, NONE, YES, Pairs, Teacher, Verdicts
+from lmtx.teachers.discrimination import centred
 from lmtx.training import PseudoLabels, TrainingLog
 
 
@@ -146,12 +147,17 @@ def judge(teacher: Teacher, documents: pa.Table, labels: pa.Table, shortlist: Sh
     from 1), similarity (float32), p_yes (float32, NaN for none), answer (int8: 1 yes, 0 no, -1 none),
     document_uid, label_uid. The schema's metadata names the teacher and its threshold.
 
-    A teacher with an `acceptance` gets the threshold at which that share of these pairs is accepted.
+    A `centred` teacher's p_yes are without what it says of a label whatever the document. A teacher with an
+    `acceptance` gets the threshold at which that share of these pairs is accepted.
     """
     rows, places = np.nonzero(shortlist.ids >= 0)
     columns = shortlist.ids[rows, places]
     pairs = Pairs(documents, labels, rows.astype(np.int32), columns)
     verdicts = teacher.judge(pairs)
+    if teacher.centred:
+        p_yes = centred(verdicts.p_yes, pairs.columns)
+        answer = np.where(p_yes >= teacher.threshold, YES, NO).astype(np.int8)
+        verdicts = Verdicts(p_yes, np.where(verdicts.answer == NONE, np.int8(NONE), answer))
     if teacher.acceptance is not None:
         teacher.threshold = float(np.nanquantile(verdicts.p_yes, 1 - teacher.acceptance))
         verdicts = teacher.decide(verdicts)

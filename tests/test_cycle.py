@@ -12,7 +12,7 @@ from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search
 from lmtx.teachers.base import Teacher
-from lmtx.teachers.discrimination import tells_apart
+from lmtx.teachers.discrimination import centred, tells_apart
 from lmtx.teachers.pairs import NO, YES
 from lmtx.teachers.store import VerdictStore
 
@@ -126,3 +126,29 @@ def test_a_teacher_that_agrees_to_everything_is_told_from_a_judge(corpus, settin
     look = tells_apart(teacher, corpus.train, corpus.labels, near, corpus.excluded["train"])
     assert (look.power, look.random_yes) == (0.5, 1.0)
     assert "says yes to 100% of random pairs" in look.warning and "prompt=strict" in look.warning
+
+
+def test_what_a_judge_says_of_a_label_whatever_the_document_is_taken_off():
+    """Label 0 gets a high p_yes from every document, label 1 a low one: the order within each counts."""
+    labels = np.repeat([0, 1], 100)
+    fits = np.tile([True, False], 100)
+    p_yes = np.where(labels == 0, np.where(fits, 0.99, 0.97), np.where(fits, 0.2, 0.05))
+    found = centred(p_yes, labels)
+    assert found[fits].min() > found[~fits].max()
+    # Few pairs of a label say little of it.
+    alone = centred(np.append(p_yes, 0.9), np.append(labels, 2))
+    assert alone[-1] > 0.5
+    assert np.isnan(centred(np.array([np.nan, 0.5]), np.array([0, 1]))[0])
+
+
+def test_a_centred_teacher_accepts_other_labels_than_its_favourites(setting, corpus):
+    _, _, teacher = setting
+    near = Shortlist(np.tile(np.int32([0, 1, 2, 3]), (40, 1)), np.zeros((40, 4), np.float32))
+    teacher.acceptance = 0.25
+    teacher.p_yes = np.float32([0.99, 0.5, 0.5, 0.5] + [0.1] * 8)
+    plain = curriculum.judge(teacher, corpus.train, corpus.labels, near)
+    favourites = np.array(plain["label"])[np.array(plain["answer"]) == YES]
+    assert set(favourites.tolist()) == {0}
+    teacher.centred = True
+    again = curriculum.judge(teacher, corpus.train, corpus.labels, near)
+    assert np.ptp(np.array(again["p_yes"])) < np.ptp(np.array(plain["p_yes"]))

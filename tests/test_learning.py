@@ -78,7 +78,7 @@ def test_a_language_model_teaches_a_tagger_that_is_better(tmp_path, no_model):
     tagger = learn(
         list(tickets(240, 7)),
         concerns(),
-        teacher="combined",
+        teacher="qwen",
         destination=tmp_path / "tagger",
         records=RECORDS,
         say=said.append,

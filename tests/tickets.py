@@ -10,9 +10,10 @@ NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "tag_your_own.ipy
 @cache
 def _made() -> dict:
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    source = next(text for cell in cells if "concerns = {" in (text := "".join(cell["source"])))
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    parts = [text.split("demo, records")[0] for text in sources if text.startswith(("concerns", "def write"))]
     names: dict = {}
-    exec("import json, random\n" + source.split("demo, records")[0], names)
+    exec("\n".join(["import random", *parts]), names)
     return names
 
 

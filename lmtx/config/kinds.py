@@ -124,6 +124,8 @@ class _Decision(Section):
     """From this p_yes on."""
     acceptance: Annotated[float, Field(gt=0, lt=1)] | None = None
     """The share of a cycle's shortlisted pairs that get a yes, the surest; null: by `threshold`."""
+    centred: bool = False
+    """A label's own mean log-odds are taken off its pairs first (`lmtx.teachers.discrimination.centred`)."""
 
 
 class OpenAITeacher(_Decision):

@@ -23,6 +23,8 @@ from lmtx.teachers.discrimination import tells_apart
 from lmtx.teachers.ensemble import named_labels
 from lmtx.teachers.models import MODELS, on_disk
 
+NAMED = 0.2
+"""Share of the documents that name a label, from which on letters count beside a language model."""
 CALIBRATED = 500
 """Verdicts from which on a score is calibrated."""
 
@@ -53,8 +55,8 @@ def learn(
     labels
         A file, or texts; see `data/README.md`.
     teacher
-        A preset of `conf/teacher`. None: the language model and the ensemble together where the model is
-        on this machine (`lmtx model qwen-1.5b`), else the ensemble.
+        A preset of `conf/teacher`. None: the language model where it is on this machine (`lmtx model
+        qwen-1.5b`), together with the ensemble where documents name their labels; else the ensemble.
     destination
         The folder to write; None: none. Verdicts are kept in DESTINATION.verdicts.sqlite, so that the same
         call goes on where it was interrupted and pays for nothing twice.
@@ -87,9 +89,10 @@ def learn(
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="lmtx-learn-")))
         say("reading documents and labels")
-        name = teacher or ("combined" if on_disk("qwen-1.5b") else "ensemble")
-        found = read_sources(documents, labels, scratch, free=name == "ensemble")
+        model = on_disk("qwen-1.5b")
+        found = read_sources(documents, labels, scratch, free=(teacher or "") == "ensemble" or not model)
         corpus = found.corpus
+        name = teacher or (_judge_for(corpus) if model else "ensemble")
         config = settings_for(name, corpus, max_cost, settings)
         store = scratch / "verdicts.sqlite"
         if destination is not None:
@@ -246,13 +249,17 @@ def _cannot_judge(
     )
 
 
+def _judge_for(corpus: Corpus) -> str:
+    """The language model alone, or with the ensemble where documents name their labels."""
+    named = named_labels(corpus.train["text"].to_pylist(), corpus.labels["text"].to_pylist())
+    return "combined" if np.mean(np.diff(named.indptr) > 0) >= NAMED else "qwen"
+
+
 def _agree(plan: teachers.Plan, cycles: int, max_cost: float | None, say: Callable[[str], None]) -> None:
     """Show what judging will take, and refuse what costs more than was allowed."""
     say(str(plan))
     if cycles > 1 and plan.requests:
-        say(
-            f"note: that is cycle 1; each of the {cycles - 1} others asks about the labels that are new in it"
-        )
+        say("note: that is cycle 1; a later one asks about the labels that are new in it, never more")
     if max_cost is None or not plan.requests:
         return
     most = None if plan.usd is None else plan.usd * cycles

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search
 from lmtx.teachers.base import Pairs, Teacher
+from lmtx.teachers.discrimination import centred
 from lmtx.teachers.ensemble import named_labels
 
 FEWEST = 12  # documents on which two systems differ, for a judgement
@@ -90,7 +91,8 @@ def by_wording(
     asked[:, 1][first[:, 0] == first[:, 1]] = -1
     asked[_LOOKED_AT:, 0][first[_LOOKED_AT:, 0] == first[_LOOKED_AT:, 1]] = -1
     p_yes = np.full(asked.shape, np.nan)
-    p_yes[asked >= 0] = judge.judge(Pairs.from_shortlist(documents, labels, asked)).p_yes
+    said = judge.judge(Pairs.from_shortlist(documents, labels, asked)).p_yes
+    p_yes[asked >= 0] = centred(said, asked[asked >= 0])
     near, far = p_yes[:_LOOKED_AT, :2], p_yes[:_LOOKED_AT, 2:]
     wins = np.where(np.isnan(near[:, :, None] - far[:, None, :]), np.nan, near[:, :, None] > far[:, None, :])
     power = float(np.nanmean(wins)) if np.isfinite(wins).any() else 0.0

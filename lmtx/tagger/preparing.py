@@ -101,6 +101,8 @@ def settings_for(name: str, corpus: Corpus, max_cost: float | None, settings: Se
     # How many of its pairs a teacher accepts is a share, whatever the model thinks of a yes.
     if name in ("combined", "qwen", "huggingface", "ensemble"):
         chosen.append(f"teacher.acceptance={min(0.5, YES_A_DOCUMENT / size):.3f}")
+    if name != "ensemble":
+        chosen.append("teacher.centred=true")
     if max_cost is not None and name == "openai":
         chosen.append(f"teacher.max_cost={max_cost}")
     return load_presets(["dataset=own", f"teacher={name}"], [*chosen, *settings])

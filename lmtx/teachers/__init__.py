@@ -116,6 +116,7 @@ def build(
         else:
             raise ValueError(f"no teacher of the kind {config.kind!r}")
         teacher.threshold = getattr(config, "threshold", teacher.threshold)
+        teacher.centred = getattr(config, "centred", False)
         if config.kind != "ensemble":  # which calibrates itself on E0's shortlists
             teacher.acceptance = getattr(config, "acceptance", None)
         if records is not None:

@@ -72,6 +72,8 @@ class Teacher(ABC):
     threshold
         The p_yes from which on an answer is yes; no part of the identity, so that stored verdicts serve
         every threshold.
+    centred
+        Whether `lmtx.curriculum.judge` takes each label's own mean off its pairs before it decides.
     acceptance
         The share of a cycle's shortlisted pairs that are to get a yes; `lmtx.curriculum.judge` sets
         `threshold` by it. None: `threshold` decides.
@@ -85,6 +87,7 @@ class Teacher(ABC):
     retry_none: bool = False
     threshold: float = 0.5
     acceptance: float | None = None
+    centred: bool = False
 
     def __init__(self, name: str, identity: dict[str, Any], store: VerdictStore):
         self.name = name

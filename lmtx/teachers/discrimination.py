@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
+from scipy.special import expit, logit
 
 from lmtx.index import Shortlist
 from lmtx.teachers.base import Pairs, Teacher
@@ -13,6 +14,32 @@ CHECKED, RANDOM_LABELS = 100, 5
 """Documents, and random labels of each, by which a teacher is looked at before it judges all."""
 BLIND, MOST_RANDOM_YES = 0.65, 0.5
 """Below this power, or from this share of yes to random pairs on, a teacher's verdicts teach little."""
+
+
+def centred(p_yes: np.ndarray, labels: np.ndarray, strength: float = 3.0) -> np.ndarray:
+    """The probabilities without what a judge says of a label whatever the document: float32 (n,).
+
+    A small model agrees to some labels (*email*) for nearly every document and to others for hardly one. The
+    mean log-odds of a label's pairs, drawn towards the mean of all pairs as if `strength` more pairs had it,
+    are taken off its pairs, and the mean of all is put in their place. This is the contextual calibration of
+    Zhao et al., "Calibrate before use" (ICML 2021), with the documents judged in the place of empty ones.
+
+    Parameters
+    ----------
+    p_yes
+        float (n,); NaN, for no verdict, stays.
+    labels
+        int (n,): each pair's label.
+    """
+    odds = logit(np.clip(p_yes.astype(float), 1e-6, 1 - 1e-6))
+    known = np.isfinite(odds)
+    if not known.any():
+        return p_yes
+    mean = odds[known].mean()
+    counts = np.bincount(labels[known], minlength=labels.max() + 1)
+    sums = np.bincount(labels[known], weights=odds[known], minlength=labels.max() + 1)
+    own = (sums + strength * mean) / (counts + strength)
+    return expit(odds - own[labels] + mean).astype(np.float32)
 
 
 @dataclass(frozen=True)
