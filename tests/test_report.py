@@ -491,6 +491,41 @@ def test_the_readme_gets_its_numbers_from_t2(reports, tmp_path):
     assert readme.read_text(encoding="utf-8") == text, "a second time changes nothing"
 
 
+def test_the_readme_compares_the_data_sets_where_there_are_several(tmp_path):
+    (tmp_path / "tables").mkdir()
+    columns = [
+        "dataset",
+        "system",
+        "label",
+        "n",
+        "notes",
+        "P@1_minus_lmtx",
+        "P@1_minus_lmtx_low",
+        "P@1_minus_lmtx_high",
+    ]
+    columns += [f"{m}{end}" for m in ("P@1", "P@5", "R@10", "R@100") for end in ("", "_low", "_high")]
+    lines = [",".join(columns)]
+    for dataset, e0, lmtx in (("tags", 0.4, 0.5), ("links", 0.5, 0.51)):
+        for system, value, difference in (("zero-shot", e0, e0 - lmtx), ("lmtx", lmtx, 0)):
+            metrics = [value, value - 0.01, value + 0.01] * 4
+            cells = [
+                dataset,
+                system,
+                system,
+                9,
+                "",
+                difference,
+                difference - 0.02,
+                difference + 0.03,
+                *metrics,
+            ]
+            lines.append(",".join(map(str, cells)))
+    (tmp_path / "tables" / "t2_main.csv").write_text("\n".join(lines) + "\n")
+    told = report.readme_table(tmp_path, "tags")
+    assert "| tags | 40.0 | 50.0 | +10.0 [+7.0, +12.0] | 40.0 | 50.0 |" in told
+    assert "| links | 50.0 | 51.0 | +1.0 [−2.0, +3.0] | 50.0 | 51.0 |" in told
+
+
 def test_a_readme_without_the_markers_stays_as_it_is(reports, tmp_path):
     readme = tmp_path / "README.md"
     for text in ("no markers", "<!-- /main-table --> wrong order <!-- main-table -->", "<!-- main-table -->"):

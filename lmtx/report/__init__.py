@@ -79,8 +79,8 @@ def readme_table(reports: str | Path, dataset: str) -> str:
     path = Path(reports) / "tables" / "t2_main.csv"
     if not path.is_file():
         raise ValueError(f"no {path}; run the `report` stage first")
-    frame = pd.read_csv(path)
-    frame = frame[(frame["dataset"] == dataset) & frame["P@1"].notna()]
+    every = pd.read_csv(path)
+    frame = every[(every["dataset"] == dataset) & every["P@1"].notna()]
     if frame.empty:
         raise ValueError(f"{path} holds no result on {dataset}; run the `report` stage again")
     shown = ("P@1", "P@5", "R@10", "R@100")
@@ -101,7 +101,26 @@ def readme_table(reports: str | Path, dataset: str) -> str:
     if frame["notes"].astype(str).str.contains(READS_ANNOTATIONS).any():
         note += " † reads annotations: no zero-shot system."
     lines += ["", f"n = {sizes} test documents; {note}"]
+    lines += _all_datasets(every)
     return "\n".join(lines) + "\n"
+
+
+def _all_datasets(frame: pd.DataFrame) -> list[str]:
+    """A row a data set: LMTX beside its encoder before training; nothing where there is one data set only."""
+    rows = []
+    for dataset, part in frame.groupby("dataset", sort=False):
+        part = part.set_index("system")
+        if not {"zero-shot", "lmtx"} <= set(part.index) or part["P@1"][["zero-shot", "lmtx"]].isna().any():
+            continue
+        e0, lmtx = part.loc["zero-shot"], part.loc["lmtx"]
+        ends = (-e0["P@1_minus_lmtx_high"], -e0["P@1_minus_lmtx_low"])
+        gain = f"{percent(-e0['P@1_minus_lmtx'], sign=True)} {interval(*ends, sign=True)}".strip()
+        values = [percent(system[metric]) for metric in ("P@1", "R@10") for system in (e0, lmtx)]
+        rows.append("| " + " | ".join([str(dataset), values[0], values[1], gain, *values[2:]]) + " |")
+    if len(rows) < 2:
+        return []
+    head = "| every data set, % | P@1, E0 | P@1, LMTX | gain | R@10, E0 | R@10, LMTX |"
+    return ["", head, "| --- |" + " ---: |" * 5, *rows]
 
 
 def update_readme(readme: str | Path, reports: str | Path, dataset: str) -> None:
