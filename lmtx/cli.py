@@ -31,9 +31,14 @@ def main(arguments: list[str] | None = None) -> int:
     return options.run(options)
 
 
+def _command(commands: argparse._SubParsersAction, name: str, text: str) -> argparse.ArgumentParser:
+    """The parser of a command that `text`, in lower case, describes."""
+    return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+
+
 def _add_tag(commands: argparse._SubParsersAction) -> None:
     text = "tag documents: JSON lines with `text` in, JSON lines with labels and scores out"
-    parser = commands.add_parser("tag", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser = _command(commands, "tag", text)
     parser.add_argument("folder", type=Path, help="an exported tagger, or a model of a study")
     parser.add_argument("files", type=Path, nargs="*", help="JSONL files; none, or -: standard input")
     parser.add_argument("-k", type=int, default=5, help="labels a document (default: %(default)s)")
@@ -53,7 +58,7 @@ def _add_tag(commands: argparse._SubParsersAction) -> None:
 
 def _add_labels(commands: argparse._SubParsersAction) -> None:
     text = "add labels to an exported tagger, without training"
-    parser = commands.add_parser("add-labels", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser = _command(commands, "add-labels", text)
     parser.add_argument("folder", type=Path, help="an exported tagger")
     parser.add_argument(
         "files",
@@ -66,7 +71,7 @@ def _add_labels(commands: argparse._SubParsersAction) -> None:
 
 def _add_export(commands: argparse._SubParsersAction) -> None:
     text = "make a tagger of a study's model: encoder, labels, threshold, model card, in one folder"
-    parser = commands.add_parser("export", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser = _command(commands, "export", text)
     parser.add_argument("folder", type=Path, help="a model of a study, models/DATASET/SYSTEM, or a tagger")
     parser.add_argument("destination", type=Path, help="the folder to write")
     parser.add_argument("--int8", action="store_true", help="label vectors at a quarter of the size")
@@ -81,7 +86,7 @@ def _add_verdicts(commands: argparse._SubParsersAction) -> None:
     actions = verdicts.add_subparsers(required=True, metavar="ACTION")
 
     def action(name: str, does: str, text: str) -> argparse.ArgumentParser:
-        parser = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        parser = _command(actions, name, text)
         parser.add_argument(
             "--store", type=Path, default=STORE, help="the verdict store (default: %(default)s)"
         )
@@ -119,14 +124,15 @@ def _verdicts(name: str):
 
 def _add_learn(commands: argparse._SubParsersAction) -> None:
     text = "make a tagger from documents and labels, without an annotated example"
-    parser = commands.add_parser("learn", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser = _command(commands, "learn", text)
     parser.add_argument(
         "documents", type=Path, help="JSONL, CSV, Parquet, a text a line, or a folder of texts"
     )
     parser.add_argument("labels", type=Path, help="a label a line, JSONL, CSV or Parquet")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the folder of the tagger")
     parser.add_argument(
-        "--teacher", help="a preset of conf/teacher; default: combined where its model is here, else ensemble"
+        "--teacher",
+        help="a preset of conf/teacher; default: the language model where that is here, else ensemble",
     )
     parser.add_argument("--cycles", type=int, default=2, help="at most (default: %(default)s)")
     parser.add_argument("--max-cost", type=float, help="US dollars that this call may spend in all")
@@ -139,7 +145,7 @@ def _add_learn(commands: argparse._SubParsersAction) -> None:
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     text = "measure a tagger on annotated documents, beside E0, BM25 and their fusion"
-    parser = commands.add_parser("evaluate", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser = _command(commands, "evaluate", text)
     parser.add_argument("folder", type=Path, help="an exported tagger")
     parser.add_argument("annotated", type=Path, help="documents with the column `labels`")
     parser.set_defaults(run=_reporting(_evaluate))
@@ -147,7 +153,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
 
 def _add_model(commands: argparse._SubParsersAction) -> None:
     text = "bring an open language model onto this machine, to teach"
-    parser = commands.add_parser("model", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser = _command(commands, "model", text)
     parser.add_argument("name", help="its name, such as qwen-1.5b")
     parser.set_defaults(run=_reporting(_model))
 

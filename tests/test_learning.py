@@ -31,6 +31,11 @@ def right(tagger, truth):
     )
 
 
+def untrained(tagger):
+    """E0 with the same labels."""
+    return Tagger.build(Encoder.load(tagger.encoder.config), tagger.labels.table)
+
+
 @pytest.fixture
 def files(tmp_path):
     """Makes a file of documents and one of labels."""
@@ -62,7 +67,7 @@ def test_letters_that_cannot_judge_leave_the_encoder_as_it_is_and_say_so(tmp_pat
         say=said.append,
     )
     truth = tickets(200, 8)
-    e0 = Tagger.build(Encoder.load(tagger.encoder.config), tagger.labels.table)
+    e0 = untrained(tagger)
     assert (right(tagger, truth) == right(e0, truth)).all()
     assert any(
         line.startswith("Kept: E0, the encoder before training; the ensemble compares letters")
@@ -84,7 +89,7 @@ def test_a_language_model_teaches_a_tagger_that_is_better(tmp_path, no_model):
         say=said.append,
     )
     truth = {text: labels for text, labels in tickets(400, 8).items() if text not in tickets(240, 7)}
-    e0 = Tagger.build(Encoder.load(tagger.encoder.config), tagger.labels.table)
+    e0 = untrained(tagger)
     assert right(tagger, truth).mean() >= right(e0, truth).mean() + 0.08
     assert any("in another wording finds the first label better" in line for line in said)
     assert Tagger.load(tmp_path / "tagger").card["outcome"].startswith("Kept: after cycle")
@@ -108,7 +113,7 @@ def test_texts_that_name_their_labels_are_learnt_by_letters_or_left_alone(no_mod
             label
         ]
     tagger = learn(list(truth), animals, teacher="ensemble", say=lambda text: None)
-    e0 = Tagger.build(Encoder.load(tagger.encoder.config), tagger.labels.table)
+    e0 = untrained(tagger)
     after, before = right(tagger, truth), right(e0, truth)
     won, lost = (after & ~before).sum(), (before & ~after).sum()
     assert lost - won <= 2 * np.sqrt(won + lost)

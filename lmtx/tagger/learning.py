@@ -110,7 +110,6 @@ def learn(
         judge = stack.enter_context(
             teachers.build(config.teacher, store=store, corpus=corpus, embeddings=embeddings, records=records)
         )
-        rows = np.arange(corpus.train.num_rows)
         excluded = corpus.excluded["train"]
         shortlist = curriculum.shortlist(
             embeddings["train"], embeddings["labels"], corpus.train, corpus.labels, config.shortlist, excluded
@@ -120,7 +119,7 @@ def learn(
             _agree(judge.plan(pairs), cycles, max_cost, say)
         if dry_run:
             return None
-        reason = _cannot_judge(config, judge, corpus, found.annotated, shortlist, rows)
+        reason = _cannot_judge(config, judge, corpus, found.annotated, shortlist)
         story: dict = {"teacher": config.teacher.name, "checks": []}
         student, best = None, e0
         if reason is None:
@@ -229,7 +228,6 @@ def _cannot_judge(
     corpus: Corpus,
     annotated: sp.csr_array,
     shortlist: Shortlist,
-    rows: np.ndarray,
 ) -> str | None:
     """Why the teacher is no judge of these documents, found before the hours; None: it may be one."""
     if corpus.labels.num_rows <= config.shortlist.size // 2:

@@ -15,13 +15,12 @@ import scipy.sparse as sp
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search
 from lmtx.teachers.base import Pairs, Teacher
-from lmtx.teachers.discrimination import centred
+from lmtx.teachers.discrimination import BLIND, centred, power
 from lmtx.teachers.ensemble import named_labels
 
 FEWEST = 12  # documents on which two systems differ, for a judgement
 _CHANCE = 0.1
 _RANDOM, _LOOKED_AT = 2, 50  # labels drawn at random for each of so many documents
-_POWER = 0.65
 
 
 @dataclass(frozen=True)
@@ -93,13 +92,11 @@ def by_wording(
     p_yes = np.full(asked.shape, np.nan)
     said = judge.judge(Pairs.from_shortlist(documents, labels, asked)).p_yes
     p_yes[asked >= 0] = centred(said, asked[asked >= 0])
-    near, far = p_yes[:_LOOKED_AT, :2], p_yes[:_LOOKED_AT, 2:]
-    wins = np.where(np.isnan(near[:, :, None] - far[:, None, :]), np.nan, near[:, :, None] > far[:, None, :])
-    power = float(np.nanmean(wins)) if np.isfinite(wins).any() else 0.0
+    told = power(p_yes[:_LOOKED_AT, :2], p_yes[:_LOOKED_AT, 2:])
     name = "the language model in another wording"
-    if power < _POWER:
+    if told < BLIND:
         return Opinion(
-            name, 0, 0, len(first), f"it puts a first label above a random one in {power:.0%} of cases only"
+            name, 0, 0, len(first), f"it puts a first label above a random one in {told:.0%} of cases only"
         )
     same = first[:, 0] == first[:, 1]
     before_p, after_p = (np.where(same, 0.0, p_yes[:, place]) for place in (0, 1))

@@ -52,7 +52,8 @@ def read_sources(documents: Source, labels: Source, scratch: Path, free: bool) -
     known = Labels(_file(labels, scratch / "labels.jsonl"))
     side = read_side(_file(documents, scratch / "documents.jsonl"), known, scratch)
     side.check_uids()
-    table, shape = known.table(), (len(side.spool), len(known.table()))
+    table = known.table()
+    shape = len(side.spool), table.num_rows
     if shape[1] < 2:
         raise TaggerError(f"{known.path} holds one label; at least 2 are needed, or every document has it")
     if shape[0] < LEAST:
@@ -123,4 +124,5 @@ def read_whole(config: Config, e0: Encoder, corpus: Corpus, say: Callable[[str],
 
 
 def enough(annotated: sp.csr_array) -> bool:
+    """Whether so many documents are annotated, boolean CSR (n, L), that people can be the judge."""
     return int((np.diff(annotated.indptr) > 0).sum()) >= 2 * FEWEST

@@ -90,7 +90,16 @@ def tells_apart(
         table[ids >= 0] = verdicts.p_yes
         p_yes.append(table)
     near, far = p_yes
-    pairs = near[:, :, None] - far[:, None, :]
-    wins = np.where(np.isnan(pairs), np.nan, (pairs > 0) + 0.5 * (pairs == 0))
     yes, random_yes = (float(np.nanmean(np.where(np.isnan(p), np.nan, p >= 0.5))) for p in p_yes)
-    return Discrimination(float(np.nanmean(wins)), yes, random_yes)
+    return Discrimination(power(near, far), yes, random_yes)
+
+
+def power(near: np.ndarray, far: np.ndarray) -> float:
+    """How often a p_yes of `near`, float (n, a), exceeds one of `far`, (n, b), in its row; a tie is half.
+
+    NaN is no verdict. Without a row that has both it is 0.5: nothing is told apart.
+    """
+    pairs = near[:, :, None] - far[:, None, :]
+    if np.isnan(pairs).all():
+        return 0.5
+    return float(np.nanmean(np.where(np.isnan(pairs), np.nan, (pairs > 0) + 0.5 * (pairs == 0))))
