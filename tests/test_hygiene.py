@@ -1,6 +1,7 @@
 """The house is in order: notebooks are clean, presets hold, stages say what they depend on."""
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from lmtx import curriculum
 from lmtx.config import GROUPS, Config, compose, load_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -183,8 +185,10 @@ def wings(notebook: Path) -> set[str]:
 def sections(notebook: Path) -> set[str]:
     """The sections of the parameters that a notebook reads, itself or by a step of the curriculum."""
     source = code(notebook)
-    if re.search(r"curriculum\.(cycle|train_student)\(|train_supervised\(", source):
-        source += (ROOT / "lmtx" / "curriculum.py").read_text()
+    if "curriculum.cycle(" in source:
+        source += inspect.getsource(curriculum.cycle)
+    if re.search(r"train_(student|supervised)\(", source):
+        source += inspect.getsource(curriculum.train_student)
     hashed = " ".join(re.findall(r"\*\(([^)]*)\)", source))
     config = "(config|settings)" if "config.at(" in source else "config"
     read = {name for name in Config.model_fields if re.search(rf"{config}\.{name}\b", source)}
