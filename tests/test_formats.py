@@ -146,6 +146,12 @@ def test_6500_concepts_in_seconds(write):
     assert time.process_time() - started < 10
 
 
+def test_a_name_before_a_colon_names_the_label_where_no_label_has_it(write):
+    labels = Labels(write("labels.txt", "C\nC: a language\nJava: an island\nGo: a game\nGo: a language\n"))
+    assert [labels.find(name) for name in ("C", "C: a language", "Java")] == [0, 1, 2]
+    assert "label 'Go' is the name of several labels" in labels.find("Go")
+
+
 def test_annifs_vocabulary(write):
     labels = Labels(write("v.tsv", ANNIF))
     assert named(labels) == {"dog": "dog", "cat": "cat"}

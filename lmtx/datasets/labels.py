@@ -42,7 +42,7 @@ class Labels:
         self._texts: list[str] = []
         self._by_uid: dict[str, int] = {}
         self._by_name: dict[str, int | None] = {}  # None: several labels have this name
-        self._by_notation: dict[str, int | None] = {}
+        self._by_alias: dict[str, int | None] = {}
         faults = Faults(path, unit(path))
         for number, row in self._rows(faults, language, describe):
             fault = self._add(row)
@@ -75,9 +75,13 @@ class Labels:
         return label_table(self._uids, self._texts)
 
     def find(self, called: str) -> int | str:
-        """The id of the label with this uid or else text or else notation; or why there is none."""
+        """The id of a label, or why there is none.
+
+        A label is called by its uid or else its text; where no label is, by its notation or by its text up to
+        the first ": ", before which a described label's name stands.
+        """
         called = called.strip()
-        for ids in (self._by_uid, self._by_name, self._by_notation):
+        for ids in (self._by_uid, self._by_name, self._by_alias):
             if called in ids:
                 label = ids[called]
                 if label is None:
@@ -117,9 +121,9 @@ class Labels:
             return None
         self._by_uid[uid] = len(self._uids)
         self._by_name[name] = None if name in self._by_name else len(self._uids)
-        if row.get("notation") is not None:
-            notation = str(row["notation"]).strip()
-            self._by_notation[notation] = None if notation in self._by_notation else len(self._uids)
+        notation = "" if row.get("notation") is None else str(row["notation"]).strip()
+        for alias in {notation, text.partition(": ")[0]} - {"", name}:
+            self._by_alias[alias] = None if alias in self._by_alias else len(self._uids)
         self._uids.append(uid)
         self._texts.append(text)
         return None
