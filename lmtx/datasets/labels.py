@@ -51,6 +51,7 @@ class Labels:
         faults.check()
         if not self._texts:
             raise CorpusError(f"{faults.source} holds no labels; write at least one")
+        self._ids: dict[str, int | None] = self._by_alias | self._by_name | self._by_uid
 
     def _rows(self, faults: Faults, language: str | None, describe: Describe) -> Iterable[Row]:
         if kind(self.path) in SKOS:
@@ -74,29 +75,26 @@ class Labels:
         """The table of labels."""
         return label_table(self._uids, self._texts)
 
-    def find(self, called: str) -> int | str:
-        """The id of a label, or why there is none.
+    def find(self, called: str) -> int | None:
+        """The id of a label; None where none, or more than one, is called so.
 
         A label is called by its uid or else its text; where no label is, by its notation or by its text up to
         the first ": ", before which a described label's name stands.
         """
+        return self._ids.get(called.strip())
+
+    def fault(self, called: str, guess: bool = True) -> str:
+        """The reason why `find` finds none; `guess` adds a label that is called nearly so."""
         called = called.strip()
-        for ids in (self._by_uid, self._by_name, self._by_alias):
-            if called in ids:
-                label = ids[called]
-                if label is None:
-                    return f"label {called!r} is the name of several labels in {self.path}; use their uids"
-                return label
+        if called in self._ids:
+            return f"label {called!r} is the name of several labels in {self.path}; use their uids"
         if called in self.left_out:
             return f"label {called!r} is {self.left_out[called]} in {self.path}; drop it"
-        return f"label {called!r} is not in {self.path}"
-
-    def guess(self, called: str) -> str:
-        """A hint at a label that is called nearly so, or ""."""
-        if len(self._by_name) > GUESSED_AMONG:
-            return ""
-        near = difflib.get_close_matches(called, self._by_name, n=1)
-        return f"; did you mean {near[0]!r}?" if near else ""
+        near = []
+        if guess and len(self._by_name) <= GUESSED_AMONG:
+            near = difflib.get_close_matches(called, self._by_name, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"label {called!r} is not in {self.path}{hint}"
 
     def _add(self, row: dict[str, Any]) -> str | None:
         """Take up a label; what is wrong with it, or None."""

@@ -141,9 +141,8 @@ def _label_ids(cell: Any, labels: Labels, guess: bool) -> list[int] | str:
     if isinstance(names, str):
         return names
     label_ids = [labels.find(name) for name in names]
-    for name, fault in zip(names, label_ids, strict=True):
-        if isinstance(fault, str):
-            return fault + (labels.guess(name.strip()) if guess else "")
+    if None in label_ids:
+        return labels.fault(names[label_ids.index(None)], guess)
     return label_ids
 
 

@@ -16,6 +16,7 @@ from lmtx.datasets.formats import IN_BRACKETS, URIS, kind
 from lmtx.datasets.lines import Faults, Lines
 
 BATCH = 256  # rows of a Parquet file in memory at once
+BUFFER = 1 << 20  # bytes of a Parquet column read at once
 LONGEST_FIELD = 2**31 - 1  # characters of a CSV field; Python's own limit is 131,072
 
 Row = tuple[int, dict[str, Any]]
@@ -155,7 +156,8 @@ def _corpus(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
 
 def _parquet(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
     try:
-        with pq.ParquetFile(path) as file:
+        # With these two a column is read as it is decoded, instead of a whole group of rows before.
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file:
             number = 0
             with tqdm(total=file.metadata.num_rows, desc=path.name, unit="row", disable=not bar) as progress:
                 for batch in file.iter_batches(BATCH):

@@ -16,8 +16,8 @@ from lmtx.datasets.lines import Faults
 from lmtx.datasets.own import Document, documents
 from lmtx.datasets.spool import whole
 from lmtx.tagger import Tagger
-from lmtx.tagger.answers import WRITERS
 from lmtx.tagger.labels import TaggerError
+from lmtx.tagger.writing import WRITERS
 
 FIRST, SIZE = 16, 256  # documents in the first batch, so that an answer comes soon, and in the others
 WAIT = 0.05  # seconds that a batch waits for more documents
@@ -80,7 +80,7 @@ def tag_stream(
     strict
         Raise `DocumentError` at the first broken row, after the documents before it are answered.
     form
-        A key of `lmtx.tagger.answers.WRITERS`.
+        A key of `lmtx.tagger.writing.WRITERS`.
     text
         Whether an answer holds the document's title or, without one, its text.
     say
