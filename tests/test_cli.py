@@ -123,7 +123,7 @@ def test_labels_of_a_vocabulary_are_added(run, folder, tmp_path):
     status, lines, _ = run(
         "add-labels", folder, tmp_path / "v.ttl", "--language", "en", "--describe", "alternatives"
     )
-    assert status == 0 and lines[0].endswith("v.ttl: 1 concepts by their labels in 'en' (not in 'fi')")
+    assert status == 0 and lines[0].endswith("v.ttl: 1 concepts with labels in 'en' (others: 'fi')")
     _, lines, _ = run("tag", folder, "-k", 1, given=b'{"text": "fox1 fox2: elk1"}')
     label = json.loads(lines[0])["labels"][0]
     assert (label["uid"], label["text"]) == ("http://v/1", "fox1 fox2: elk1")

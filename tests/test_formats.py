@@ -77,7 +77,7 @@ def test_concepts_are_labels_in_the_language_of_most(write):
     }
     assert labels.left_out == {f"{V}old": "deprecated", f"{V}mouse": "without a label in 'en'"}
     assert labels.note.endswith(
-        "v.ttl: 5 concepts by their labels in 'en' (not in 'fi', ''); 1 deprecated left out; "
+        "v.ttl: 5 concepts with labels in 'en' (others: 'fi', ''); 1 deprecated left out; "
         "1 without a label in 'en' left out"
     )
 
@@ -111,6 +111,11 @@ def test_rdf_xml(write, name):
             TURTLE.replace('"cur"@en ;', '"cur"@en'),
             "v.ttl, line 15: expected '.' or '}' or ']' at end",
         ),
+        (
+            "v.ttl",
+            "# a note\n" + TURTLE.replace("v:norse a", "v:norse"),
+            "v.ttl, line 15: objectList expected",
+        ),
         ("v.ttl", TURTLE[:-20], "v.ttl, line 16: "),
         ("v.ttl", '<a> <b> "cut', "v.ttl, line 1: the file ends within a statement at '<a> <b> \"cut'"),
         ("v.ttl", b"# \xe4", "v.ttl, line 1: byte 0xe4 at 2 is not UTF-8; save it as UTF-8"),
@@ -118,6 +123,11 @@ def test_rdf_xml(write, name):
         ("v.rdf", RDF.replace("</skos:broader>", ""), "v.rdf, line 7: mismatched tag at '</skos:Concept>'"),
         ("v.rdf", RDF[:400], "v.rdf, line 7: no element found"),
         ("v.rdf", RDF.replace("rdf:about", "rdf:ID"), "v.rdf, line 4: rdf:ID value is not a valid NCName"),
+        (
+            "v.rdf",
+            RDF.replace('"en">animal', '"e n">animal'),
+            "v.rdf, line 9: 'e n' is not a valid language tag",
+        ),
         ("v.xml", "<html></html>", "v.xml holds no skos:Concept"),
     ],
 )

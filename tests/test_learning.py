@@ -265,7 +265,7 @@ def test_a_vocabulary_and_corpora_of_other_tools(tmp_path, no_model):
         destination=tmp_path / "tagger",
         say=said.append,
     )
-    assert f"{tmp_path}/v.ttl: 16 concepts by their labels in 'en'" in said
+    assert f"{tmp_path}/v.ttl: 16 concepts with labels in 'en'" in said
     labels = {row["uid"]: row["text"] for row in tagger.labels.table.to_pylist()}
     assert labels == {f"http://v/{i}": f"{name}: x" for i, name in enumerate(concerns())}
     assert "30 annotated documents, 16 labels" in measure(tmp_path / "tagger", tmp_path / "test")

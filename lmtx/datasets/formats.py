@@ -1,6 +1,5 @@
 """The format of a user's file, by its name and, where the name leaves it open, by its first line."""
 
-import os
 import re
 from pathlib import Path
 
@@ -52,7 +51,7 @@ def kind(path: Path) -> str:
             "and .parquet, which say how to read it; rename or convert it"
         )
     if not path.exists():
-        raise CorpusError(f"{path} cannot be read: {os.strerror(2)}")
+        raise CorpusError(f"{path} cannot be read: No such file or directory")
     return _tsv(path) if by_name == "tsv" else by_name
 
 

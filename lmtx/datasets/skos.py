@@ -6,10 +6,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from xml.sax import SAXException
 
 from rdflib import Graph, Literal, URIRef
+from rdflib.exceptions import ParserError
 from rdflib.namespace import OWL, RDF, SKOS
 from rdflib.plugins.parsers.notation3 import BadSyntax
+from rdflib.term import Node
 
 from lmtx.config import Describe
 from lmtx.corpus import CorpusError
@@ -48,10 +51,10 @@ class Vocabulary:
     left_out: dict[str, str]
 
     def __str__(self) -> str:
-        others = f" (not in {', '.join(map(repr, self.others))})" if self.others else ""
+        others = f" (others: {', '.join(map(repr, self.others))})" if self.others else ""
         reasons = Counter(self.left_out.values())
         left_out = "".join(f"; {count:,} {reason} left out" for reason, count in sorted(reasons.items()))
-        return f"{len(self.concepts):,} concepts by their labels in {self.language!r}{others}{left_out}"
+        return f"{len(self.concepts):,} concepts with labels in {self.language!r}{others}{left_out}"
 
 
 def read(path: Path, language: str | None = None, describe: Describe = "name") -> Vocabulary:
@@ -100,12 +103,13 @@ def read(path: Path, language: str | None = None, describe: Describe = "name") -
                 "alternatives": _by_language(graph.objects(concept, SKOS.altLabel)).get(language, []),
                 "broader": sorted(label for c in broader for label in _in(names.get(c, {}), language)[:1]),
             }[describe]
+            notations = [str(notation) for notation in graph.objects(concept, SKOS.notation)]
             rows.append(
                 {
                     "uid": str(concept),
                     "text": name[0],
                     "description": ", ".join(dict.fromkeys(o for o in others if o != name[0])) or None,
-                    "notation": next((str(n) for n in sorted(graph.objects(concept, SKOS.notation))), None),
+                    "notation": min(filter(None, notations), default=None),
                 }
             )
     return Vocabulary(rows, language, [tag for tag in languages if tag != language], left_out)
@@ -124,7 +128,7 @@ def _parse(path: Path) -> Graph:
     faults.check()
     try:
         return _Graph().parse(data=content, format=_PARSERS[kind(path)])
-    except Exception as error:  # the parsers raise errors of their own, and any other where a file is cut off
+    except (BadSyntax, ParserError, SAXException, ValueError, IndexError, AssertionError) as error:
         number, reason = _located(error, content)
         line = content.split("\n")[number - 1].strip()[:60]
         raise CorpusError(
@@ -134,17 +138,20 @@ def _parse(path: Path) -> Graph:
 
 def _located(error: Exception, content: str) -> tuple[int, str]:
     """The number of the line that a parser's error is about, and the error's reason."""
-    if isinstance(error, BadSyntax):
-        return error.lines + 1, error._why
+    if isinstance(error, BadSyntax):  # whose own count of lines is too high behind a comment
+        return content.count("\n", 0, error._i) + 1, error._why
     if located := re.match(r"[^:]*:(\d+):\d+: (.*)", str(error)):
         return int(located[1]), located[2]
+    if tag := re.match("'(.*)' is not a valid language tag", str(error)):
+        return content.count("\n", 0, content.find(f'"{tag[1]}"')) + 1, tag[0]
+    # The Turtle parser runs out of the text, with an error of another kind.
     return content.rstrip().count("\n") + 1, "the file ends within a statement"
 
 
-def _by_language(labels: Iterator[Literal]) -> dict[str, list[str]]:
+def _by_language(labels: Iterator[Node]) -> dict[str, list[str]]:
     """Language ("" for none) -> labels in it, sorted, on one line each."""
     grouped = defaultdict(list)
-    for label in sorted(labels):
+    for label in sorted(label for label in labels if isinstance(label, Literal)):
         if text := " ".join(label.split()):
             grouped[label.language or ""].append(text)
     return grouped

@@ -1,4 +1,8 @@
-"""Answers of a tagger as JSON lines, as CSV, or as a corpus for Annif."""
+"""Answers of a tagger as JSON lines, as CSV, or as a corpus for Annif.
+
+A writer has two methods: `write` takes a document and its labels as `Tagger.tag` gives them, `skip` the
+number of a row that is no document, and what is wrong with it.
+"""
 
 import csv
 import json
