@@ -111,7 +111,9 @@ def test_labels_are_added(run, folder):
     _, lines, _ = run("tag", folder, "-k", 1, given=b'{"text": "fox1 fox2"}\n{"text": "fox3 fox4"}')
     assert [json.loads(line)["labels"][0]["uid"] for line in lines] == ["12", "fox3 fox4"]
     status, _, errors = run("add-labels", folder, given=b'{"text": "fox5"}\nfox6')
-    assert status == 1 and "standard input, line 2: 'fox6' is not JSON" in errors
+    assert (
+        status == 1 and "standard input, line 2: 'fox6' is not JSON" in errors and '{"text": "…"}' in errors
+    )
     assert len(Tagger.load(folder).labels) == 32
 
 

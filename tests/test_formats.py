@@ -96,6 +96,15 @@ def test_concepts_are_described(write):
     assert broader["cat"] == "domestic cat: pet", "the pet says so by skos:narrower"
 
 
+def test_the_study_reads_a_vocabulary(write, tmp_path, capsys):
+    write("v.ttl", TURTLE)
+    write("docs.csv", f"text,labels\none,<{V}dog>\ntwo,<{V}mouse>\nthree,\n")
+    reading = read(own("docs.csv", "v.ttl", language="fi", describe="broader"), tmp_path)
+    assert {labels[0] for _, _, labels in everything(reading).values() if labels} == {"koira: eläin", "hiiri"}
+    assert reading.manifest["labels_left_out"] == 3, "of seven: cat, pet and the deprecated one"
+    assert "4 concepts with labels in 'fi'" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["v.rdf", "v.xml", "v.rdf.gz"])
 def test_rdf_xml(write, name):
     labels = Labels(write(name, RDF), describe="broader")

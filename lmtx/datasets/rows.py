@@ -86,7 +86,9 @@ def _jsonl(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
                 raise CorpusError(
                     f"{faults.source} holds one JSON list; write one object a line instead (JSON Lines)"
                 ) from None
-            faults.add(number, f"{line[:60]!r} is not JSON ({error})")
+            faults.add(
+                number, f'{line[:60]!r} is not JSON ({error}); expected an object such as {{"text": "…"}}'
+            )
             continue
         if number == 1 and isinstance(row, list):
             raise CorpusError(
