@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from lmtx import curriculum, teachers
-from lmtx.config import Config
+from lmtx.config import Config, Describe
 from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist
@@ -39,6 +39,8 @@ def learn(
     max_cost: float | None = None,
     dry_run: bool = False,
     settings: Sequence[str] = (),
+    language: str | None = None,
+    describe: Describe = "name",
     records: str | Path | None = None,
     say: Callable[[str], None] = print,
 ) -> Tagger | None:
@@ -50,10 +52,10 @@ def learn(
     Parameters
     ----------
     documents
-        A file (JSONL, CSV, Parquet, or a text a line), a folder of .txt and .md files, or texts. Annotations
-        in a column `labels` train nothing: they check, and are the best check there is.
+        A file (JSONL, CSV, TSV, Parquet, or a text a line), a folder of .txt and .md files, or texts.
+        Annotations in a column `labels` train nothing: they check, and are the best check there is.
     labels
-        A file, or texts; see `data/README.md`.
+        A file, a SKOS vocabulary, or texts; see `data/README.md`.
     teacher
         A preset of `conf/teacher`. None: the language model where it is on this machine (`lmtx model
         qwen-1.5b`), together with the ensemble where documents name their labels; else the ensemble.
@@ -68,6 +70,8 @@ def learn(
         Only say what it would take.
     settings
         `section.key=value`: parameters of the study, on top of what this function chooses.
+    language, describe
+        Of a SKOS vocabulary's labels; see `lmtx.datasets.skos.read`.
     records
         A folder of recorded verdicts on these documents, which need no model; None: there are none.
     say
@@ -90,7 +94,8 @@ def learn(
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="lmtx-learn-")))
         say("reading documents and labels")
         model = on_disk("qwen-1.5b")
-        found = read_sources(documents, labels, scratch, free=(teacher or "") == "ensemble" or not model)
+        free = teacher == "ensemble" or not model
+        found = read_sources(documents, labels, scratch, free, language, describe, say)
         corpus = found.corpus
         name = teacher or (_judge_for(corpus) if model else "ensemble")
         config = settings_for(name, corpus, max_cost, settings)
