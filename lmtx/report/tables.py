@@ -1,74 +1,80 @@
-"""The tables of the study, from result files alone.
+"""The tables of the study, from its results.
 
 Each function returns a `Table`: shown as it stands in a notebook, its numbers in `.frame`.
 """
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-from lmtx.report.render import GAP, Cell, Table, interval, number, percent
-from lmtx.report.results import (
-    AT_PREDICTION,
-    Cost,
-    Interval,
-    Result,
-    cycles,
-    flat,
-    load_results,
-    load_statistics,
-    measured,
-    sample,
-    table_of,
+from lmtx.report.frames import flat, frame_of
+from lmtx.report.render import (
+    GAP,
+    Cell,
+    Column,
+    Table,
+    as_difference,
+    as_number,
+    as_quality,
+    cells,
+    headings,
 )
+from lmtx.report.results import Results, cycles, measured, on_documents
+from lmtx.report.schema import Cost, Result
 
 MAIN_METRICS = ("P@1", "P@3", "P@5", "R@1", "R@3", "R@5", "R@10", "R@100")
 TAIL_METRICS = ("P@1", "PSP@1", "P@3", "PSP@3", "P@5", "PSP@5")
-PARTS = ("encode", "label", "train", "check")
-COSTS = ("usd", "requests", "prompt_tokens", "answer_tokens", "verdicts")
+# The systems that answer the question of T3: what does a language model at prediction time cost?
+AT_PREDICTION = ("lmtx", "rerank", "icxml")
+_WORK = ("encode", "label", "train", "check")
+_COUNT, _TENTHS, _CENTS = as_number(), as_number(1), as_number(2)
+_COST = [
+    Column("USD", "usd", _CENTS),
+    Column("Requests", "requests", _COUNT),
+    Column("Prompt\ntokens", "prompt_tokens", _COUNT),
+    Column("Answer\ntokens", "answer_tokens", _COUNT),
+    Column("Verdicts", "verdicts", _COUNT),
+]
 
 
-def t1(reports: str | Path, datasets: Sequence[str]) -> Table:
+def t1(results: Results) -> Table:
     """T1: each data set in numbers, one row a data set."""
-    columns = {
-        "train": "Training\ndocuments",
-        "dev": "Dev\ndocuments",
-        "test": "Test\ndocuments",
-        "labels": "Labels",
-        "with_truth": "Documents\nwith a truth",
-        "truth_labels": "Labels in\na truth",
-        "mean_labels_per_document": "Labels per\ndocument",
-        "mean_words_per_document": "Words per\ndocument",
-        "mean_words_per_label": "Words\nper label",
-    }
-    frame, rows, notes = [], [], []
-    for dataset in datasets:
-        found = load_statistics(reports, dataset)
-        if found is None:
+    counts = [
+        Column("Training\ndocuments", "train", _COUNT),
+        Column("Dev\ndocuments", "dev", _COUNT),
+        Column("Test\ndocuments", "test", _COUNT),
+        Column("Labels", "labels", _COUNT),
+        Column("Documents\nwith a truth", "with_truth", _COUNT),
+        Column("Labels in\na truth", "truth_labels", _COUNT),
+    ]
+    columns = [
+        *counts,
+        Column("Labels per\ndocument", "mean_labels_per_document", _TENTHS),
+        Column("Words per\ndocument", "mean_words_per_document", _TENTHS),
+        Column("Words\nper label", "mean_words_per_label", _TENTHS),
+    ]
+    rows, notes = [], []
+    for dataset, statistics in results.statistics.items():
+        values = {}
+        if statistics is None:
             notes.append(f"{dataset}: no statistics; the stage prepare writes corpus/{dataset}.json.")
-            values = dict.fromkeys(columns)
         else:
-            values = found.model_dump()
-            values |= values["documents"]
-        frame.append({"dataset": dataset, **{key: values[key] for key in columns}})
-        cells = [number(values[key], 1 if key.startswith("mean") else 0) for key in columns]
-        rows.append([Cell(dataset), *cells])
+            values = statistics.model_dump() | statistics.documents.model_dump()
+        rows.append({"dataset": dataset} | {column.key: values.get(column.key) for column in columns})
     return Table(
         "t1_datasets",
         "T1 Data sets",
         "Words are separated by white space; labels per document are counted over documents with a truth.",
-        ["Data set", *columns.values()],
-        [("", rows)],
-        table_of(frame, tuple(key for key in columns if not key.startswith("mean"))),
+        headings("Data set", columns),
+        [("", [[Cell(row["dataset"]), *cells(row, columns)] for row in rows])],
+        frame_of(rows, [column.key for column in counts]),
         notes,
         stage="prepare",
     )
 
 
-def t2(reports: str | Path, datasets: Sequence[str]) -> Table:
+def t2(results: Results) -> Table:
     """T2: the main comparison, one row a system, the data sets below each other."""
     return _comparison(
-        reports,
-        datasets,
+        results,
         MAIN_METRICS,
         "t2_main",
         "T2 Main comparison",
@@ -78,11 +84,10 @@ def t2(reports: str | Path, datasets: Sequence[str]) -> Table:
     )
 
 
-def t2_tail(reports: str | Path, datasets: Sequence[str]) -> Table:
+def t2_tail(results: Results) -> Table:
     """T2 by propensity: PSP@k, where finding a rare label weighs more, beside P@k."""
     return _comparison(
-        reports,
-        datasets,
+        results,
         TAIL_METRICS,
         "t2_tail",
         "T2 Rare labels",
@@ -92,97 +97,104 @@ def t2_tail(reports: str | Path, datasets: Sequence[str]) -> Table:
     )
 
 
-def _comparison(
-    reports: str | Path, datasets: Sequence[str], metrics: Sequence[str], name: str, title: str, caption: str
-) -> Table:
-    frame, groups, notes = [], [], {}
-    for dataset in datasets:
-        results = load_results(reports, dataset)
+def _comparison(results: Results, metrics: Sequence[str], name: str, title: str, caption: str) -> Table:
+    columns = [Column(metric, metric, as_quality) for metric in metrics]
+    last = Column("P@1\n− LMTX", "P@1_minus_lmtx", as_difference)
+    rows, groups, notes = [], [], {}
+    for dataset, systems in results.by_dataset.items():
         # What was measured on some of the documents only is not compared with the rest.
-        largest = max((r.n or 0 for r in results), default=0)
-        whole = [r for r in results if r.zero_shot and r.n == largest]
-        best = {
-            name: max((r.metrics[name].value for r in whole if name in r.metrics), default=None)
-            for name in metrics
-        }
-        rows = [_main_row(r, best, largest, notes, dataset) for r in results]
-        groups.append((sample(dataset, results), rows))
-        frame += [_main_numbers(r, metrics, dataset) for r in results]
-    columns = ["System", *metrics, "P@1\n− LMTX"]
-    return Table(name, title, caption, columns, groups, table_of(frame, ("n",)), list(notes))
+        largest = max((r.n or 0 for r in systems), default=0)
+        compared = [r for r in systems if r.zero_shot and r.n == largest]
+        best = {}
+        for metric in metrics:
+            values = (r.metrics[metric].value for r in compared if metric in r.metrics)
+            best[metric] = max(values, default=None)
+        groups.append((on_documents(dataset, systems), []))
+        for r in systems:
+            row = _identity(dataset, r) | {"family": r.family, "n": r.n}
+            for metric in metrics:
+                row |= flat(metric, r.metrics.get(metric))
+            row |= flat("P@1_minus_lmtx", (r.against_lmtx or {}).get("P@1"))
+            rows.append(row | {"gap": r.stopped, "notes": "; ".join(r.notes)})
+            label = _label(dataset, r, notes)
+            if r.system == "lmtx" and r.cycle is not None:
+                note = f"{r.label} ({dataset}) is cycle {r.cycle.number}, which the teacher's check keeps."
+                notes[note] = None
+            qualities = [
+                cell._replace(bold=r in compared and row[metric] is not None and row[metric] == best[metric])
+                for metric, cell in zip(metrics, cells(row, columns), strict=True)
+            ]
+            groups[-1][1].append([label, *qualities, *cells(row, [last])])
+    heads = headings("System", [*columns, last])
+    return Table(name, title, caption, heads, groups, frame_of(rows, ("n",)), list(notes))
 
 
-def t2_literal(reports: str | Path, datasets: Sequence[str]) -> Table:
+def t2_literal(results: Results) -> Table:
     """T2 by what stands in the text: tags that a document spells out, and tags that it does not."""
     kinds, metrics = {"literal": "Literal", "other": "Other"}, ("P@1", "R@10")
-    frame, groups, notes = [], [], {}
-    for dataset in datasets:
-        rows = []
-        results = [r for r in load_results(reports, dataset) if r.by_literalness]
-        for r in results:
-            row = {"dataset": dataset, "system": r.system, "label": r.label}
-            cells = [_label(r, notes, dataset)]
+    columns = []
+    for kind, heading in kinds.items():
+        columns += [Column(f"{heading}\n{metric}", f"{kind}_{metric}", as_quality) for metric in metrics]
+        columns.append(Column(f"{heading}\nP@1 − LMTX", f"{kind}_P@1_minus_lmtx", as_difference))
+    rows, groups, notes = [], [], {}
+    for dataset, systems in results.by_dataset.items():
+        split = [r for r in systems if r.by_literalness]
+        if split:
+            sizes = ", ".join(f"{split[0].by_literalness[kind].n:,} {kind}" for kind in kinds)
+            groups.append((f"{dataset}, test documents: {sizes}", []))
+        for r in split:
+            row = _identity(dataset, r)
             for kind in kinds:
-                part = r.by_literalness[kind]
-                row[f"{kind}_n"] = part.n
+                pairs = r.by_literalness[kind]
+                row[f"{kind}_n"] = pairs.n
                 for metric in metrics:
-                    m = part.metrics.get(metric)
-                    row |= flat(f"{kind}_{metric}", m)
-                    cells.append(Cell(percent(m.value), interval(m.low, m.high)) if m else Cell(GAP))
-                d = (part.against_lmtx or {}).get("P@1")
-                row |= flat(f"{kind}_P@1_minus_lmtx", d)
-                cells.append(_paired(d))
-            frame.append(row)
-            rows.append(cells)
-        if rows:
-            sizes = ", ".join(f"{results[0].by_literalness[kind].n:,} {kind}" for kind in kinds)
-            groups.append((f"{dataset}, test documents: {sizes}", rows))
+                    row |= flat(f"{kind}_{metric}", pairs.metrics.get(metric))
+                row |= flat(f"{kind}_P@1_minus_lmtx", (pairs.against_lmtx or {}).get("P@1"))
+            rows.append(row)
+            groups[-1][1].append([_label(dataset, r, notes), *cells(row, columns)])
     return Table(
         "t2_literal",
         "T2 Labels in the text",
         "Percent, over the documents with an annotated label whose name stands in their text (literal) and "
         "over those with one whose name does not (other); labels of the other kind are no candidates. "
         "Differences as in T2.",
-        [
-            "System",
-            *(f"{name}\n{column}" for name in kinds.values() for column in (*metrics, "P@1 − LMTX")),
-        ],
+        headings("System", columns),
         groups or [("", [])],
-        table_of(frame, ()),
+        frame_of(rows, ()),
         list(notes),
     )
 
 
-def t3(reports: str | Path, datasets: Sequence[str]) -> Table:
+def t3(results: Results) -> Table:
     """T3: LMTX against a language model at prediction time: quality, and what 1,000 documents cost."""
     metrics, per_thousand = ("P@1", "P@5", "R@10"), ("requests", "prompt_tokens", "answer_tokens", "usd")
-    frame, groups, notes = [], [], {}
-    for dataset in datasets:
-        results, rows = load_results(reports, dataset), []
-        lmtx = measured(results, "lmtx")
-        for r in results:
+    columns = [
+        *(Column(metric, metric, as_quality) for metric in metrics),
+        Column("Requests\nper 1,000", "requests_per_1000", _COUNT),
+        Column("Prompt tokens\nper 1,000", "prompt_tokens_per_1000", _COUNT),
+        Column("Answer tokens\nper 1,000", "answer_tokens_per_1000", _COUNT),
+        Column("USD\nper 1,000", "usd_per_1000", _CENTS),
+        Column("Seconds\nper 1,000", "seconds_per_1000", _TENTHS),
+    ]
+    rows, groups, notes = [], [], {}
+    for dataset, systems in results.by_dataset.items():
+        lmtx = measured(systems, "lmtx")
+        groups.append((on_documents(dataset, systems), []))
+        for r in systems:
             if r.system not in AT_PREDICTION:
                 continue
-            row = {"dataset": dataset, "system": r.system, "label": r.label, "n": r.n}
-            for name in metrics:
-                row |= flat(name, r.metrics.get(name))
-            scale = 1000 / r.n if r.n else None
+            row = _identity(dataset, r) | {"n": r.n}
+            for metric in metrics:
+                row |= flat(metric, r.metrics.get(metric))
             # The teacher of LMTX is gone at prediction time: it sends nothing.
-            bill = dict.fromkeys(per_thousand, 0) if r is lmtx else r.bill and r.bill.model_dump()
+            bill = Cost() if r is lmtx else r.bill
             for key in per_thousand:
-                known = bill and bill[key] is not None and scale
-                row[f"{key}_per_1000"] = bill[key] * scale if known else None
-            parts = ("rank",) if r is lmtx else ("ask", "encode", "rank")
-            seconds = [r.seconds[part] for part in parts if r.seconds.get(part) is not None]
-            row["seconds_per_1000"] = sum(seconds) * scale if seconds and scale else None
-            frame.append(row)
-            cells = [_label(r, notes, dataset)]
-            for name in metrics:
-                m = r.metrics.get(name)
-                cells.append(Cell(percent(m.value), interval(m.low, m.high)) if m else Cell(GAP))
-            cells += [number(row[f"{key}_per_1000"], 2 if key == "usd" else 0) for key in per_thousand]
-            rows.append([*cells, number(row["seconds_per_1000"], 1)])
-        groups.append((sample(dataset, results), rows))
+                row[f"{key}_per_1000"] = _per_thousand(getattr(bill, key, None), r)
+            work = ("rank",) if r is lmtx else ("ask", "encode", "rank")
+            seconds = [r.seconds[step] for step in work if r.seconds.get(step) is not None]
+            row["seconds_per_1000"] = _per_thousand(sum(seconds) if seconds else None, r)
+            rows.append(row)
+            groups[-1][1].append([_label(dataset, r, notes), *cells(row, columns)])
     return Table(
         "t3_prediction",
         "T3 A language model at prediction time",
@@ -190,80 +202,54 @@ def t3(reports: str | Path, datasets: Sequence[str]) -> Table:
         "nothing is stored yet, and the seconds it took in this run on the host that the provenance names. "
         "LMTX's are for embedding the documents and searching; its training is in T4. The re-ranker's leave "
         "out E0's embedding of the documents, and what a teacher has answered before takes none.",
-        [
-            "System",
-            *metrics,
-            "Requests\nper 1,000",
-            "Prompt tokens\nper 1,000",
-            "Answer tokens\nper 1,000",
-            "USD\nper 1,000",
-            "Seconds\nper 1,000",
-        ],
+        headings("System", columns),
         groups,
-        table_of(frame, ("n",)),
+        frame_of(rows, ("n",)),
         list(notes),
     )
 
 
-def t4(reports: str | Path, datasets: Sequence[str]) -> Table:
-    """T4: seconds and cost by part, one row a system; LMTX's row is the sum over its cycles."""
-    results = {
-        dataset: [r for r in _whole_curriculum(load_results(reports, dataset)) if r.family != "hybrid"]
-        for dataset in datasets
+def t4(results: Results) -> Table:
+    """T4: seconds and cost by part of the work, one row a system; LMTX's row is the sum over its cycles."""
+    by_dataset = {
+        dataset: [r for r in _whole_curriculum(systems) if r.family != "hybrid"]
+        for dataset, systems in results.by_dataset.items()
     }
-    measured = {part for found in results.values() for r in found for part in r.seconds}
-    parts = [*PARTS, *sorted(measured - set(PARTS))]
-    frame, groups, notes = [], [], {}
-    for dataset, found in results.items():
-        rows = []
-        for r in found:
-            seconds = {part: r.seconds.get(part) for part in parts}
-            known = [value for value in seconds.values() if value is not None]
-            seconds["total"] = sum(known) if known else None
-            cost = dict.fromkeys(COSTS) if r.stopped else {key: getattr(r.cost, key) for key in COSTS}
-            frame.append(
-                {
-                    "dataset": dataset,
-                    "system": r.system,
-                    "label": r.label,
-                    **{f"{part}_seconds": value for part, value in seconds.items()},
-                    **cost,
-                }
-            )
-            cells = [number(value, 1) for value in seconds.values()]
-            cells += [number(value, 2 if key == "usd" else 0) for key, value in cost.items()]
-            rows.append([_label(r, notes, dataset), *cells])
-        groups.append((dataset, rows))
+    others = {step for systems in by_dataset.values() for r in systems for step in r.seconds} - {*_WORK}
+    work = [*_WORK, *sorted(others)]
+    columns = [Column(f"{step[:1].upper()}{step[1:]}\n(s)", f"{step}_seconds", _TENTHS) for step in work]
+    columns += [Column("Total\n(s)", "total_seconds", _TENTHS), *_COST]
+    rows, groups, notes = [], [], {}
+    for dataset, systems in by_dataset.items():
+        groups.append((dataset, []))
+        for r in systems:
+            row = _identity(dataset, r) | {f"{step}_seconds": r.seconds.get(step) for step in work}
+            seconds = [value for value in r.seconds.values() if value is not None]
+            row["total_seconds"] = sum(seconds) if seconds else None
+            row |= {key: None if r.stopped else getattr(r.cost, key) for _, key, _ in _COST}
+            rows.append(row)
+            groups[-1][1].append([_label(dataset, r, notes), *cells(row, columns)])
     return Table(
         "t4_cost",
         "T4 Time and cost by part",
         "Seconds on the host that the provenance names. Requests, tokens and dollars are what the run asked "
         "for; verdicts also count those taken from the store. LMTX is the sum over its cycles.",
-        [
-            "System",
-            *(f"{part[:1].upper()}{part[1:]}\n(s)" for part in parts),
-            "Total\n(s)",
-            "USD",
-            "Requests",
-            "Prompt\ntokens",
-            "Answer\ntokens",
-            "Verdicts",
-        ],
+        headings("System", columns),
         groups,
-        table_of(frame, COSTS[1:]),
+        frame_of(rows, [key for _, key, _ in _COST[1:]]),
         list(notes),
     )
 
 
-def _whole_curriculum(results: list[Result]) -> list[Result]:
-    """The results with LMTX's cost summed over its cycles: all of them are paid for, one is kept."""
-    ran = [r for r in cycles(results).values() if r.stopped is None]
-    parts = dict.fromkeys(part for r in ran for part, value in r.seconds.items() if value is not None)
+def _whole_curriculum(systems: list[Result]) -> list[Result]:
+    """The systems with LMTX's cost summed over its cycles: all of them are paid for, one is kept."""
+    ran = [r for r in cycles(systems).values() if r.stopped is None]
+    steps = dict.fromkeys(step for r in ran for step, value in r.seconds.items() if value is not None)
     whole = {
-        "seconds": {part: sum(r.seconds.get(part) or 0 for r in ran) for part in parts},
-        "cost": Cost(**{key: _sum(getattr(r.cost, key) for r in ran) for key in COSTS}),
+        "seconds": {step: sum(r.seconds.get(step) or 0 for r in ran) for step in steps},
+        "cost": Cost(**{key: _sum(getattr(r.cost, key) for r in ran) for _, key, _ in _COST}),
     }
-    return [r.model_copy(update=whole) if r.system == "lmtx" and ran else r for r in results]
+    return [r.model_copy(update=whole) if r.system == "lmtx" and ran else r for r in systems]
 
 
 def _sum(values: Iterable[float | None]) -> float | None:
@@ -272,39 +258,16 @@ def _sum(values: Iterable[float | None]) -> float | None:
     return None if None in values else sum(values)
 
 
-def _main_row(
-    r: Result, best: dict[str, float | None], largest: int, notes: dict[str, None], dataset: str
-) -> list[Cell]:
-    cells = [_label(r, notes, dataset)]
-    if r.system == "lmtx" and r.cycle is not None:
-        notes[f"{r.label} ({dataset}) is cycle {r.cycle.number}, which the teacher's check keeps."] = None
-    for name in best:
-        m = r.metrics.get(name)
-        if m is None:
-            cells.append(Cell(GAP))
-        else:
-            bold = r.zero_shot and m.value == best[name] and r.n == largest
-            cells.append(Cell(percent(m.value), interval(m.low, m.high), bold))
-    return [*cells, _paired((r.against_lmtx or {}).get("P@1"))]
+def _per_thousand(amount: float | None, r: Result) -> float | None:
+    """An amount for all of a system's documents as one for 1,000."""
+    return amount * (1000 / r.n) if amount is not None and r.n else None
 
 
-def _paired(d: Interval | None) -> Cell:
-    """A paired difference with its interval, and a star where that leaves 0 out."""
-    if d is None:
-        return Cell(GAP)
-    mark = "" if d.low <= 0 <= d.high else "*"
-    return Cell(percent(d.value, sign=True) + mark, interval(d.low, d.high, sign=True))
+def _identity(dataset: str, r: Result) -> dict:
+    return {"dataset": dataset, "system": r.system, "label": r.label}
 
 
-def _main_numbers(r: Result, metrics: Sequence[str], dataset: str) -> dict:
-    row = {"dataset": dataset, "system": r.system, "label": r.label, "family": r.family, "n": r.n}
-    for name in metrics:
-        row |= flat(name, r.metrics.get(name))
-    row |= flat("P@1_minus_lmtx", (r.against_lmtx or {}).get("P@1"))
-    return row | {"gap": r.stopped, "notes": "; ".join(r.notes)}
-
-
-def _label(r: Result, notes: dict[str, None], dataset: str) -> Cell:
+def _label(dataset: str, r: Result, notes: dict[str, None]) -> Cell:
     """The system's name, and in `notes` what a reader must know about it."""
     if r.stopped is not None:
         notes[f"{GAP} {r.label} ({dataset}): no result: {r.stopped}."] = None
