@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from lmtx.report import words
-from lmtx.report.frames import flat, flat_columns, frame_of
 from lmtx.report.groups import BASE, Group, base_of, difference, intervals_of, on_axis, sample_of
 from lmtx.report.render import (
     GAP,
@@ -12,10 +11,9 @@ from lmtx.report.render import (
     Table,
     as_difference,
     as_number,
-    as_quality,
-    as_share,
-    cells,
-    headings,
+    as_percent,
+    flat,
+    flat_all,
     number,
 )
 from lmtx.report.results import Results, from_zero
@@ -26,14 +24,15 @@ STAGE = "ablations"
 _SHOWN_ELSEWHERE = {BASE, "main", "sample", "negatives", "shortlist", "teacher", "curriculum", "map"}
 _VARIANTS = {"targets": "Targets", "labels": "Label text", "judging": "Judging"}
 _COSTS = ("verdicts", "requests", "prompt_tokens", "answer_tokens", "usd")
+_SHARES = ("yes_rate", "pseudo_precision", "pseudo_recall")
+_METRICS = ("P@1", "R@10")
 _COUNT = as_number()
-_VERDICTS = [
-    Column("Yes\nrate", "yes_rate", as_share),
-    Column("Precision\nof yes", "pseudo_precision", as_share),
-    Column("Recall\nof yes", "pseudo_recall", as_share),
-]
-_QUALITY = [Column("P@1", "P@1", as_quality), Column("R@10", "R@10", as_quality)]
 _SEEDS = Column("Seeds", "seeds", _COUNT)
+_VERDICTS = [
+    Column(heading, key, as_percent)
+    for heading, key in zip(("Yes\nrate", "Precision\nof yes", "Recall\nof yes"), _SHARES, strict=True)
+]
+_QUALITY = [Column(name, name, as_percent) for name in _METRICS]
 
 
 def t5_teachers(results: Results) -> Table:
@@ -50,85 +49,85 @@ def t5_teachers(results: Results) -> Table:
     ]
     groups = on_axis(results.groups, "teacher")
     groups = sorted(groups, key=lambda g: g.settings.teacher_kind == "simulated")
-    rows, shown, notes = [], [], []
+    rows, notes = [], []
     for group in groups:
         teacher, simulated = words.teacher(group), group.settings.teacher_kind == "simulated"
         row = {"point": group.name, "teacher": teacher, "simulated": simulated} | _numbers(group)
         row |= flat("gain", group.gain("P@1")) | {key: _total(group, key) for key in _COSTS}
-        rows.append(row)
-        shown.append([Cell(f"{teacher} †" if simulated else teacher), *cells(row, columns)])
+        rows.append((Cell(f"{teacher} †" if simulated else teacher), row))
         notes += [f"{teacher}: {note}." for note in group.points[0].notes]
-    if any(row["simulated"] for row in rows):
+    if any(row["simulated"] for _, row in rows):
         notes.append("† Simulated: it reads annotations and errs at the rates given.")
-    return Table(
+    return Table.of(
         "t5_teachers",
         "T5 Teachers",
         f"{_ran_on(results.dataset, groups)}Percent. Precision and recall compare a teacher's yes with the "
         "annotations, for this table only. The difference is to zero-shot, paired; a star marks an interval "
         "without 0. Requests, tokens and dollars are what its runs asked anew; what the store held is free.",
-        headings("Teacher", columns),
-        [("", shown)],
-        frame_of(rows, ("n", "seeds", *_COSTS[:-1])) if rows else frame_of([], (), ["teacher"]),
+        "Teacher",
+        columns,
+        [("", rows)],
+        ["n", "seeds", *_COSTS[:-1]],
         notes,
         STAGE,
+        None if rows else ["teacher"],
     )
 
 
 def t6_curriculum(results: Results) -> Table:
     """T6: the main run cycle by cycle; then, on the subset, what refreshing and restarting add."""
     columns = [
-        Column("Check", "check", as_share),
-        Column("Recall of\nshortlists", "shortlist_recall", as_share),
+        Column("Check", "check", as_percent),
+        Column("Recall of\nshortlists", "shortlist_recall", as_percent),
         *_VERDICTS,
         *_QUALITY,
         Column("P@1\n− cycle 1", "minus_cycle_1", as_difference),
     ]
-    rows, sections, notes = [], [], []
+    sections, notes = [], []
     # The main run.
     by_cycle = from_zero(results.systems)
     if by_cycle:
         sections.append((f"Main run: {results.dataset}", []))
     for cycle, r in by_cycle.items():
         row = {"part": "main run", "cycle": cycle, "point": r.system, "n": r.n}
-        for key in ("check", "shortlist_recall", *(column.key for column in _VERDICTS)):
-            row[key] = getattr(r.cycle, key, None)
-        for column in _QUALITY:
-            row |= flat(column.key, r.metrics.get(column.key))
-        rows.append(row)
+        row |= {key: getattr(r.cycle, key, None) for key in ("check", "shortlist_recall", *_SHARES)}
+        row |= flat_all(r.metrics, _METRICS)
         name = f"Cycle {cycle}" if cycle else "Zero-shot"
         kept = ", kept" if r.cycle and r.cycle.best else ""
-        sections[-1][1].append([Cell(name + kept), *cells(row, columns)])
+        sections[-1][1].append((Cell(name + kept), row))
         if r.stopped is not None:
             notes.append(f"{GAP} {r.label}: no result: {r.stopped}.")
     # The ablation of the curriculum.
     groups = on_axis(results.groups, "curriculum")
     groups = sorted(groups, key=lambda g: (g.settings.cycle, not g.settings.refresh, not g.settings.restart))
+    how = ""
     if groups:
         sections.append((f"Ablation: {sample_of(results.dataset, groups)}", []))
+        how = f" In the ablation: {intervals_of(groups)}."
     else:
         notes.append("Fresh or fixed shortlists, restart or going on: not run yet.")
     for group in groups:
         s = group.settings
         row = {"part": "subset", "cycle": s.cycle, "point": group.name, "refresh": s.refresh}
-        row |= {"restart": s.restart} | _numbers(group)
-        rows.append(row | flat("minus_cycle_1", _minus_base(group, groups)))
+        row |= {"restart": s.restart} | _numbers(group) | flat("minus_cycle_1", _minus_base(group, groups))
         lists, start = "fresh" if s.refresh else "fixed", "from E0" if s.restart else "going on"
         way = "Cycle 1" if s.cycle == 1 else f"Cycle {s.cycle}, {lists} shortlists, {start}"
-        sections[-1][1].append([Cell(way), *cells(rows[-1], columns)])
-    how = f" In the ablation: {intervals_of(groups)}." if groups else ""
-    csv_columns = ["part", "cycle", "point", "refresh", "restart", *_numbers(None)]
-    csv_columns += ["check", *flat_columns(["minus_cycle_1"])]
-    return Table(
+        sections[-1][1].append((Cell(way), row))
+    csv_columns = ["part", "cycle", "point", "refresh", "restart", "seeds", "n", *_SHARES]
+    csv_columns += [*flat_all({}, _METRICS), "check", *flat("minus_cycle_1", None)]
+    return Table.of(
         "t6_curriculum",
         "T6 What the curriculum adds",
         "Percent. Check: held-out documents whose top label the teacher accepts. Recall of the shortlists is "
         "the share of the annotated pairs that they hold; it, and precision and recall of the teacher's yes, "
         f"are by the annotations, for this table only.{how}",
-        headings("Cycle", columns),
-        sections or [("", [])],
-        frame_of(rows, ("n", "seeds", "cycle"), csv_columns),
+        "Cycle",
+        columns,
+        sections,
+        ["n", "seeds", "cycle"],
         notes,
         STAGE,
+        csv_columns,
     )
 
 
@@ -143,7 +142,7 @@ def variants(results: Results) -> Table:
         Column("Train\n(s)", "train_seconds", as_number(1)),
     ]
     axes = {axis for group in results.groups for axis in group.axes} - _SHOWN_ELSEWHERE
-    rows, sections, shown = [], [], []
+    sections, shown = [], []
     for axis in sorted(axes, key=lambda a: ([*_VARIANTS].index(a) if a in _VARIANTS else 9, a)):
         groups = on_axis(results.groups, axis)
         if groups:
@@ -153,30 +152,29 @@ def variants(results: Results) -> Table:
             row = {"axis": axis, "point": group.name, "variant": variant} | _numbers(group)
             row |= flat("minus_base", _minus_base(group, groups))
             row |= {"train_seconds": group.mean(lambda p: p.train_seconds)}
-            rows.append(row | {key: _total(group, key) for key in ("requests", "usd")})
+            row |= {key: _total(group, key) for key in ("requests", "usd")}
             name = f"{variant} (shared settings)" if group is base_of(groups) else variant
-            sections[-1][1].append([Cell(name), *cells(rows[-1], columns)])
+            sections[-1][1].append((Cell(name), row))
         shown += [group for group in groups if group not in shown]
-    return Table(
+    return Table.of(
         "variants",
         "Variants",
         f"{_ran_on(results.dataset, shown)}Percent. The difference is to the shared settings; a star marks "
         "an interval without 0. Requests are what all runs asked anew.",
-        headings("Variant", columns),
-        sections or [("", [])],
-        frame_of(rows, ("n", "seeds", "requests")) if rows else frame_of([], (), ["variant"]),
+        "Variant",
+        columns,
+        sections,
+        ["n", "seeds", "requests"],
         stage=STAGE,
+        csv_columns=None if sections else ["variant"],
     )
 
 
-def _numbers(group: Group | None) -> dict:
-    """A group's seeds, n, verdicts and quality as columns; `None` gives the columns alone."""
-    row = {"seeds": group and len(group.points), "n": group and group.points[0].n}
-    for _, key, _ in _VERDICTS:
-        row[key] = group and group.mean(lambda p, key=key: getattr(p, key))
-    for _, name, _ in _QUALITY:
-        row |= flat(name, group and group.metric(name))
-    return row
+def _numbers(group: Group) -> dict:
+    """A group's seeds, n, verdicts and quality as columns."""
+    shares = {key: group.mean(lambda p, key=key: getattr(p, key)) for key in _SHARES}
+    metrics = flat_all({name: group.metric(name) for name in _METRICS}, _METRICS)
+    return {"seeds": len(group.points), "n": group.points[0].n} | shares | metrics
 
 
 def _minus_base(group: Group, groups: Sequence[Group]) -> Interval | None:

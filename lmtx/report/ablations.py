@@ -13,9 +13,8 @@ from matplotlib.transforms import ScaledTranslation
 from lmtx.report import drawing, words
 from lmtx.report.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, PURPLE, Drawing
 from lmtx.report.figures import COMPARED
-from lmtx.report.frames import flat, frame_of_groups
-from lmtx.report.groups import SAMPLE, Group, intervals_of, on_axis, sample_of
-from lmtx.report.render import interval, percent
+from lmtx.report.groups import SAMPLE, Group, frame_of_groups, intervals_of, on_axis, sample_of
+from lmtx.report.render import flat, interval, percent
 from lmtx.report.results import Results, measured
 
 _DRAWN = ["random", "hardest", "rejected"]

@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 from textwrap import shorten, wrap
-from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -21,47 +20,23 @@ _MAKERS = {
 }
 _WRAP, _LINES = 36, 9
 _WIDTH, _HEIGHT = 7.4, 3.55  # of F2 in inches, which are its axes' units
-
-
-class _Step(NamedTuple):
-    """A step of the loop, and the box above it: what the step takes."""
-
-    title: str
-    text: str
-    input: str
-    input_text: str
-    colour: str
-
-
+# The boxes of F2 from left to right; in braces, this run's numbers.
 _STEPS = [
-    _Step(
-        "1  Shortlist",
-        "E(c−1) embeds both;\nthe {shortlist}nearest labels\nof each document",
-        "Documents, labels",
-        "{texts}",
-        GREEN,
-    ),
-    _Step(
-        "2  Judge",
-        "is the label relevant?\nyes or no for each;\nshare of yes{yes_rate}",
-        "Teacher",
-        "costly, and slow",
-        ORANGE,
-    ),
-    _Step(
+    ("1  Shortlist", GREEN, "E(c−1) embeds both;\nthe {shortlist}nearest labels\nof each document"),
+    ("2  Judge", ORANGE, "is the label relevant?\nyes or no for each;\nshare of yes{yes_rate}"),
+    (
         "3  Train",
-        "a yes is a positive, the\nbatch gives negatives;\n{documents_used}documents\nwith a yes",
-        "E0",
-        "every cycle starts here",
         BLUE,
+        "a yes is a positive, the\nbatch gives negatives;\n{used}documents\nwith a yes",
     ),
-    _Step(
-        "4  Check",
-        "held-out documents\nwhose top label the\nteacher accepts{check}",
-        "Teacher",
-        "judges once more",
-        PURPLE,
-    ),
+    ("4  Check", PURPLE, "held-out documents\nwhose top label the\nteacher accepts{check}"),
+]
+# Above each step, what it takes.
+_INPUTS = [
+    ("Documents, labels", "{texts}"),
+    ("Teacher", "costly, and slow"),
+    ("E0", "every cycle starts here"),
+    ("Teacher", "judges once more"),
 ]
 
 
@@ -143,12 +118,12 @@ def _pair(axes: Axes, row: dict) -> None:
 
 def _loop(axes: Axes, facts: dict[str, float | None]) -> None:
     # This run's numbers as the boxes hold them; a missing one leaves a text without it.
-    numbers = {"shortlist": "j ", "texts": "texts alone", "documents_used": "", "yes_rate": "", "check": ""}
+    numbers = {"shortlist": "j ", "texts": "texts alone", "used": "", "yes_rate": "", "check": ""}
     if facts["documents"] is not None:
         numbers["texts"] = f"{facts['documents']:,} and {facts['labels']:,}"
-    for key in ("shortlist", "documents_used"):
+    for name, key in (("shortlist", "shortlist"), ("used", "documents_used")):
         if facts[key] is not None:
-            numbers[key] = f"{facts[key]:,} "
+            numbers[name] = f"{facts[key]:,} "
     for key in ("yes_rate", "check"):
         if facts[key] is not None:
             numbers[key] = f":\n{percent(facts[key])} %"
@@ -157,19 +132,18 @@ def _loop(axes: Axes, facts: dict[str, float | None]) -> None:
     width, top, height, above, turn = 1.66, 2.5, 1.12, 2.95, 1.02
     lefts = [i * (_WIDTH - width) / 3 for i in range(4)]
     first, last = lefts[0] + width / 2, lefts[3] + width / 2
-    for left, step in zip(lefts, _STEPS, strict=True):
-        _box(axes, left, top - height, width, height, step.colour)
-        bold = {"color": step.colour, "fontweight": "bold", "fontsize": 9.5}
-        axes.text(left + 0.08, top - 0.07, step.title, va="top", **bold)
-        text = step.text.format_map(numbers)
+    for left, (title, colour, text) in zip(lefts, _STEPS, strict=True):
+        _box(axes, left, top - height, width, height, colour)
+        axes.text(left + 0.08, top - 0.07, title, color=colour, fontweight="bold", va="top", fontsize=9.5)
+        text = text.format_map(numbers)
         axes.text(left + 0.08, top - 0.29, text, va="top", fontsize=8.5, linespacing=1.25)
     for left, right in pairwise(lefts):
         _arrow(axes, (left + width, top - height / 2), (right, top - height / 2))
-    for left, step in zip(lefts, _STEPS, strict=True):
+    for left, (name, text) in zip(lefts, _INPUTS, strict=True):
         middle, centred = left + width / 2, {"ha": "center", "va": "center"}
         _box(axes, left, above, width, 0.52, MUTED)
-        axes.text(middle, 3.32, step.input, fontsize=9, fontweight="bold", **centred)
-        axes.text(middle, 3.1, step.input_text.format_map(numbers), fontsize=8, color=MUTED, **centred)
+        axes.text(middle, 3.32, name, fontsize=9, fontweight="bold", **centred)
+        axes.text(middle, 3.1, text.format_map(numbers), fontsize=8, color=MUTED, **centred)
         _arrow(axes, (middle, above), (middle, top))
 
     # Back to the first step, and out to the prediction.

@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 
 from lmtx.report import drawing, words
 from lmtx.report.drawing import BLUE, GREEN, MUTED, ORANGE, PAPER, PURPLE, Drawing
-from lmtx.report.frames import flat, flat_columns, frame_of
-from lmtx.report.render import percent
+from lmtx.report.render import flat, flat_all, frame_of, percent
 from lmtx.report.results import Results, cycles, each_once, from_zero, measured, on_documents
 from lmtx.report.schema import Interval, Result
 
@@ -109,7 +108,7 @@ def f6_curriculum(results: Results) -> Drawing:
     for number, r in from_zero(systems).items():
         row = {"cycle": number, "system": r.system, "n": r.n, **flat("P@1", r.metrics.get("P@1"))}
         rows.append(row | {key: getattr(r.cycle, key, None) for key in _CYCLE_FIELDS} | {"gap": r.stopped})
-    columns = ["cycle", "system", "n", *flat_columns(["P@1"]), *_CYCLE_FIELDS, "gap"]
+    columns = ["cycle", "system", "n", *flat("P@1", None), *_CYCLE_FIELDS, "gap"]
     frame = frame_of(rows, ("n", "documents_used"), columns)
 
     caption = f"{dataset}."
@@ -150,12 +149,8 @@ def _frame(
     intervals: Callable[[Result], Mapping[str, Interval]],
 ) -> pd.DataFrame:
     """A row a system, its fields and the intervals of these names, in the order of the first of them."""
-    rows = []
-    for r in systems:
-        rows.append({field: getattr(r, field) for field in fields})
-        for name in names:
-            rows[-1] |= flat(name, intervals(r).get(name))
-    frame = frame_of(rows, ("n",), [*fields, *flat_columns(names)])
+    rows = [{f: getattr(r, f) for f in fields} | flat_all(intervals(r), names) for r in systems]
+    frame = frame_of(rows, ["n"], [*fields, *flat_all({}, names)])
     return frame.sort_values(names[0], kind="stable", na_position="first")
 
 

@@ -1,19 +1,21 @@
 """The ablations' runs of several seeds as one group, and comparisons of groups."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import hypot, sqrt
 from statistics import fmean, stdev
 
+import pandas as pd
 from scipy.special import stdtrit
 
-from lmtx.report.render import listed
+from lmtx.report.render import flat_all, frame_of, listed
 from lmtx.report.schema import Interval, Point, Settings
 
 BASE = "base"
 """The group of the settings that every other point changes one thing of; it belongs to every axis."""
 SAMPLE = "sample"
+_COUNTS = ("seed", "seeds", "n")
 
 
 @dataclass(frozen=True)
@@ -165,3 +167,31 @@ def intervals_of(groups: Sequence[Group]) -> str:
     if min(counts) > 1:
         return "mean and 95 % t-interval over seeds"
     return "mean and 95 % t-interval over seeds; of one seed, the bootstrap interval over test documents"
+
+
+def frame_of_groups(
+    groups: Sequence[Group],
+    facts: Mapping[str, Callable[[Group], object]],
+    metrics: Sequence[str],
+    numbers: Mapping[str, Callable[[Point], float | None]],
+) -> pd.DataFrame:
+    """The numbers that a figure draws: a mark for each group, and a point for each of its seeds.
+
+    A group of one seed is a mark alone. `facts` maps columns to what all runs of a group share, `numbers` to
+    what each run has of its own; the mark has their mean. `metrics` come with their intervals.
+    """
+    rows = []
+    for group in groups:
+        shared = {"point": group.name} | {column: fact(group) for column, fact in facts.items()}
+        # The mark: means and intervals over the seeds.
+        several = len(group.points) > 1
+        mark = {"drawn": "mark", "seed": None if several else group.seeds[0], "seeds": len(group.points)}
+        mark |= {"n": group.points[0].n} | flat_all({name: group.metric(name) for name in metrics}, metrics)
+        rows.append(shared | mark | {column: group.mean(number) for column, number in numbers.items()})
+        # The points: the single runs.
+        for run in group.points if several else ():
+            point = {"drawn": "point", "seed": run.seed, "seeds": 1, "n": run.n}
+            point |= flat_all(run.metrics, metrics)
+            rows.append(shared | point | {column: number(run) for column, number in numbers.items()})
+    columns = ["point", *facts, "drawn", *_COUNTS, *flat_all({}, metrics), *numbers]
+    return frame_of(rows, _COUNTS, columns)

@@ -1,7 +1,6 @@
 """The report as one page that needs nothing beside itself: no font, script or image to load."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from lmtx.files import replacing
@@ -20,22 +19,13 @@ _HOST = {
 }
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """Where results come from: the facts that they share, and a row for each system or axis.
-
-    `rows` hold texts under `headings`, `total` their sums.
-    """
-
-    facts: dict[str, str]
-    headings: list[str]
-    rows: list[list[str]]
-    total: list[str]
+_HEADINGS = ["System", "Runs", "Parameters", "Seed", "Seconds", "USD", "Requests", "Tokens", "Verdicts"]
 
 
-def provenance(results: Results) -> list[Provenance]:
-    """Group systems and axes of the ablations by commit, host, versions and precision, with time and cost.
+def provenance(results: Results) -> list[tuple[dict[str, str], list[list[str]]]]:
+    """Systems and axes of the ablations by commit, host, versions and precision, with their time and cost.
 
+    Each item holds the facts that its runs share, a row for each system or axis, and last their sum.
     What is there twice is counted once: the best cycle of LMTX, and the points that are another run.
     """
     twice = "lmtx" if any(r.stopped is None for r in cycles(results.systems).values()) else None
@@ -54,12 +44,11 @@ def provenance(results: Results) -> list[Provenance]:
         }
         texts = tuple((key, GAP if value is None else str(value)) for key, value in facts.items())
         by_facts.setdefault(texts, {}).setdefault(name, []).append(run)
-    headings = ["System", "Runs", "Parameters", "Seed", "Seconds", "USD", "Requests", "Tokens", "Verdicts"]
     provenances = []
     for texts, by_name in by_facts.items():
         rows = [_sums(name, same) for name, same in by_name.items()]
         total = _sums("Total", [run for same in by_name.values() for run in same])
-        provenances.append(Provenance(dict(texts), headings, rows, [*total[:2], "", "", *total[4:]]))
+        provenances.append((dict(texts), [*rows, [*total[:2], "", "", *total[4:]]]))
     return provenances
 
 
@@ -93,6 +82,7 @@ def write_page(path: str | Path, results: Results, sections: Sequence[Table | Dr
         sections=[section for section in sections if not _not_run(section)],
         not_run=[section for section in sections if _not_run(section)],
         provenance=provenance(results),
+        headings=_HEADINGS,
         missing=[r for r in results.systems if r.stopped is not None],
         manifest=_lines(statistics.manifest) if statistics else None,
         light={variable: colour for colour, variable in VARIABLES.items()},

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from lmtx.files import replacing
+from lmtx.report.schema import Interval
 
 GAP = "—"
 MINUS = "−"
@@ -23,6 +24,14 @@ class Cell(NamedTuple):
     text: str
     interval: str = ""
     bold: bool = False
+
+
+class Column(NamedTuple):
+    """A column of numbers: its heading, the key of its number in a row, and how a cell shows that."""
+
+    heading: str
+    key: str
+    show: Callable[[dict, str], Cell]
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,33 @@ class Table:
     folder: ClassVar[str] = "tables"
     endings: ClassVar[tuple[str, ...]] = ("csv", "md", "tex")
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        title: str,
+        caption: str,
+        first: str,
+        columns: Sequence[Column],
+        sections: Sequence[tuple[str, list[tuple[Cell, dict]]]],
+        counts: Sequence[str],
+        notes: Iterable[str] = (),
+        stage: str = "evaluate",
+        csv_columns: list[str] | None = None,
+    ) -> "Table":
+        """Lay out sections of (first cell, row of numbers) in `columns`, below a `first` heading.
+
+        The CSV has every number of the rows, or `csv_columns` of them; `counts` are whole numbers in it.
+        """
+        groups = []
+        for heading, named in sections:
+            cells = [[cell, *(column.show(row, column.key) for column in columns)] for cell, row in named]
+            groups.append((heading, cells))
+        rows = [row for _, named in sections for _, row in named]
+        frame = frame_of(rows, counts if rows else (), csv_columns)
+        headings = [first, *(column.heading for column in columns)]
+        return cls(name, title, caption, headings, groups or [("", [])], frame, list(notes), stage)
+
     def save(self, folder: str | Path) -> list[Path]:
         """Write `name` as .csv, .md and .tex; each appears whole or not at all."""
         texts = csv(self.frame), self.to_markdown(), self.to_latex()
@@ -89,44 +125,37 @@ class Table:
     _repr_html_ = to_html
 
 
-class Column(NamedTuple):
-    """A column of numbers: its heading, the key of its number in a row, and how a cell shows that."""
-
-    heading: str
-    key: str
-    show: Callable[[dict, str], Cell]
-
-
-def cells(row: dict, columns: Sequence[Column]) -> list[Cell]:
-    """The cells of a row of numbers."""
-    return [column.show(row, column.key) for column in columns]
-
-
-def headings(first: str, columns: Sequence[Column]) -> list[str]:
-    """The headings of a table whose `first` column is text."""
-    return [first, *(column.heading for column in columns)]
-
-
 def as_number(digits: int = 0) -> Callable[[dict, str], Cell]:
     """Show a count or an amount with so many decimals."""
     return lambda row, key: number(row.get(key), digits)
 
 
-def as_share(row: dict, key: str) -> Cell:
-    """Show a fraction in percent."""
-    return Cell(percent(row.get(key)))
-
-
-def as_quality(row: dict, key: str) -> Cell:
-    """Show a fraction in percent with the interval in KEY_low and KEY_high."""
+def as_percent(row: dict, key: str) -> Cell:
+    """Show a fraction in percent, with the interval in KEY_low and KEY_high where it has one."""
     return Cell(percent(row.get(key)), interval(row.get(f"{key}_low"), row.get(f"{key}_high")))
 
 
 def as_difference(row: dict, key: str) -> Cell:
     """Show a difference in points with its interval, and a star where that leaves 0 out."""
-    value, low, high = (row.get(f"{key}{end}") for end in ("", "_low", "_high"))
+    value, low, high = (row.get(column) for column in flat(key, None))
     star = "" if value is None or low <= 0 <= high else "*"
     return Cell(percent(value, sign=True) + star, interval(low, high, sign=True))
+
+
+def flat(name: str, interval: Interval | None) -> dict[str, float | None]:
+    """An interval as the three columns NAME, NAME_low, NAME_high; `None` gives three gaps."""
+    ends = {"": "value", "_low": "low", "_high": "high"}
+    return {name + end: getattr(interval, field, None) for end, field in ends.items()}
+
+
+def flat_all(intervals: Mapping[str, Interval], names: Iterable[str]) -> dict[str, float | None]:
+    """`flat` of the intervals of these names, gaps for those that are missing."""
+    return {column: value for name in names for column, value in flat(name, intervals.get(name)).items()}
+
+
+def frame_of(rows: list[dict], counts: Sequence[str], columns: list[str] | None = None) -> pd.DataFrame:
+    """Rows as a frame whose `counts` stay whole numbers where other rows have gaps."""
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(counts, "Int64"))
 
 
 def save(stem: Path, contents: dict[str, bytes]) -> list[Path]:

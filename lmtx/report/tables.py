@@ -5,7 +5,6 @@ Each function returns a `Table`: shown as it stands in a notebook, its numbers i
 
 from collections.abc import Iterable, Sequence
 
-from lmtx.report.frames import flat, frame_of
 from lmtx.report.render import (
     GAP,
     Cell,
@@ -13,9 +12,9 @@ from lmtx.report.render import (
     Table,
     as_difference,
     as_number,
-    as_quality,
-    cells,
-    headings,
+    as_percent,
+    flat,
+    flat_all,
 )
 from lmtx.report.results import Results, cycles, measured, on_documents
 from lmtx.report.schema import Cost, Result
@@ -24,6 +23,7 @@ MAIN_METRICS = ("P@1", "P@3", "P@5", "R@1", "R@3", "R@5", "R@10", "R@100")
 TAIL_METRICS = ("P@1", "PSP@1", "P@3", "PSP@3", "P@5", "PSP@5")
 # The systems that answer the question of T3: what does a language model at prediction time cost?
 AT_PREDICTION = ("lmtx", "rerank", "icxml")
+_ASKED = ("requests", "prompt_tokens", "answer_tokens", "usd")
 _WORK = ("encode", "label", "train", "check")
 _COUNT, _TENTHS, _CENTS = as_number(), as_number(1), as_number(2)
 _COST = [
@@ -58,14 +58,16 @@ def t1(results: Results) -> Table:
             notes.append(f"{dataset}: no statistics; the stage prepare writes corpus/{dataset}.json.")
         else:
             values = statistics.model_dump() | statistics.documents.model_dump()
-        rows.append({"dataset": dataset} | {column.key: values.get(column.key) for column in columns})
-    return Table(
+        row = {"dataset": dataset} | {column.key: values.get(column.key) for column in columns}
+        rows.append((Cell(dataset), row))
+    return Table.of(
         "t1_datasets",
         "T1 Data sets",
         "Words are separated by white space; labels per document are counted over documents with a truth.",
-        headings("Data set", columns),
-        [("", [[Cell(row["dataset"]), *cells(row, columns)] for row in rows])],
-        frame_of(rows, [column.key for column in counts]),
+        "Data set",
+        columns,
+        [("", rows)],
+        [column.key for column in counts],
         notes,
         stage="prepare",
     )
@@ -98,35 +100,30 @@ def t2_tail(results: Results) -> Table:
 
 
 def _comparison(results: Results, metrics: Sequence[str], name: str, title: str, caption: str) -> Table:
-    columns = [Column(metric, metric, as_quality) for metric in metrics]
-    last = Column("P@1\n− LMTX", "P@1_minus_lmtx", as_difference)
-    rows, groups, notes = [], [], {}
+    sections, notes, best = [], {}, set()
     for dataset, systems in results.by_dataset.items():
         # What was measured on some of the documents only is not compared with the rest.
         largest = max((r.n or 0 for r in systems), default=0)
-        compared = [r for r in systems if r.zero_shot and r.n == largest]
-        best = {}
         for metric in metrics:
-            values = (r.metrics[metric].value for r in compared if metric in r.metrics)
-            best[metric] = max(values, default=None)
-        groups.append((on_documents(dataset, systems), []))
+            compared = [r for r in systems if r.zero_shot and r.n == largest and metric in r.metrics]
+            highest = max((r.metrics[metric].value for r in compared), default=None)
+            best |= {(dataset, r.system, metric) for r in compared if r.metrics[metric].value == highest}
+        sections.append((on_documents(dataset, systems), []))
         for r in systems:
-            row = _identity(dataset, r) | {"family": r.family, "n": r.n}
-            for metric in metrics:
-                row |= flat(metric, r.metrics.get(metric))
+            row = _identity(dataset, r) | {"family": r.family, "n": r.n} | flat_all(r.metrics, metrics)
             row |= flat("P@1_minus_lmtx", (r.against_lmtx or {}).get("P@1"))
-            rows.append(row | {"gap": r.stopped, "notes": "; ".join(r.notes)})
-            label = _label(dataset, r, notes)
+            row |= {"gap": r.stopped, "notes": "; ".join(r.notes)}
+            sections[-1][1].append((_label(dataset, r, notes), row))
             if r.system == "lmtx" and r.cycle is not None:
                 note = f"{r.label} ({dataset}) is cycle {r.cycle.number}, which the teacher's check keeps."
                 notes[note] = None
-            qualities = [
-                cell._replace(bold=r in compared and row[metric] is not None and row[metric] == best[metric])
-                for metric, cell in zip(metrics, cells(row, columns), strict=True)
-            ]
-            groups[-1][1].append([label, *qualities, *cells(row, [last])])
-    heads = headings("System", [*columns, last])
-    return Table(name, title, caption, heads, groups, frame_of(rows, ("n",)), list(notes))
+
+    def bold_if_best(row: dict, metric: str) -> Cell:
+        return as_percent(row, metric)._replace(bold=(row["dataset"], row["system"], metric) in best)
+
+    columns = [Column(metric, metric, bold_if_best) for metric in metrics]
+    columns.append(Column("P@1\n− LMTX", "P@1_minus_lmtx", as_difference))
+    return Table.of(name, title, caption, "System", columns, sections, ["n"], notes)
 
 
 def t2_literal(results: Results) -> Table:
@@ -134,14 +131,14 @@ def t2_literal(results: Results) -> Table:
     kinds, metrics = {"literal": "Literal", "other": "Other"}, ("P@1", "R@10")
     columns = []
     for kind, heading in kinds.items():
-        columns += [Column(f"{heading}\n{metric}", f"{kind}_{metric}", as_quality) for metric in metrics]
+        columns += [Column(f"{heading}\n{metric}", f"{kind}_{metric}", as_percent) for metric in metrics]
         columns.append(Column(f"{heading}\nP@1 − LMTX", f"{kind}_P@1_minus_lmtx", as_difference))
-    rows, groups, notes = [], [], {}
+    sections, notes = [], {}
     for dataset, systems in results.by_dataset.items():
         split = [r for r in systems if r.by_literalness]
         if split:
             sizes = ", ".join(f"{split[0].by_literalness[kind].n:,} {kind}" for kind in kinds)
-            groups.append((f"{dataset}, test documents: {sizes}", []))
+            sections.append((f"{dataset}, test documents: {sizes}", []))
         for r in split:
             row = _identity(dataset, r)
             for kind in kinds:
@@ -150,62 +147,59 @@ def t2_literal(results: Results) -> Table:
                 for metric in metrics:
                     row |= flat(f"{kind}_{metric}", pairs.metrics.get(metric))
                 row |= flat(f"{kind}_P@1_minus_lmtx", (pairs.against_lmtx or {}).get("P@1"))
-            rows.append(row)
-            groups[-1][1].append([_label(dataset, r, notes), *cells(row, columns)])
-    return Table(
+            sections[-1][1].append((_label(dataset, r, notes), row))
+    return Table.of(
         "t2_literal",
         "T2 Labels in the text",
         "Percent, over the documents with an annotated label whose name stands in their text (literal) and "
         "over those with one whose name does not (other); labels of the other kind are no candidates. "
         "Differences as in T2.",
-        headings("System", columns),
-        groups or [("", [])],
-        frame_of(rows, ()),
-        list(notes),
+        "System",
+        columns,
+        sections,
+        [],
+        notes,
     )
 
 
 def t3(results: Results) -> Table:
     """T3: LMTX against a language model at prediction time: quality, and what 1,000 documents cost."""
-    metrics, per_thousand = ("P@1", "P@5", "R@10"), ("requests", "prompt_tokens", "answer_tokens", "usd")
+    metrics = ("P@1", "P@5", "R@10")
     columns = [
-        *(Column(metric, metric, as_quality) for metric in metrics),
+        *(Column(metric, metric, as_percent) for metric in metrics),
         Column("Requests\nper 1,000", "requests_per_1000", _COUNT),
         Column("Prompt tokens\nper 1,000", "prompt_tokens_per_1000", _COUNT),
         Column("Answer tokens\nper 1,000", "answer_tokens_per_1000", _COUNT),
         Column("USD\nper 1,000", "usd_per_1000", _CENTS),
         Column("Seconds\nper 1,000", "seconds_per_1000", _TENTHS),
     ]
-    rows, groups, notes = [], [], {}
+    sections, notes = [], {}
     for dataset, systems in results.by_dataset.items():
         lmtx = measured(systems, "lmtx")
-        groups.append((on_documents(dataset, systems), []))
+        sections.append((on_documents(dataset, systems), []))
         for r in systems:
             if r.system not in AT_PREDICTION:
                 continue
-            row = _identity(dataset, r) | {"n": r.n}
-            for metric in metrics:
-                row |= flat(metric, r.metrics.get(metric))
             # The teacher of LMTX is gone at prediction time: it sends nothing.
-            bill = Cost() if r is lmtx else r.bill
-            for key in per_thousand:
-                row[f"{key}_per_1000"] = _per_thousand(getattr(bill, key, None), r)
-            work = ("rank",) if r is lmtx else ("ask", "encode", "rank")
+            bill, work = (Cost(), ["rank"]) if r is lmtx else (r.bill, ["ask", "encode", "rank"])
             seconds = [r.seconds[step] for step in work if r.seconds.get(step) is not None]
-            row["seconds_per_1000"] = _per_thousand(sum(seconds) if seconds else None, r)
-            rows.append(row)
-            groups[-1][1].append([_label(dataset, r, notes), *cells(row, columns)])
-    return Table(
+            amounts = {key: getattr(bill, key, None) for key in _ASKED} | {"seconds": _sum(seconds)}
+            row = _identity(dataset, r) | {"n": r.n} | flat_all(r.metrics, metrics)
+            for key, amount in amounts.items():
+                row[f"{key}_per_1000"] = amount * (1000 / r.n) if amount is not None and r.n else None
+            sections[-1][1].append((_label(dataset, r, notes), row))
+    return Table.of(
         "t3_prediction",
         "T3 A language model at prediction time",
         "Quality in percent with 95 % bootstrap intervals; then what tagging 1,000 documents asks for where "
         "nothing is stored yet, and the seconds it took in this run on the host that the provenance names. "
         "LMTX's are for embedding the documents and searching; its training is in T4. The re-ranker's leave "
         "out E0's embedding of the documents, and what a teacher has answered before takes none.",
-        headings("System", columns),
-        groups,
-        frame_of(rows, ("n",)),
-        list(notes),
+        "System",
+        columns,
+        sections,
+        ["n"],
+        notes,
     )
 
 
@@ -217,50 +211,45 @@ def t4(results: Results) -> Table:
     }
     others = {step for systems in by_dataset.values() for r in systems for step in r.seconds} - {*_WORK}
     work = [*_WORK, *sorted(others)]
-    columns = [Column(f"{step[:1].upper()}{step[1:]}\n(s)", f"{step}_seconds", _TENTHS) for step in work]
-    columns += [Column("Total\n(s)", "total_seconds", _TENTHS), *_COST]
-    rows, groups, notes = [], [], {}
+    sections, notes = [], {}
     for dataset, systems in by_dataset.items():
-        groups.append((dataset, []))
+        sections.append((dataset, []))
         for r in systems:
             row = _identity(dataset, r) | {f"{step}_seconds": r.seconds.get(step) for step in work}
-            seconds = [value for value in r.seconds.values() if value is not None]
-            row["total_seconds"] = sum(seconds) if seconds else None
-            row |= {key: None if r.stopped else getattr(r.cost, key) for _, key, _ in _COST}
-            rows.append(row)
-            groups[-1][1].append([_label(dataset, r, notes), *cells(row, columns)])
-    return Table(
+            row["total_seconds"] = _sum(value for value in r.seconds.values() if value is not None)
+            row |= {column.key: None if r.stopped else getattr(r.cost, column.key) for column in _COST}
+            sections[-1][1].append((_label(dataset, r, notes), row))
+    columns = [Column(f"{step[:1].upper()}{step[1:]}\n(s)", f"{step}_seconds", _TENTHS) for step in work]
+    return Table.of(
         "t4_cost",
         "T4 Time and cost by part",
         "Seconds on the host that the provenance names. Requests, tokens and dollars are what the run asked "
         "for; verdicts also count those taken from the store. LMTX is the sum over its cycles.",
-        headings("System", columns),
-        groups,
-        frame_of(rows, [key for _, key, _ in _COST[1:]]),
-        list(notes),
+        "System",
+        [*columns, Column("Total\n(s)", "total_seconds", _TENTHS), *_COST],
+        sections,
+        [column.key for column in _COST[1:]],
+        notes,
     )
 
 
 def _whole_curriculum(systems: list[Result]) -> list[Result]:
     """The systems with LMTX's cost summed over its cycles: all of them are paid for, one is kept."""
     ran = [r for r in cycles(systems).values() if r.stopped is None]
+    if not ran:
+        return systems
     steps = dict.fromkeys(step for r in ran for step, value in r.seconds.items() if value is not None)
     whole = {
         "seconds": {step: sum(r.seconds.get(step) or 0 for r in ran) for step in steps},
-        "cost": Cost(**{key: _sum(getattr(r.cost, key) for r in ran) for _, key, _ in _COST}),
+        "cost": Cost(**{column.key: _sum(getattr(r.cost, column.key) for r in ran) for column in _COST}),
     }
-    return [r.model_copy(update=whole) if r.system == "lmtx" and ran else r for r in systems]
+    return [r.model_copy(update=whole) if r.system == "lmtx" else r for r in systems]
 
 
 def _sum(values: Iterable[float | None]) -> float | None:
-    """The sum, which a single unknown value makes unknown."""
+    """The sum; a single unknown value makes it unknown, and so does having none."""
     values = list(values)
-    return None if None in values else sum(values)
-
-
-def _per_thousand(amount: float | None, r: Result) -> float | None:
-    """An amount for all of a system's documents as one for 1,000."""
-    return amount * (1000 / r.n) if amount is not None and r.n else None
+    return None if None in values or not values else sum(values)
 
 
 def _identity(dataset: str, r: Result) -> dict:
