@@ -1,4 +1,4 @@
-"""From result files to what a reader sees: tables, figures, one page, and the README's numbers.
+"""The report of a study: tables, figures, one page, and the README's numbers.
 
 `load` reads the result files once; everything else is made from the `Results` that it returns.
 """

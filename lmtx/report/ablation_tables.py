@@ -36,7 +36,7 @@ _QUALITY = [Column(name, name, as_percent) for name in _METRICS]
 
 
 def t5_teachers(results: Results) -> Table:
-    """T5: each teacher's verdicts, the student it makes, and what asking it cost."""
+    """T5: each teacher's verdicts, its student, and its cost."""
     columns = [
         _SEEDS,
         *_VERDICTS,
@@ -75,7 +75,7 @@ def t5_teachers(results: Results) -> Table:
 
 
 def t6_curriculum(results: Results) -> Table:
-    """T6: the main run cycle by cycle; then, on the subset, what refreshing and restarting add."""
+    """T6: the main run cycle by cycle; then, on the subset, the effect of refreshing and restarting."""
     columns = [
         Column("Check", "check", as_percent),
         Column("Recall of\nshortlists", "shortlist_recall", as_percent),
@@ -132,7 +132,7 @@ def t6_curriculum(results: Results) -> Table:
 
 
 def variants(results: Results) -> Table:
-    """What else was tried, axis by axis: targets, label text, judging, and the axes that users add."""
+    """All other axes: targets, label text, judging, and those that users add."""
     columns = [
         _SEEDS,
         *_VERDICTS[:2],
@@ -151,7 +151,7 @@ def variants(results: Results) -> Table:
             variant = _variant(group, axis)
             row = {"axis": axis, "point": group.name, "variant": variant} | _numbers(group)
             row |= flat("minus_base", _minus_base(group, groups))
-            row |= {"train_seconds": group.mean(lambda p: p.train_seconds)}
+            row |= {"train_seconds": group.mean("train_seconds")}
             row |= {key: _total(group, key) for key in ("requests", "usd")}
             name = f"{variant} (shared settings)" if group is base_of(groups) else variant
             sections[-1][1].append((Cell(name), row))
@@ -172,7 +172,7 @@ def variants(results: Results) -> Table:
 
 def _numbers(group: Group) -> dict:
     """A group's seeds, n, verdicts and quality as columns."""
-    shares = {key: group.mean(lambda p, key=key: getattr(p, key)) for key in _SHARES}
+    shares = {key: group.mean(key) for key in _SHARES}
     metrics = flat_all({name: group.metric(name) for name in _METRICS}, _METRICS)
     return {"seeds": len(group.points), "n": group.points[0].n} | shares | metrics
 
@@ -194,7 +194,7 @@ def _ran_on(dataset: str, groups: Sequence[Group]) -> str:
 
 
 def _variant(group: Group, axis: str) -> str:
-    """What a group is on an axis; its name where the axis is a user's own."""
+    """A group's value on an axis in words; its name where the axis is a user's own."""
     s = group.settings
     if axis == "targets":
         return "soft targets" if s.soft_targets else "hard targets"

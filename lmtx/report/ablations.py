@@ -24,8 +24,8 @@ _AMOUNT = FuncFormatter(lambda value, _: f"{value:,.10g}")
 def f3_sample_size(results: Results) -> Drawing:
     """F3: P@1 and the seconds to train against the number of training documents."""
     groups = sorted(on_axis(results.groups, SAMPLE), key=lambda g: g.settings.documents)
-    numbers = {"train_seconds": lambda p: p.train_seconds, "trained_on": lambda p: p.trained_on}
-    frame = frame_of_groups(groups, {"documents": lambda g: g.settings.documents}, ["P@1"], numbers)
+    facts, numbers = {"documents": lambda g: g.settings.documents}, ["train_seconds", "trained_on"]
+    frame = frame_of_groups(groups, facts, ["P@1"], numbers)
 
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
@@ -58,7 +58,7 @@ def f4_negatives(results: Results) -> Drawing:
 
     groups = sorted(on_axis(results.groups, "negatives"), key=order, reverse=True)
     facts = {"strategy": words.strategy, "rejected_negatives": lambda g: g.settings.rejected_negatives}
-    frame = frame_of_groups(groups, facts, [*COMPARED], {})
+    frame = frame_of_groups(groups, facts, [*COMPARED], [])
 
     def draw(figure: Figure) -> None:
         height = {group.name: y for y, group in enumerate(groups)}
@@ -78,16 +78,16 @@ def f4_negatives(results: Results) -> Drawing:
 
 
 def f5_shortlist(results: Results) -> Drawing:
-    """F5: P@1 and R@10 against the shortlist's size j; below, what it asks of the teacher and what for."""
+    """F5: P@1 and R@10 against the shortlist's size j; below, the number of verdicts and their precision."""
     groups = sorted(on_axis(results.groups, "shortlist"), key=lambda g: g.settings.shortlist)
-    numbers = {
-        "verdicts_per_document": lambda p: p.verdicts_per_document,
-        "yes_rate": lambda p: p.yes_rate,
-        "pseudo_precision": lambda p: p.pseudo_precision,
-        "pseudo_recall": lambda p: p.pseudo_recall,
-        "prompt_tokens": lambda p: p.cost.prompt_tokens,
-        "usd": lambda p: p.cost.usd,
-    }
+    numbers = [
+        "verdicts_per_document",
+        "yes_rate",
+        "pseudo_precision",
+        "pseudo_recall",
+        "prompt_tokens",
+        "usd",
+    ]
     frame = frame_of_groups(groups, {"shortlist": lambda g: g.settings.shortlist}, [*COMPARED], numbers)
     panels = [(name, title, f"{name} (%)", BLUE) for name, title in COMPARED.items()]
     panels += [
@@ -119,7 +119,7 @@ def f5_shortlist(results: Results) -> Drawing:
 
 
 def teacher_map(results: Results) -> Drawing:
-    """How good a teacher must be: the student's gain in P@1 for simulated teachers of known error rates."""
+    """How good a teacher must be: the student's gain in P@1 for simulated teachers, by their error rates."""
     groups = [
         group
         for group in on_axis(results.groups, "map")
@@ -128,7 +128,7 @@ def teacher_map(results: Results) -> Drawing:
     facts = {"true_yes": lambda g: g.settings.true_yes, "false_yes": lambda g: g.settings.false_yes}
     for column in flat("gain", None):
         facts[column] = lambda g, column=column: flat("gain", g.gain("P@1"))[column]
-    frame = frame_of_groups(groups, facts, ["P@1"], {"pseudo_precision": lambda p: p.pseudo_precision})
+    frame = frame_of_groups(groups, facts, ["P@1"], ["pseudo_precision"])
     frame = frame[frame["drawn"] == "mark"] if len(frame) else frame
 
     def draw(figure: Figure) -> None:
@@ -174,7 +174,7 @@ def _drawing(
 
 
 def _caption(dataset: str, groups: Sequence[Group], vary: str = "") -> str:
-    """What was run, which intervals are drawn, and what the other marks are; the name alone if none was."""
+    """The sample, and the meaning of the marks; the data set alone where nothing was run."""
     if not groups:
         return f"{dataset}."
     several = any(len(group.points) > 1 for group in groups)

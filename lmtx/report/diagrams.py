@@ -31,7 +31,7 @@ _STEPS = [
     ),
     ("4  Check", PURPLE, "held-out documents\nwhose top label the\nteacher accepts{check}"),
 ]
-# Above each step, what it takes.
+# The input of each step, in a box above it.
 _INPUTS = [
     ("Documents, labels", "{texts}"),
     ("Teacher", "costly, and slow"),
@@ -67,10 +67,7 @@ def f1_pairs(results: Results) -> Drawing:
 
 
 def f2_loop(results: Results) -> Drawing:
-    """F2: shortlist, judge, train, check; and what is left of it at prediction time.
-
-    The numbers are those of the cycle kept.
-    """
+    """F2: shortlist, judge, train and check, then prediction; with the numbers of the best cycle."""
     lmtx, statistics = measured(results.systems, "lmtx"), results.statistics[results.dataset]
     cycle = lmtx.cycle if lmtx else None
     names = ("documents", "labels", "shortlist", "yes_rate", "documents_used", "check", "P@1")
@@ -128,7 +125,7 @@ def _loop(axes: Axes, facts: dict[str, float | None]) -> None:
         if facts[key] is not None:
             numbers[key] = f":\n{percent(facts[key])} %"
 
-    # The four steps, and above each what it takes.
+    # The four steps, and above each its input.
     width, top, height, above, turn = 1.66, 2.5, 1.12, 2.95, 1.02
     lefts = [i * (_WIDTH - width) / 3 for i in range(4)]
     first, last = lefts[0] + width / 2, lefts[3] + width / 2

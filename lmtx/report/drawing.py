@@ -87,7 +87,7 @@ class Drawing:
     message
         The one thing it shows, in a sentence made from its numbers; it stands above the axes.
     caption
-        What the marks are, n, and what is missing.
+        The meaning of the marks, n, and missing results.
     figure
         The matplotlib figure.
     frame
@@ -122,7 +122,7 @@ class Drawing:
     ) -> "Drawing":
         """Let `draw` fill a figure of `size` inches, and put the message above it and the caption below.
 
-        `missing` says that there is nothing to draw, and stands in its place.
+        A text in `missing` replaces the drawing where there is nothing to draw.
         """
         with style():
             figure = blank(*size)
@@ -180,7 +180,7 @@ def blank(width: float, height: float) -> Figure:
 
 
 def headline(figure: Figure, message: str, subtitle: str) -> None:
-    """The message in bold above the axes, and below it what the reader must know of the data."""
+    """Write the message in bold above the axes, and the subtitle below them."""
     width = figure.get_size_inches()[0]
     figure.suptitle(fill(message, int(width * 10.5)), x=0.01, ha="left", fontweight="bold", fontsize=11.5)
     figure.supxlabel(
@@ -214,6 +214,6 @@ def name_systems(axes: Axes, frame: pd.DataFrame) -> None:
 
 
 def gap(axes: Axes, text: str) -> None:
-    """Say in the axes what is missing, instead of drawing."""
+    """Write a text into the axes instead of drawing."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, fill(text, 50), ha="center", va="center", color=MUTED, transform=axes.transAxes)

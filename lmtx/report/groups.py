@@ -56,9 +56,9 @@ class Group:
         """The paired difference to base, in the manner of `metric`; `None` for base itself."""
         return over_seeds([(p.against_base or {}).get(name) for p in self.points])
 
-    def mean(self, number: Callable[[Point], float | None]) -> float | None:
-        """The mean of a number of each run over the runs that have it."""
-        values = [value for point in self.points if (value := number(point)) is not None]
+    def mean(self, name: str) -> float | None:
+        """The mean of an attribute of `Point` over the runs that have it."""
+        values = [value for point in self.points if (value := getattr(point, name)) is not None]
         return fmean(values) if values else None
 
 
@@ -173,12 +173,12 @@ def frame_of_groups(
     groups: Sequence[Group],
     facts: Mapping[str, Callable[[Group], object]],
     metrics: Sequence[str],
-    numbers: Mapping[str, Callable[[Point], float | None]],
+    numbers: Sequence[str],
 ) -> pd.DataFrame:
     """The numbers that a figure draws: a mark for each group, and a point for each of its seeds.
 
-    A group of one seed is a mark alone. `facts` maps columns to what all runs of a group share, `numbers` to
-    what each run has of its own; the mark has their mean. `metrics` come with their intervals.
+    A group of one seed is a mark alone. All runs of a group agree in `facts`; `metrics` come with their
+    intervals, and `numbers` are attributes of `Point`, of which a mark has the mean.
     """
     rows = []
     for group in groups:
@@ -187,11 +187,11 @@ def frame_of_groups(
         several = len(group.points) > 1
         mark = {"drawn": "mark", "seed": None if several else group.seeds[0], "seeds": len(group.points)}
         mark |= {"n": group.points[0].n} | flat_all({name: group.metric(name) for name in metrics}, metrics)
-        rows.append(shared | mark | {column: group.mean(number) for column, number in numbers.items()})
+        rows.append(shared | mark | {name: group.mean(name) for name in numbers})
         # The points: the single runs.
         for run in group.points if several else ():
             point = {"drawn": "point", "seed": run.seed, "seeds": 1, "n": run.n}
             point |= flat_all(run.metrics, metrics)
-            rows.append(shared | point | {column: number(run) for column, number in numbers.items()})
+            rows.append(shared | point | {name: getattr(run, name) for name in numbers})
     columns = ["point", *facts, "drawn", *_COUNTS, *flat_all({}, metrics), *numbers]
     return frame_of(rows, _COUNTS, columns)

@@ -26,7 +26,7 @@ def provenance(results: Results) -> list[tuple[dict[str, str], list[list[str]]]]
     """Systems and axes of the ablations by commit, host, versions and precision, with their time and cost.
 
     Each item holds the facts that its runs share, a row for each system or axis, and last their sum.
-    What is there twice is counted once: the best cycle of LMTX, and the points that are another run.
+    A run that has two names counts once: the best cycle of LMTX, and a point that is another point's run.
     """
     twice = "lmtx" if any(r.stopped is None for r in cycles(results.systems).values()) else None
     runs = [(r.system, r) for r in results.systems if r.stopped is None and r.system != twice]
@@ -74,7 +74,7 @@ def _sums(name: str, runs: Sequence[Run]) -> list[str]:
 def write_page(path: str | Path, results: Results, sections: Sequence[Table | Drawing]) -> Path:
     """Write the tables and figures in the order given, with a table of contents and the provenance.
 
-    Those of the ablations that have no numbers are not shown but listed at the end, in one place.
+    Those of the ablations that have no numbers are not shown, but listed together at the end.
     """
     statistics = results.statistics[results.dataset]
     text = HTML.get_template("page.html.j2").render(

@@ -19,7 +19,7 @@ MINUS = "−"
 
 
 class Cell(NamedTuple):
-    """What a reader sees in one place of a table."""
+    """The texts in one cell of a table."""
 
     text: str
     interval: str = ""
@@ -50,7 +50,7 @@ class Table:
         (heading, rows) of parts that belong together, a row being one `Cell` a column; the
         heading is "" in a table without parts.
     notes
-        Footnotes, among them what is missing and why.
+        Footnotes, among them the reasons for missing results.
     frame
         The numbers as `name.csv` holds them: fractions, seconds, counts; NaN is a gap.
     stage
@@ -168,7 +168,7 @@ def save(stem: Path, contents: dict[str, bytes]) -> list[Path]:
 
 
 def csv(frame: pd.DataFrame) -> str:
-    """A frame as CSV with six significant digits: what a reader can use, and no noise of the last bits."""
+    """A frame as CSV with six significant digits, so without the noise of the last bits."""
     return frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")
 
 

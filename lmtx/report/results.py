@@ -14,9 +14,9 @@ from lmtx.files import read_json
 from lmtx.report.groups import Group, grouped
 from lmtx.report.schema import Frozen, Point, Result, Statistics
 
-# The order of the systems in every table: what needs no training, what trains without a teacher, what
-# asks a language model at prediction time, what reads annotations; then LMTX, cycle by cycle, its best
-# cycle, and that one fused with another system.
+# The order of the systems in every table: those without training, those that train without a teacher,
+# those that ask a language model at prediction time, the one that reads annotations; then LMTX, cycle by
+# cycle, its best cycle, and that one fused with another system.
 BASELINES = [
     "zero-shot",
     "hubness",
@@ -105,7 +105,7 @@ def from_zero(systems: list[Result]) -> dict[int, Result]:
 
 
 def each_once(systems: list[Result]) -> list[Result]:
-    """The systems without the cycle that is there a second time, as `lmtx`."""
+    """The systems without the cycle that also has the name `lmtx`."""
     if measured(systems, "lmtx") is None:
         return systems
     twice = {r.system for r in cycles(systems).values() if r.cycle and r.cycle.best}

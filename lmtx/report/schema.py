@@ -30,7 +30,7 @@ class Interval(Frozen):
 
 
 class Cost(Frozen):
-    """What a teacher is asked for; `usd` None: the price is not known.
+    """Requests to a teacher and their price; `usd` None: the price is not known.
 
     `verdicts` counts the judged pairs, from the store or asked anew.
     """
@@ -43,10 +43,10 @@ class Cost(Frozen):
 
 
 class Run(Frozen):
-    """What every result tells: how good, how long, how dear, and where it comes from.
+    """The fields of every result: quality, time, cost and origin.
 
     `metrics` maps names such as "P@1" to intervals over the `n` test documents. `seconds` is by part of
-    the work. `cost` is what the run asked for, and `commit` that of the code, `None` outside a Git checkout.
+    the work. `cost` is that of the run, and `commit` that of the code, `None` outside a Git checkout.
     """
 
     n: int | None = None
@@ -94,9 +94,9 @@ class Result(Run):
 
     `against_lmtx` holds paired differences, this system minus LMTX's best cycle, `None` for that
     cycle itself. `by_literalness` holds the metrics on annotated pairs that stand in the text ("literal") and
-    on the "other" ones. `by_frequency` holds what labels of each bucket contribute to P@5. `bill` is what a
-    system that asks a teacher at prediction time asks for where nothing is stored yet.
-    `examples` shows what a system is trained on: rows of document, anchor and positive, as texts.
+    on the "other" ones. `by_frequency` holds the contribution of each bucket of labels to P@5. `bill` is the
+    cost of a system that asks a teacher at prediction time, as if no verdict were stored.
+    `examples` holds some training pairs of the system: rows of document, anchor and positive, as texts.
     `stopped` says why there are no metrics, and is `None` where there are.
     """
 
@@ -118,7 +118,7 @@ class Result(Run):
 
 
 class Settings(Frozen):
-    """What a point of the ablations was run with; other keys are kept, and tell points apart.
+    """The settings of a point of the ablations; other keys stay, and tell points apart.
 
     `documents` are the training documents whose labels the teacher judged; `None` in `true_yes`,
     `false_yes` and `mode` means that its teacher has no such setting.
@@ -170,6 +170,14 @@ class Point(Run):
     @property
     def train_seconds(self) -> float | None:
         return self.seconds.get("train")
+
+    @property
+    def prompt_tokens(self) -> int:
+        return self.cost.prompt_tokens
+
+    @property
+    def usd(self) -> float | None:
+        return self.cost.usd
 
     @property
     def verdicts_per_document(self) -> float | None:

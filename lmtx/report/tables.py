@@ -21,7 +21,7 @@ from lmtx.report.schema import Cost, Result
 
 MAIN_METRICS = ("P@1", "P@3", "P@5", "R@1", "R@3", "R@5", "R@10", "R@100")
 TAIL_METRICS = ("P@1", "PSP@1", "P@3", "PSP@3", "P@5", "PSP@5")
-# The systems that answer the question of T3: what does a language model at prediction time cost?
+# The systems of T3, which asks for the price of a language model at prediction time.
 AT_PREDICTION = ("lmtx", "rerank", "icxml")
 _ASKED = ("requests", "prompt_tokens", "answer_tokens", "usd")
 _WORK = ("encode", "label", "train", "check")
@@ -102,7 +102,7 @@ def t2_tail(results: Results) -> Table:
 def _comparison(results: Results, metrics: Sequence[str], name: str, title: str, caption: str) -> Table:
     sections, notes, best = [], {}, set()
     for dataset, systems in results.by_dataset.items():
-        # What was measured on some of the documents only is not compared with the rest.
+        # A system that was measured on some of the documents only is not compared with the rest.
         largest = max((r.n or 0 for r in systems), default=0)
         for metric in metrics:
             compared = [r for r in systems if r.zero_shot and r.n == largest and metric in r.metrics]
@@ -127,7 +127,7 @@ def _comparison(results: Results, metrics: Sequence[str], name: str, title: str,
 
 
 def t2_literal(results: Results) -> Table:
-    """T2 by what stands in the text: tags that a document spells out, and tags that it does not."""
+    """T2 on labels that the text spells out, and on labels that it does not."""
     kinds, metrics = {"literal": "Literal", "other": "Other"}, ("P@1", "R@10")
     columns = []
     for kind, heading in kinds.items():
@@ -163,7 +163,7 @@ def t2_literal(results: Results) -> Table:
 
 
 def t3(results: Results) -> Table:
-    """T3: LMTX against a language model at prediction time: quality, and what 1,000 documents cost."""
+    """T3: LMTX against a language model at prediction time: quality, and the cost of 1,000 documents."""
     metrics = ("P@1", "P@5", "R@10")
     columns = [
         *(Column(metric, metric, as_percent) for metric in metrics),
@@ -257,7 +257,7 @@ def _identity(dataset: str, r: Result) -> dict:
 
 
 def _label(dataset: str, r: Result, notes: dict[str, None]) -> Cell:
-    """The system's name, and in `notes` what a reader must know about it."""
+    """The system's name; its notes, and the reason for a missing result, join `notes`."""
     if r.stopped is not None:
         notes[f"{GAP} {r.label} ({dataset}): no result: {r.stopped}."] = None
     for note in r.notes:

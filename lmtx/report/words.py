@@ -33,7 +33,7 @@ def teacher(group: Group) -> str:
 
 
 def main_comparison(systems: list[Result]) -> str:
-    """LMTX's P@1 and its paired gain over zero-shot, or what is missing to say it."""
+    """LMTX's P@1 and its paired gain over zero-shot, as far as both are measured."""
     lmtx, zero = measured(systems, "lmtx"), measured(systems, "zero-shot")
     if lmtx is None:
         return "LMTX has no result yet"
@@ -50,7 +50,7 @@ def main_comparison(systems: list[Result]) -> str:
 
 
 def curriculum(systems: list[Result]) -> str:
-    """F6: which cycle is kept, and what it added."""
+    """F6: which cycle the check keeps, and its P@1 beside that of zero-shot."""
     ran = {number: r for number, r in cycles(systems).items() if "P@1" in r.metrics}
     if not ran:
         return "No cycle of LMTX has a result yet"
@@ -82,10 +82,10 @@ def rare_labels(frame: pd.DataFrame) -> str:
 
 def sample_size(groups: Sequence[Group]) -> str:
     """F3: from where on more documents add nothing clear to P@1."""
-    groups = sorted(_measured(groups, "P@1"), key=lambda g: g.settings.documents)
+    groups = sorted(_measured(groups), key=lambda g: g.settings.documents)
     if not groups:
         return _NOT_RUN
-    knee = next(g for i, g in enumerate(groups) if not any(_above(h, g, "P@1") for h in groups[i + 1 :]))
+    knee = next(g for i, g in enumerate(groups) if not any(_above(h, g) for h in groups[i + 1 :]))
     documents = f"{knee.settings.documents:,} documents"
     if knee is groups[-1]:
         return f"More documents pay up to the largest sample, {documents}"
@@ -94,22 +94,22 @@ def sample_size(groups: Sequence[Group]) -> str:
 
 def negatives(groups: Sequence[Group]) -> str:
     """F4: which strategy is best in P@1, and how many others are clearly below it."""
-    groups = _measured(groups, "P@1")
+    groups = _measured(groups)
     if not groups:
         return _NOT_RUN
     best = max(groups, key=lambda g: g.metric("P@1").value)
-    below, others = sum(_above(best, g, "P@1") for g in groups), len(groups) - 1
+    below, others = sum(_above(best, g) for g in groups), len(groups) - 1
     count = "no other" if not below else f"{below} of {others} others" if below < others else "all others"
     return f"Best P@1: {strategy(best)}, {percent(best.metric('P@1').value)} %, clearly above {count}"
 
 
 def shortlist(groups: Sequence[Group]) -> str:
     """F5: the smallest shortlist within noise of the best in P@1."""
-    groups = sorted(_measured(groups, "P@1"), key=lambda g: g.settings.shortlist)
+    groups = sorted(_measured(groups), key=lambda g: g.settings.shortlist)
     if not groups:
         return _NOT_RUN
     best = max(groups, key=lambda g: g.metric("P@1").value)
-    shortest = next(g for g in groups if g is best or not _above(best, g, "P@1"))
+    shortest = next(g for g in groups if g is best or not _above(best, g))
     j, value = best.settings.shortlist, percent(best.metric("P@1").value)
     if shortest is not best:
         return f"j = {shortest.settings.shortlist} is the shortest list within noise of the best, j = {j}"
@@ -127,7 +127,7 @@ def teacher_map(groups: Sequence[Group]) -> str:
     helping = [g for g in groups if _helps(g)]
     if not helping:
         return "No teacher on the map lifts the student clearly above zero-shot"
-    # For each share of true labels found, the teachers that help up to the first one that does not.
+    # Of each row of the map, the teachers that help, up to the first one that does not.
     rows = [list(takewhile(_helps, row)) for _, row in groupby(groups, key=lambda g: g.settings.true_yes)]
     if sum(map(len, rows)) < len(helping):
         # By chance, one that errs more helps where one that errs less does not: no weakest can be named.
@@ -139,16 +139,16 @@ def teacher_map(groups: Sequence[Group]) -> str:
     )
 
 
-def _above(one: Group, other: Group, name: str) -> bool:
-    return positive(difference(one, other, name))
+def _above(one: Group, other: Group) -> bool:
+    return positive(difference(one, other, "P@1"))
 
 
 def _helps(group: Group) -> bool:
     return positive(group.gain("P@1"))
 
 
-def _measured(groups: Sequence[Group], name: str) -> list[Group]:
-    return [group for group in groups if group.metric(name) is not None]
+def _measured(groups: Sequence[Group]) -> list[Group]:
+    return [group for group in groups if group.metric("P@1") is not None]
 
 
 def _share(fraction: float) -> str:
