@@ -361,8 +361,8 @@ def test_the_page_has_both_themes_and_no_colour_outside_them(reports):
     for figure in re.findall(r"<svg .*?</svg>", text, flags=re.DOTALL):
         assert re.findall(r"#[0-9a-f]{6}\b", figure) == []
         assert "var(--ink)" in figure
-    declared = {v for block in re.findall(r":root \{(.*?)\}", text) for v in re.findall(r"--\w+(?=:)", block)}
-    assert set(re.findall(r"var\((--\w+)\)", text)) <= declared
+    light, dark = (set(re.findall(r"--\w+(?=:)", block)) for block in re.findall(r":root \{(.*?)\}", text))
+    assert set(re.findall(r"var\((--\w+)\)", text)) <= light == dark
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")
@@ -496,6 +496,10 @@ def test_the_readme_compares_the_data_sets_where_there_are_several(tmp_path):
     text = readme_table(report.load(tmp_path, "toy"))
     assert "| toy | 38.6 | 48.6 | +10.0 [+8.0, +12.0] | 60.0 | 70.0 |" in text
     assert "| links | 38.6 | 39.6 | +1.0 [−1.0, +3.0] | 60.0 | 61.0 |" in text
+
+
+def test_the_readme_of_one_data_set_has_one_table(reports):
+    assert "every data set" not in readme_table(report.load(reports, "toy"))
 
 
 def test_a_readme_without_the_markers_stays_as_it_is(reports, tmp_path):

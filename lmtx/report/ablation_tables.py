@@ -15,6 +15,7 @@ from lmtx.report.render import (
     flat,
     flat_all,
     number,
+    total,
 )
 from lmtx.report.results import Results, from_zero
 from lmtx.report.schema import Interval
@@ -184,9 +185,8 @@ def _minus_base(group: Group, groups: Sequence[Group]) -> Interval | None:
 
 
 def _total(group: Group, key: str) -> float | None:
-    """A cost summed over a group's runs, which a single unknown value makes unknown."""
-    values = [p.verdicts if key == "verdicts" else getattr(p.cost, key) for p in group.points]
-    return None if None in values else sum(values)
+    """A cost summed over a group's runs."""
+    return total(p.verdicts if key == "verdicts" else getattr(p.cost, key) for p in group.points)
 
 
 def _ran_on(dataset: str, groups: Sequence[Group]) -> str:

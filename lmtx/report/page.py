@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lmtx.files import replacing
 from lmtx.report.drawing import VARIABLES, Drawing
-from lmtx.report.render import GAP, HTML, Table, number
+from lmtx.report.render import GAP, HTML, Table, number, total
 from lmtx.report.results import Results, cycles
 from lmtx.report.schema import Run
 
@@ -17,8 +17,6 @@ _HOST = {
     "python": "Python",
     "system": "System",
 }
-
-
 _HEADINGS = ["System", "Runs", "Parameters", "Seed", "Seconds", "USD", "Requests", "Tokens", "Verdicts"]
 
 
@@ -47,8 +45,8 @@ def provenance(results: Results) -> list[tuple[dict[str, str], list[list[str]]]]
     provenances = []
     for texts, by_name in by_facts.items():
         rows = [_sums(name, same) for name, same in by_name.items()]
-        total = _sums("Total", [run for same in by_name.values() for run in same])
-        provenances.append((dict(texts), [*rows, [*total[:2], "", "", *total[4:]]]))
+        last = _sums("Total", [run for same in by_name.values() for run in same])
+        provenances.append((dict(texts), [*rows, [*last[:2], "", "", *last[4:]]]))
     return provenances
 
 
@@ -56,17 +54,15 @@ def _sums(name: str, runs: Sequence[Run]) -> list[str]:
     """A row of the provenance: how many runs, of which parameters and seeds, their time and cost."""
     hashes = sorted({run.config_hash for run in runs if run.config_hash})
     seeds = sorted({run.seed for run in runs if run.seed is not None})
-    tokens = [run.cost.prompt_tokens + run.cost.answer_tokens for run in runs]
-    prices = [run.cost.usd for run in runs]
     return [
         name,
         str(len(runs)),
         hashes[0] if len(hashes) == 1 else f"{len(hashes)} sets" if hashes else GAP,
         ", ".join(map(str, seeds)) or GAP,
         number(sum(value or 0 for run in runs for value in run.seconds.values())).text,
-        number(None if None in prices else sum(prices), 2).text,
+        number(total(run.cost.usd for run in runs), 2).text,
         number(sum(run.cost.requests for run in runs)).text,
-        number(sum(tokens)).text,
+        number(sum(run.cost.prompt_tokens + run.cost.answer_tokens for run in runs)).text,
         number(sum(run.cost.verdicts for run in runs)).text,
     ]
 
@@ -103,7 +99,6 @@ def _lines(values: dict, prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, dict):
             lines += _lines(value, f"{prefix}{key}.")
         else:
-            lines.append(
-                (prefix + str(key), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
-            )
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            lines.append((f"{prefix}{key}", text))
     return lines

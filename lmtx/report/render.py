@@ -172,6 +172,12 @@ def csv(frame: pd.DataFrame) -> str:
     return frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")
 
 
+def total(values: Iterable[float | None]) -> float | None:
+    """The sum; a single unknown value makes it unknown, and so does having none."""
+    values = list(values)
+    return None if None in values or not values else sum(values)
+
+
 def number(value: float | None, digits: int = 0) -> Cell:
     """A count or an amount with thousands set apart; a gap for None and NaN."""
     return Cell(GAP if _missing(value) else f"{value:,.{digits}f}".replace("-", MINUS))

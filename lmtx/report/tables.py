@@ -3,7 +3,7 @@
 Each function returns a `Table`: shown as it stands in a notebook, its numbers in `.frame`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from lmtx.report.render import (
     GAP,
@@ -15,6 +15,7 @@ from lmtx.report.render import (
     as_percent,
     flat,
     flat_all,
+    total,
 )
 from lmtx.report.results import Results, cycles, measured, on_documents
 from lmtx.report.schema import Cost, Result
@@ -183,7 +184,7 @@ def t3(results: Results) -> Table:
             # The teacher of LMTX is gone at prediction time: it sends nothing.
             bill, work = (Cost(), ["rank"]) if r is lmtx else (r.bill, ["ask", "encode", "rank"])
             seconds = [r.seconds[step] for step in work if r.seconds.get(step) is not None]
-            amounts = {key: getattr(bill, key, None) for key in _ASKED} | {"seconds": _sum(seconds)}
+            amounts = {key: getattr(bill, key, None) for key in _ASKED} | {"seconds": total(seconds)}
             row = _identity(dataset, r) | {"n": r.n} | flat_all(r.metrics, metrics)
             for key, amount in amounts.items():
                 row[f"{key}_per_1000"] = amount * (1000 / r.n) if amount is not None and r.n else None
@@ -216,7 +217,7 @@ def t4(results: Results) -> Table:
         sections.append((dataset, []))
         for r in systems:
             row = _identity(dataset, r) | {f"{step}_seconds": r.seconds.get(step) for step in work}
-            row["total_seconds"] = _sum(value for value in r.seconds.values() if value is not None)
+            row["total_seconds"] = total(value for value in r.seconds.values() if value is not None)
             row |= {column.key: None if r.stopped else getattr(r.cost, column.key) for column in _COST}
             sections[-1][1].append((_label(dataset, r, notes), row))
     columns = [Column(f"{step[:1].upper()}{step[1:]}\n(s)", f"{step}_seconds", _TENTHS) for step in work]
@@ -241,15 +242,9 @@ def _whole_curriculum(systems: list[Result]) -> list[Result]:
     steps = dict.fromkeys(step for r in ran for step, value in r.seconds.items() if value is not None)
     whole = {
         "seconds": {step: sum(r.seconds.get(step) or 0 for r in ran) for step in steps},
-        "cost": Cost(**{column.key: _sum(getattr(r.cost, column.key) for r in ran) for column in _COST}),
+        "cost": Cost(**{column.key: total(getattr(r.cost, column.key) for r in ran) for column in _COST}),
     }
     return [r.model_copy(update=whole) if r.system == "lmtx" else r for r in systems]
-
-
-def _sum(values: Iterable[float | None]) -> float | None:
-    """The sum; a single unknown value makes it unknown, and so does having none."""
-    values = list(values)
-    return None if None in values or not values else sum(values)
 
 
 def _identity(dataset: str, r: Result) -> dict:
