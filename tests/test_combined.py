@@ -30,7 +30,6 @@ class Scripted(Teacher):
     def __init__(self, name, p, store, usd=0.0, **attributes):
         super().__init__(name, {"kind": name}, store)
         self.p, self.usd, self.asked = np.array(p, np.float32), usd, 0
-        self.price = None if usd is None else self.price
         for key, value in attributes.items():
             setattr(self, key, value)
 

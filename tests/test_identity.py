@@ -16,9 +16,10 @@ from judging import make_config, make_pairs
 
 from lmtx.config import CombinedTeacher, EnsembleTeacher, HuggingFaceTeacher, SimulatedTeacher, load_presets
 from lmtx.corpus import Corpus
+from lmtx.llm.chat import Question
 from lmtx.teachers import build
-from lmtx.teachers.generation import Question, build_writer
 from lmtx.teachers.store import identity_digest
+from lmtx.teachers.writer import build_writer
 
 ROOT = Path(__file__).resolve().parents[1]
 ENSEMBLE = {"kind": "ensemble", "name": "e", "acceptance": 0.4, "lexical_weight": 0.5, "naming": 0.2}

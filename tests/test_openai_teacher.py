@@ -15,8 +15,8 @@ from judging import KEY, asking, make_pairs
 from servers import Server, completion, error, judge_by_length, prompt, with_logprobs
 
 from lmtx.config import ConfigError
+from lmtx.llm.cost import Price, load_price
 from lmtx.teachers.base import BudgetError
-from lmtx.teachers.cost import Price, load_price
 from lmtx.teachers.pairs import NO, NONE, YES
 from lmtx.teachers.prompts import Wording
 from lmtx.teachers.store import VerdictStore

@@ -23,10 +23,11 @@ from lmtx.baselines import Inputs, Ranked, Unavailable
 from lmtx.config import Positive
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search
-from lmtx.teachers.answers import read_items, read_selection
-from lmtx.teachers.cost import Plan
-from lmtx.teachers.generation import Question, Writer, build_writer
+from lmtx.llm.chat import Question
+from lmtx.llm.cost import Plan
+from lmtx.llm.replies import read_items, read_selection
 from lmtx.teachers.prompts import Wording, document_text, one_line
+from lmtx.teachers.writer import Writer, build_writer
 
 _SELECTED = 10
 _FORM = 5  # labels that show what labels look like
@@ -106,7 +107,7 @@ def rank(
             ranking,
             cost=asdict(writer.cost),
             bill=writer.bill(asked, written),
-            notes=(f"asks {writer.model} at prediction time", *_shortcomings(found)),
+            notes=(f"asks {writer.model.name} at prediction time", *_shortcomings(found)),
             examples=_examples(inputs, found[:_EXAMPLES]),
         )
 

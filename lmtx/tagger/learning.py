@@ -16,12 +16,12 @@ from lmtx.config import Config
 from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search
+from lmtx.llm.models import MODELS, on_disk
 from lmtx.tagger import Tagger
 from lmtx.tagger.opinion import FEWEST, Opinion, by_names, by_people, by_wording
 from lmtx.tagger.preparing import Source, Sources, enough, read_sources, read_whole, settings_for
 from lmtx.teachers.discrimination import tells_apart
 from lmtx.teachers.ensemble import named_labels
-from lmtx.teachers.models import MODELS, on_disk
 
 NAMED = 0.2
 """Share of the documents that name a label, from which on letters count beside a language model."""

@@ -13,7 +13,6 @@ from scipy.special import expit, logit
 
 from lmtx.config import CombinedTeacher as CombinedConfig
 from lmtx.teachers.base import NO, YES, Pairs, Teacher
-from lmtx.teachers.cost import Plan
 from lmtx.teachers.store import VerdictStore, identity_digest
 
 _LEAST = 1e-6
@@ -64,12 +63,9 @@ class CombinedTeacher(Teacher):
     def estimate(self, pairs: Pairs) -> dict[str, Any]:
         return _total([member.estimate(pairs) for member in self._members])
 
-    def plan(self, pairs: Pairs) -> Plan:
-        cached = super().plan(pairs).cached
-        _, answer, known = self.store.lookup(self.keys(pairs))
-        unknown = pairs.select(self._unknown(answer, known, None))
-        plans = [vars(member.plan(unknown)) for member in self._members]
-        return Plan(self.name, len(pairs), cached, **_total(plans))
+    def forecast(self, pairs: Pairs) -> dict[str, Any]:
+        """What the teachers' own stores do not answer."""
+        return _total([vars(member.plan(pairs)) for member in self._members])
 
     def close(self) -> None:
         for member in self._members:

@@ -3,29 +3,24 @@
 A verdict is found by a hash of everything it depends on: the teacher's identity, the document's
 text and the label's text. Whatever is run again, no verdict is asked for twice. The same holds for
 texts that a language model has written, found by a hash of its identity and the prompt.
-
-The file is in write-ahead mode, and a commit is not forced to the disk: a process that is killed
-loses nothing that was committed; a power cut may lose the last seconds, and damages nothing.
-Write-ahead mode needs a local disk, as opposed to a network share.
 """
 
 import json
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lmtx.teachers.database import Database, StoreError
 from lmtx.teachers.pairs import NONE
 
+__all__ = ["KEY_BYTES", "StoreError", "VerdictStore", "identity_digest", "key_order"]
+
 KEY_BYTES = 16
-_APPLICATION = 0x4C4D5458  # "LMTX"
-_WAIT = 60.0  # seconds to wait for another process's transaction
 _BLOCK = 10_000  # keys in one look-up
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS teachers (
@@ -48,16 +43,12 @@ WHERE excluded.answer != -1 OR verdicts.answer = -1
 """  # an answer is never replaced by none
 
 
-class StoreError(RuntimeError):
-    """A store that cannot be used; the message names the file and the remedy."""
-
-
 def identity_digest(identity: dict[str, Any]) -> bytes:
     """The hash of a teacher's identity, independent of the order of its keys."""
     return blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=KEY_BYTES).digest()
 
 
-class VerdictStore:
+class VerdictStore(Database):
     """The verdicts of all teachers, data sets and runs, in one file.
 
     Parameters
@@ -72,27 +63,7 @@ class VerdictStore:
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        with self._explained():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                self.path, timeout=_WAIT, isolation_level=None, check_same_thread=False
-            )
-            self._set_up()
-
-    def close(self) -> None:
-        """Close the file; closing twice is harmless."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def __enter__(self) -> "VerdictStore":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        super().__init__(path, _SCHEMA)
 
     def teacher(self, name: str, identity: dict[str, Any]) -> int:
         """The row id of the teacher with this identity, entered when new."""
@@ -230,29 +201,6 @@ class VerdictStore:
             ).fetchone()
         return seconds / (requests or verdicts) if verdicts else None
 
-    def query(self, sql: str, values: tuple = (), block: int = 65_536) -> Iterator[list[tuple]]:
-        """Yield the rows of a SELECT, `block` at a time."""
-        with self._explained():
-            with self._lock:
-                cursor = self._open.execute(sql, values)
-            while True:
-                with self._lock:
-                    rows = cursor.fetchmany(block)
-                if not rows:
-                    return
-                yield rows
-
-    @contextmanager
-    def attached(self, other: Path) -> Iterator[sqlite3.Connection]:
-        """A write transaction in which the store at `other` can be read as `other`."""
-        with self._explained():
-            self._open.execute("ATTACH ? AS other", (str(other),))
-            try:
-                with self._transaction() as connection:
-                    yield connection
-            finally:
-                self._open.execute("DETACH other")
-
     def mark_collected(self, batch: str) -> None:
         """Remember that all answers of a provider's batch are stored."""
         with self._explained(), self._transaction() as connection:
@@ -263,69 +211,6 @@ class VerdictStore:
         with self._explained(), self._lock:
             row = self._open.execute("SELECT 1 FROM collected WHERE batch = ?", (batch,)).fetchone()
         return row is not None
-
-    @property
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StoreError(f"the verdict store {self.path} is closed")
-        return self._connection
-
-    def _set_up(self) -> None:
-        """Refuse a file that is something else, then make the tables; several processes may do so at once."""
-        connection = self._connection
-        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        if tables and application != _APPLICATION:
-            raise StoreError(
-                f"{self.path} is a SQLite file of another program; choose another path for the verdict store"
-            )
-        # SQLite does not wait when another process changes the journal mode at the same moment.
-        deadline = time.monotonic() + _WAIT
-        while True:
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                break
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA cache_size = -65536")  # 64 MiB
-        with self._transaction():
-            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-            for statement in _SCHEMA.split(";"):
-                connection.execute(statement)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """A short write transaction: all of the block, or nothing of it."""
-        with self._lock:
-            connection = self._open
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn SQLite's errors into one that names the file and what to do."""
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            if "locked" in str(error) or "busy" in str(error):
-                remedy = f"another process has been writing to it for {_WAIT:.0f} s; wait for it, or stop it"
-            elif isinstance(error, sqlite3.OperationalError | OSError) and "malformed" not in str(error):
-                remedy = "check that its folder exists, can be written to, and has free space"
-            else:
-                remedy = (
-                    "the file is damaged. It was left as it is: move it away to start an empty store, or "
-                    f'rescue what it holds with `sqlite3 "{self.path}" .recover`'
-                )
-            raise StoreError(f"verdict store {self.path}: {error}; {remedy}") from None
 
 
 def _enter(connection: sqlite3.Connection, run: int, totals: Mapping[str, Any]) -> None:

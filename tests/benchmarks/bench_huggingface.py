@@ -31,7 +31,8 @@ from rows import Row, options, report
 from tiny_models import save_random_model, tiny_tokenizer
 
 from lmtx.config import HuggingFaceTeacher
-from lmtx.teachers import Pairs, build, packing
+from lmtx.llm import packing
+from lmtx.teachers import Pairs, build
 
 LABELS, TOKENS, WRITTEN = 10, 400, 16
 

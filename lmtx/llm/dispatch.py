@@ -17,9 +17,8 @@ from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
-from lmtx.teachers.base import TeacherError
-from lmtx.teachers.cost import duration
-from lmtx.teachers.faults import Fault, backoff, read_fault
+from lmtx.llm.cost import duration
+from lmtx.llm.faults import Fault, TeacherError, backoff, read_fault
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
