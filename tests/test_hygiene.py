@@ -169,7 +169,7 @@ def test_every_numbered_notebook_is_a_stage_and_every_stage_a_notebook():
 
 
 def test_stages_depend_on_the_modules_their_notebooks_import():
-    """And on no others, but for those of a folder of `WHOLE`: a stage that uses one of them names it whole."""
+    """And on no others, but for those of a folder of `WHOLE`: a stage that uses a part names all of it."""
     whole = [set((ROOT / "lmtx" / folder).rglob("*.py")) for folder in WHOLE]
     for stage in dvc_stages():
         files, _ = declared(stage)

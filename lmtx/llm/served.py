@@ -36,7 +36,7 @@ class ServedModel:
     batch
         Whether questions go through the Batch API (`lmtx.llm.batch`), at its price.
     budget
-        A limit shared with others; None: `config.max_cost` for this model alone.
+        A limit shared with others; None, or one without a limit: `config.max_cost` for this model alone.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class ServedModel:
 
     def __init__(self, config: OpenAIConfig, *, batch: bool = False, budget: Budget | None = None):
         self.config, self.batch = config, batch
-        self.budget = Budget(config.max_cost) if budget is None else budget
+        self.budget = Budget(config.max_cost) if budget is None or budget.max_cost is None else budget
         try:
             self.tokens = Tokens(config.tokenizer)
         except ValueError as error:

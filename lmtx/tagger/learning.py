@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -107,9 +108,10 @@ def learn(
         e0.config = config.encoder
         embeddings = {s: e0.encode_documents(corpus.documents(s)) for s in ("train", "dev", "test")}
         embeddings["labels"] = e0.encode_labels(corpus.labels)
-        judge = stack.enter_context(
-            teachers.build(config.teacher, store=store, corpus=corpus, embeddings=embeddings, records=records)
-        )
+        # One limit for all judging: that of the teacher, and that of the check by another wording.
+        budget = teachers.Budget(getattr(config.teacher, "max_cost", None) or max_cost)
+        options = {"store": store, "corpus": corpus, "records": records, "budget": budget}
+        judge = stack.enter_context(teachers.build(config.teacher, embeddings=embeddings, **options))
         excluded = corpus.excluded["train"]
         shortlist = curriculum.shortlist(
             embeddings["train"], embeddings["labels"], corpus.train, corpus.labels, config.shortlist, excluded
@@ -123,7 +125,7 @@ def learn(
         story: dict = {"teacher": config.teacher.name, "checks": []}
         student, best = None, e0
         if reason is None:
-            judges = _Judges(config, found, store, records, stack)
+            judges = _Judges(config, found, options, stack)
             student, best = _cycles(config, found, embeddings, judge, e0, cycles, judges, story, say)
         kept = f"after cycle {student}" if student else "E0, the encoder before training"
         why = reason or story["checks"][-1 if student is None else student - 1]
@@ -194,8 +196,7 @@ class _Judges:
 
     config: Config
     found: Sources
-    store: Path
-    records: str | Path | None
+    options: dict[str, Any]
     stack: ExitStack
 
     def opinion(self, encoders: tuple[Encoder, Encoder], rankings: tuple[Shortlist, Shortlist]) -> Opinion:
@@ -216,10 +217,7 @@ class _Judges:
         changes = {"prompt": prompt, "acceptance": None, "threshold": 0.5, "name": f"{model.name}-{prompt}"}
         if model.kind == "openai":
             changes["mode"] = "pointwise"
-        second = teachers.build(
-            model.model_copy(update=changes), store=self.store, corpus=self.found.corpus, records=self.records
-        )
-        return self.stack.enter_context(second)
+        return self.stack.enter_context(teachers.build(model.model_copy(update=changes), **self.options))
 
 
 def _cannot_judge(

@@ -72,7 +72,7 @@ def build(
         A folder of recorded verdicts (see `lmtx.teachers.records`); those of this teacher join the store.
         None, or a folder without them: there are none.
     budget
-        A limit in dollars that several teachers share; None: each has its own `max_cost`.
+        A limit in dollars that several teachers share; None: each has the `max_cost` of its section.
 
     Raises
     ------

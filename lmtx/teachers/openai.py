@@ -81,7 +81,7 @@ class OpenAITeacher(Teacher):
     Parameters
     ----------
     budget
-        A limit in dollars shared with others; None: `config.max_cost` for this teacher alone.
+        As `lmtx.llm.served.ServedModel` takes it.
 
     Attributes
     ----------
