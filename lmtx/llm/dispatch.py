@@ -98,7 +98,6 @@ class Dispatcher(Generic[Job, Answer]):
         self._error: BaseException | None = None
         self._answered_at: float | None = None
         self._resume_at = 0.0
-        self.failed = 0
         self.last_fault = ""
 
     def run(self, jobs: Iterator[Job]) -> Generator[list[Answer]]:
@@ -233,10 +232,7 @@ class Dispatcher(Generic[Job, Answer]):
         self._resume_at = max(self._resume_at, time.monotonic() + fault.pause * (1 + 0.1 * random.random()))
 
     def _give_up(self, job: Job, fault: Fault) -> Answer | None:
-        if fault.kind == "filtered":
-            return self._filtered(job)
-        self.failed += 1
-        return None
+        return self._filtered(job) if fault.kind == "filtered" else None
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not longer than until everything stops."""

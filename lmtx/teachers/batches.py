@@ -17,7 +17,7 @@ from lmtx.llm.batch import BatchApi, refusal
 from lmtx.llm.chat import Question, Reply
 from lmtx.llm.faults import BadReply, BudgetError, TeacherError, read_fault
 from lmtx.teachers.base import Answers
-from lmtx.teachers.openai import Answer, Job, OpenAITeacher, joined
+from lmtx.teachers.openai import Job, OpenAITeacher, joined
 from lmtx.teachers.pairs import Pairs
 from lmtx.teachers.store import identity_digest
 
@@ -97,7 +97,7 @@ class _Batches:
                 settled = settled and line_is_settled
                 if answer is not None:
                     answers.append(answer)
-                    self._missing[answer.positions] = False
+                    self._missing[answer[0]] = False
                 if len(answers) == _BLOCK:
                     yield joined(answers)
                     answers = []
@@ -108,7 +108,7 @@ class _Batches:
         if self._api.refusals:
             raise TeacherError("\n".join(self._api.refusals))
 
-    def _read(self, result: dict[str, Any]) -> tuple[bool, Answer | None]:
+    def _read(self, result: dict[str, Any]) -> tuple[bool, Answers | None]:
         """Whether a result line is settled, and its answer, if it gives a new one."""
         teacher, request_id = self._teacher, result["custom_id"]
         teacher.model.budget.reserved -= self._reserved.pop(request_id, 0.0)
@@ -133,7 +133,7 @@ class _Batches:
             self._again += teacher.pointwise(job)
         return True, answer
 
-    def _refused(self, job: Job, question: Question, error: Any) -> Answer | None:
+    def _refused(self, job: Job, question: Question, error: Any) -> Answers | None:
         """A refused request: none for filtered content; sent again without a parameter; else failed."""
         teacher = self._teacher
         if teacher.model.dialect.adapt(error, self._as_sent.body(question)):

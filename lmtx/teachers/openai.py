@@ -47,29 +47,6 @@ class Job:
     listwise: bool
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a reply says of a job: positions int64 (m,), p_yes (NaN for none), answers."""
-
-    positions: np.ndarray
-    p_yes: list[float]
-    answers: list[int]
-
-    @classmethod
-    def of(cls, job: Job, answers: list[int]) -> "Answer":
-        """Certain answers: p_yes is 1 or 0."""
-        return cls(job.positions, [_P_YES[a] for a in answers], answers)
-
-
-def joined(answers: list[Answer]) -> Answers:
-    """Several answers as arrays."""
-    return (
-        np.concatenate([a.positions for a in answers]),
-        np.array([p for a in answers for p in a.p_yes], dtype=np.float32),
-        np.array([x for a in answers for x in a.answers], dtype=np.int8),
-    )
-
-
 class OpenAITeacher(Teacher):
     """Asks a chat model, pair by pair or a document's shortlist at a time.
 
@@ -142,11 +119,11 @@ class OpenAITeacher(Teacher):
             return
         jobs = _Jobs(self.jobs(pairs))
 
-        def read(job: Job, reply: Reply) -> tuple[Answer | None, bool]:
-            answer = self.read(job, reply)
-            if answer is None:
+        def read(job: Job, reply: Reply) -> tuple[Answers | None, bool]:
+            verdicts = self.read(job, reply)
+            if verdicts is None:
                 jobs.put_first(self.pointwise(job))
-            return answer, answer is not None and any(a != NONE for a in answer.answers)
+            return verdicts, verdicts is not None and (verdicts[2] != NONE).any()
 
         try:
             # Not a generator, which could not go on after its end.
@@ -174,17 +151,17 @@ class OpenAITeacher(Teacher):
             return Question(prompt, limit + _LABEL_TOKENS * len(job.labels) + _JSON_TOKENS, "json")
         return Question(job.prefix + self._wording.suffix(job.labels[0]), limit, "word")
 
-    def read(self, job: Job, reply: Reply) -> Answer | None:
-        """What a reply says; None for a listwise one that is not the JSON asked for."""
+    def read(self, job: Job, reply: Reply) -> Answers | None:
+        """The verdicts in a reply; None for a listwise one that is not the JSON asked for."""
         if reply.refused:
-            return Answer.of(job, [NONE] * len(job.labels))
+            return _verdicts(job, [NONE] * len(job.labels))
         if job.listwise:
             answers = read_list(reply.text, len(job.labels))
-            return None if answers is None else Answer.of(job, answers)
+            return None if answers is None else _verdicts(job, answers)
         p_yes = read_logprobs(reply.tokens)
         if p_yes is None:
-            return Answer.of(job, [read_text(reply.text)])
-        return Answer(job.positions, [p_yes], [YES if p_yes >= 0.5 else NO])
+            return _verdicts(job, [read_text(reply.text)])
+        return _verdicts(job, [YES if p_yes >= 0.5 else NO], [p_yes])
 
     def _asked(self, job: Job) -> tuple[Job, Question]:
         return job, self.question(job)
@@ -193,6 +170,18 @@ class OpenAITeacher(Teacher):
         (text,) = self.model.cut([document_text(document.title, document.text)])
         whole = Job(document.positions, document.labels, self._wording.prefix(text), True)
         return [whole] if self._config.mode == "listwise" else self.pointwise(whole)
+
+
+def joined(answers: list[Answers]) -> Answers:
+    """Several replies' verdicts as one."""
+    positions, p_yes, answer = map(np.concatenate, zip(*answers, strict=True))
+    return positions, p_yes, answer
+
+
+def _verdicts(job: Job, answers: list[int], p_yes: list[float] | None = None) -> Answers:
+    """The verdicts on a job's pairs; without `p_yes` they are certain."""
+    p_yes = [_P_YES[answer] for answer in answers] if p_yes is None else p_yes
+    return job.positions, np.array(p_yes, dtype=np.float32), np.array(answers, dtype=np.int8)
 
 
 class _Jobs(Iterator[Job]):

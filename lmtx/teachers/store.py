@@ -94,20 +94,14 @@ class VerdictStore(Database):
         found = np.zeros(n, dtype=bool)
         # In key order the B-tree is read page after page.
         order = key_order(keys)
+        ordered = [bytes(key) for key in keys[order]]
         for start in range(0, n, _BLOCK):
-            block = order[start : start + _BLOCK]
-            wanted = [bytes(key) for key in keys[block]]
-            marks = ",".join("?" * len(wanted))
-            with self._explained(), self._lock:
-                rows = self._open.execute(
-                    f"SELECT key, p_yes, answer FROM verdicts WHERE key IN ({marks})", wanted
-                ).fetchall()
-            stored = {key: (p, a) for key, p, a in rows}
-            for i, key in zip(block.tolist(), wanted, strict=True):
+            block = ordered[start : start + _BLOCK]
+            stored = {key: (p, a) for key, p, a in self._rows("key, p_yes, answer FROM verdicts", block)}
+            for i, key in zip(order[start : start + _BLOCK].tolist(), block, strict=True):
                 if key in stored:
-                    p, a = stored[key]
+                    p, answer[i] = stored[key]
                     found[i] = True
-                    answer[i] = a
                     if p is not None:
                         p_yes[i] = p
         return p_yes, answer, found
@@ -151,15 +145,14 @@ class VerdictStore(Database):
 
     def lookup_texts(self, keys: Sequence[bytes]) -> dict[bytes, str]:
         """The stored texts among those with these keys of 16 bytes."""
-        found: dict[bytes, str] = {}
-        for start in range(0, len(keys), _BLOCK):
-            wanted = keys[start : start + _BLOCK]
-            marks = ",".join("?" * len(wanted))
-            with self._explained(), self._lock:
-                found |= self._open.execute(
-                    f"SELECT key, text FROM texts WHERE key IN ({marks})", wanted
-                ).fetchall()
-        return found
+        blocks = (keys[start : start + _BLOCK] for start in range(0, len(keys), _BLOCK))
+        return {key: text for block in blocks for key, text in self._rows("key, text FROM texts", block)}
+
+    def _rows(self, columns: str, keys: Sequence[bytes]) -> list[tuple]:
+        """The rows of a table with these keys."""
+        marks = ",".join("?" * len(keys))
+        with self._explained(), self._lock:
+            return self._open.execute(f"SELECT {columns} WHERE key IN ({marks})", keys).fetchall()
 
     def save_texts(
         self,
