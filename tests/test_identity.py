@@ -17,6 +17,7 @@ from judging import make_config, make_pairs
 from lmtx.config import CombinedTeacher, EnsembleTeacher, HuggingFaceTeacher, SimulatedTeacher, load_presets
 from lmtx.corpus import Corpus
 from lmtx.llm.chat import Question
+from lmtx.llm.models import MODELS
 from lmtx.teachers import build
 from lmtx.teachers.store import identity_digest
 from lmtx.teachers.writer import build_writer
@@ -250,3 +251,12 @@ def test_the_recorded_verdicts_are_those_of_the_preset(file, tmp_path):
     config = load_presets(["dataset=semanlink", "teacher=qwen"], [f"teacher.prompt={prompt}"])
     with build(config.teacher, store=tmp_path / "v.sqlite", corpus=None) as teacher:
         assert teacher.identity == recorded
+
+
+def test_the_presets_that_name_the_open_model_name_the_same_one():
+    alone = load_presets(["dataset=semanlink", "teacher=qwen"]).teacher
+    member = load_presets(["dataset=semanlink", "teacher=combined"]).teacher.of["qwen"]
+    deciding = {"acceptance"}  # that of the sum decides
+    assert member.model_dump(exclude=deciding) == alone.model_dump(exclude=deciding)
+    model = MODELS["qwen-1.5b"]
+    assert (alone.model, alone.sha256) == (f"{model.repository}:{model.file}", model.sha256)

@@ -8,7 +8,7 @@ Write-ahead mode needs a local disk, as opposed to a network share.
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -72,16 +72,20 @@ class Database:
                     return
                 yield rows
 
+    def select(self, sql: str, values: Sequence = ()) -> list[tuple]:
+        """All rows of a SELECT."""
+        with self._explained(), self._lock:
+            return self._open.execute(sql, values).fetchall()
+
     @contextmanager
     def attached(self, other: Path) -> Iterator[sqlite3.Connection]:
         """A write transaction in which the store at `other` can be read as `other`."""
-        with self._explained():
-            self._open.execute("ATTACH ? AS other", (str(other),))
-            try:
-                with self._transaction() as connection:
-                    yield connection
-            finally:
-                self._open.execute("DETACH other")
+        self.select("ATTACH ? AS other", (str(other),))
+        try:
+            with self._transaction() as connection:
+                yield connection
+        finally:
+            self.select("DETACH other")
 
     @property
     def _open(self) -> sqlite3.Connection:
@@ -118,7 +122,7 @@ class Database:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """A short write transaction: all of the block, or nothing of it."""
-        with self._lock:
+        with self._explained(), self._lock:
             connection = self._open
             connection.execute("BEGIN IMMEDIATE")
             try:

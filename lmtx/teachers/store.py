@@ -68,7 +68,7 @@ class VerdictStore(Database):
     def teacher(self, name: str, identity: dict[str, Any]) -> int:
         """The row id of the teacher with this identity, entered when new."""
         digest = identity_digest(identity)
-        with self._explained(), self._transaction() as connection:
+        with self._transaction() as connection:
             connection.execute(
                 "INSERT INTO teachers (digest, name, identity) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 (digest, name, json.dumps(identity, sort_keys=True, ensure_ascii=False)),
@@ -94,11 +94,11 @@ class VerdictStore(Database):
         found = np.zeros(n, dtype=bool)
         # In key order the B-tree is read page after page.
         order = key_order(keys)
-        ordered = [bytes(key) for key in keys[order]]
         for start in range(0, n, _BLOCK):
-            block = ordered[start : start + _BLOCK]
-            stored = {key: (p, a) for key, p, a in self._rows("key, p_yes, answer FROM verdicts", block)}
-            for i, key in zip(order[start : start + _BLOCK].tolist(), block, strict=True):
+            block = order[start : start + _BLOCK]
+            wanted = [bytes(key) for key in keys[block]]
+            stored = {key: (p, a) for key, p, a in self._rows("key, p_yes, answer FROM verdicts", wanted)}
+            for i, key in zip(block.tolist(), wanted, strict=True):
                 if key in stored:
                     p, answer[i] = stored[key]
                     found[i] = True
@@ -138,7 +138,7 @@ class VerdictStore(Database):
                 keys, documents, labels, p_yes.tolist(), answer.tolist(), strict=True
             )
         ]
-        with self._explained(), self._transaction() as connection:
+        with self._transaction() as connection:
             connection.executemany(_INSERT, values)
             if run is not None and totals is not None:
                 _enter(connection, run, totals)
@@ -151,8 +151,7 @@ class VerdictStore(Database):
     def _rows(self, columns: str, keys: Sequence[bytes]) -> list[tuple]:
         """The rows of a table with these keys."""
         marks = ",".join("?" * len(keys))
-        with self._explained(), self._lock:
-            return self._open.execute(f"SELECT {columns} WHERE key IN ({marks})", keys).fetchall()
+        return self.select(f"SELECT {columns} WHERE key IN ({marks})", keys)
 
     def save_texts(
         self,
@@ -167,7 +166,7 @@ class VerdictStore(Database):
         """
         # A JSON reply may hold half of a character's UTF-16 code, which no file can.
         values = [(key, teacher, text.encode(errors="replace").decode()) for key, text in texts.items()]
-        with self._explained(), self._transaction() as connection:
+        with self._transaction() as connection:
             connection.executemany(
                 "INSERT INTO texts (key, teacher, text) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", values
             )
@@ -176,7 +175,7 @@ class VerdictStore(Database):
 
     def start_run(self, teacher: int) -> int:
         """Open a line in the account of runs; `save` brings it up to date."""
-        with self._explained(), self._transaction() as connection:
+        with self._transaction() as connection:
             cursor = connection.execute(
                 "INSERT INTO runs (teacher, started, seconds, verdicts, requests, prompt_tokens,"
                 " answer_tokens) VALUES (?, ?, 0, 0, 0, 0, 0)",
@@ -186,24 +185,20 @@ class VerdictStore(Database):
 
     def speed(self, teacher: int) -> float | None:
         """Seconds a request (a verdict, where none are counted) took in earlier runs; None without one."""
-        with self._explained(), self._lock:
-            seconds, requests, verdicts = self._open.execute(
-                "SELECT sum(seconds), sum(requests), sum(verdicts) FROM runs"
-                " WHERE teacher = ? AND verdicts > 0",
-                (teacher,),
-            ).fetchone()
+        sums = "SELECT sum(seconds), sum(requests), sum(verdicts) FROM runs"
+        ((seconds, requests, verdicts),) = self.select(
+            f"{sums} WHERE teacher = ? AND verdicts > 0", (teacher,)
+        )
         return seconds / (requests or verdicts) if verdicts else None
 
     def mark_collected(self, batch: str) -> None:
         """Remember that all answers of a provider's batch are stored."""
-        with self._explained(), self._transaction() as connection:
+        with self._transaction() as connection:
             connection.execute("INSERT INTO collected VALUES (?) ON CONFLICT DO NOTHING", (batch,))
 
     def is_collected(self, batch: str) -> bool:
         """Whether all answers of the batch are stored."""
-        with self._explained(), self._lock:
-            row = self._open.execute("SELECT 1 FROM collected WHERE batch = ?", (batch,)).fetchone()
-        return row is not None
+        return bool(self.select("SELECT 1 FROM collected WHERE batch = ?", (batch,)))
 
 
 def _enter(connection: sqlite3.Connection, run: int, totals: Mapping[str, Any]) -> None:
