@@ -1,6 +1,7 @@
 """What judging costs: prices, the plan shown before spending, and the account kept while spending."""
 
 import html
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -162,6 +163,25 @@ class Plan:
         )
         notes = "".join(f"<br><small>{html.escape(note)}</small>" for note in self.notes)
         return f"<table><caption>Plan of {html.escape(self.teacher)}{notes}</caption>{body}</table>"
+
+
+def estimate(
+    requests: int = 0,
+    prompt_tokens: int = 0,
+    answer_tokens: int = 0,
+    usd: float | None = 0.0,
+    seconds: float | None = None,
+    notes: Iterable[str] = (),
+) -> dict[str, Any]:
+    """The fields of a `Plan` that tell what is sent; without arguments, nothing is."""
+    return {
+        "requests": requests,
+        "prompt_tokens": prompt_tokens,
+        "answer_tokens": answer_tokens,
+        "usd": usd,
+        "seconds": seconds,
+        "notes": tuple(notes),
+    }
 
 
 def duration(seconds: float) -> str:

@@ -10,7 +10,7 @@ from lmtx.config import HuggingFaceTeacher as HuggingFaceConfig
 from lmtx.encoder import batches_by_length
 from lmtx.llm import checkpoint as checkpoints
 from lmtx.llm.chat import Question
-from lmtx.llm.cost import Cost
+from lmtx.llm.cost import Cost, estimate
 from lmtx.llm.faults import TeacherError
 from lmtx.llm.framing import chat_frame, cut_texts, frame_ids, token_ids
 
@@ -144,14 +144,7 @@ class LocalModel:
             rows = max(1, self.config.batch_tokens * requests // (prompt + answer))
             seconds = _OVERHEAD * (self.seconds(prompt) + self.seconds(answer, min(rows, requests)))
             notes.append("time estimated from trial multiplications on this machine")
-        return {
-            "requests": requests,
-            "prompt_tokens": prompt,
-            "answer_tokens": answer,
-            "usd": 0.0,
-            "seconds": seconds,
-            "notes": tuple(notes),
-        }
+        return estimate(requests, prompt, answer, seconds=seconds, notes=notes)
 
     def write(
         self, questions: Sequence[Question], say: Callable[[str], None]

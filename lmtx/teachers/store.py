@@ -49,18 +49,7 @@ def identity_digest(identity: dict[str, Any]) -> bytes:
 
 
 class VerdictStore(Database):
-    """The verdicts of all teachers, data sets and runs, in one file.
-
-    Parameters
-    ----------
-    path
-        The file; it and its folder are made when missing.
-
-    Raises
-    ------
-    StoreError
-        When the file is damaged, belongs to something else, or cannot be opened. It is left as it is.
-    """
+    """The verdicts of all teachers, data sets and runs, in the file `path`; see `Database`."""
 
     def __init__(self, path: str | Path):
         super().__init__(path, _SCHEMA)
@@ -185,10 +174,8 @@ class VerdictStore(Database):
 
     def speed(self, teacher: int) -> float | None:
         """Seconds a request (a verdict, where none are counted) took in earlier runs; None without one."""
-        sums = "SELECT sum(seconds), sum(requests), sum(verdicts) FROM runs"
-        ((seconds, requests, verdicts),) = self.select(
-            f"{sums} WHERE teacher = ? AND verdicts > 0", (teacher,)
-        )
+        sums = "SELECT sum(seconds), sum(requests), sum(verdicts) FROM runs WHERE teacher = ?"
+        ((seconds, requests, verdicts),) = self.select(f"{sums} AND verdicts > 0", (teacher,))
         return seconds / (requests or verdicts) if verdicts else None
 
     def mark_collected(self, batch: str) -> None:
