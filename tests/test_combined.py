@@ -163,8 +163,11 @@ def test_each_teacher_s_verdicts_are_stored_for_itself(combined):
 
 
 def test_the_plan_is_that_of_all_teachers(combined):
+    estimated = []
+
     class Asking(Scripted):
         def estimate(self, pairs):
+            estimated.append(self.name)
             sent = {"requests": len(pairs), "prompt_tokens": 10 * len(pairs), "answer_tokens": len(pairs)}
             return super().estimate(pairs) | sent | {"usd": 0.5, "seconds": 2.0, "notes": ("as sent",)}
 
@@ -175,6 +178,7 @@ def test_the_plan_is_that_of_all_teachers(combined):
         10, 0, 20, 200, 20,
     )  # fmt: skip
     assert (plan.usd, plan.seconds, plan.notes) == (1.0, 4.0, ("as sent",))
+    assert estimated == ["a", "b"]  # once each: counting tokens takes long
     first.judge(pairs(), progress=False)
     assert teacher.plan(pairs()).requests == 10  # what one teacher has said is not asked for again
 

@@ -230,7 +230,7 @@ def test_what_all_prompts_begin_with_is_read_and_counted_once(answering, tmp_pat
         with teacher(answering, tmp_path, prompt=prompt, document_tokens=500) as judge:
             rows = judge._rows(pairs.by_document())
             stem = judge._stem_ids
-            begin = judge._model.tokenizer.decode(stem)
+            begin = judge.model.tokenizer.decode(stem)
             assert begin.startswith("<|im_start|>user\n") and begin.endswith("<document>\n")
             assert all(row.prefix[: len(stem)] == stem and len(row.prefix) > len(stem) for row in rows)
             plan = judge.plan(pairs)

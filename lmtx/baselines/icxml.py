@@ -76,21 +76,21 @@ def rank(
         When the model cannot go on; what it has written is kept and not asked again.
     """
     if inputs.teacher is None or inputs.teacher.kind not in ("openai", "huggingface"):
-        there = "no teacher" if inputs.teacher is None else f"the {inputs.teacher.kind} teacher"
+        teacher = "no teacher" if inputs.teacher is None else f"the {inputs.teacher.kind} teacher"
         raise Unavailable(
             "ICXML needs a language model that writes: set teacher=openai or teacher=huggingface "
-            f"(this run has {there})"
+            f"(this run has {teacher})"
         )
     with build_writer(inputs.teacher, store=inputs.store) as writer:
         rounds = _Rounds(inputs, writer, demonstrations, candidates, nearest)
         print(rounds.plan())
-        asked: list[Question] = []
+        all_questions: list[Question] = []
         written: list[str | None] = []
 
         def ask(questions: Sequence[Question], task: str) -> list[str | None]:
             with inputs.clock("ask"):
                 answers = writer.write(questions, task)
-            asked.extend(questions)
+            all_questions.extend(questions)
             written.extend(answers)
             return answers
 
@@ -100,7 +100,7 @@ def rank(
         return Ranked(
             ranking,
             cost=asdict(writer.cost),
-            bill=writer.bill(asked, written),
+            bill=writer.bill(all_questions, written),
             notes=(f"asks {writer.model.name} at prediction time", *_shortcomings(documents)),
             examples=_examples(inputs, documents[:_EXAMPLES]),
         )
@@ -201,7 +201,7 @@ class _Rounds:
         for document, answer in self._round(open_, self._ask_selection, ask, "selections"):
             shown = [one_line(self._labels[label]) for label in document.shown]
             chosen = read_selection(answer, shown)[:_SELECTED]
-            document.selected = tuple(document.shown[place] for place in chosen)
+            document.selected = tuple(document.shown[number] for number in chosen)
         return documents
 
     def _round(
@@ -272,7 +272,7 @@ def _first(retrieved: Shortlist, selected: list[tuple[int, ...]], depth: int) ->
         spare = len(nearest) - int(rest.sum())
         width = min(depth, len(nearest))
         ids.append([*chosen, *nearest[rest], *[-1] * spare][:width])
-        above = [2 - place / _SELECTED for place in range(len(chosen))]
+        above = [2 - rank / _SELECTED for rank in range(len(chosen))]
         scores.append([*above, *cosines[rest], *[-np.inf] * spare][:width])
     return Shortlist(np.array(ids, dtype=np.int32), np.array(scores, dtype=np.float32))
 

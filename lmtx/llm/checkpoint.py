@@ -146,7 +146,7 @@ def load_model(checkpoint: Checkpoint, device: str, precision: str):
     if checkpoint.gguf is not None:
         options = {"quantization_config": GgufConfig(dequantize=True)}
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(
+        model, loading = AutoModelForCausalLM.from_pretrained(
             **checkpoint.source,
             **options,
             dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
@@ -163,7 +163,7 @@ def load_model(checkpoint: Checkpoint, device: str, precision: str):
             f"{checkpoint.name} cannot be loaded as a causal language model ({first_line(error)}); "
             f"check teacher.model and the files in {checkpoint.folder}"
         ) from error
-    if missing := sorted(found["missing_keys"]):
+    if missing := sorted(loading["missing_keys"]):
         raise TeacherError(
             f"the weights of {checkpoint.name} lack {len(missing)} of a causal language model's parts, first "
             f"{missing[0]}; set teacher.model to a model that was trained to continue text"
@@ -182,10 +182,10 @@ def parameter_count(config) -> int:
 
 def operations_a_second(device: str, precision: str, tokens: int = 512) -> float:
     """Additions and multiplications a second when `tokens` rows meet a matrix of a language model's size."""
-    place = main_device(device)
+    torch_device = main_device(device)
     width = 2048
     factors = [
-        torch.ones(shape, device=place, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+        torch.ones(shape, device=torch_device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
         for shape in ((tokens, width), (width, width))
     ]
     seconds = []
@@ -242,7 +242,7 @@ def _has_weights(folder: Path) -> bool:
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return (folder / "model.safetensors").is_file()
-    return all((folder / part).is_file() for part in set(read_json(index)["weight_map"].values()))
+    return all((folder / file).is_file() for file in set(read_json(index)["weight_map"].values()))
 
 
 def _fingerprint(folder: Path) -> str:

@@ -121,7 +121,7 @@ class Dispatcher(Generic[Job, Answer]):
                     finished = None in items
                     if answers := [item for item in items if item is not None]:
                         yield [answer for answer, _ in answers]
-                        self._call(self._release, [kept for _, kept in answers])
+                        self._call(self._release, [is_kept for _, is_kept in answers])
             finally:
                 self._call(self._cancel)
                 thread.join()
@@ -171,9 +171,9 @@ class Dispatcher(Generic[Job, Answer]):
                 return
             if answer is None:
                 continue
-            kept = self._loop.create_future()
-            self._answers.put((answer, kept))
-            await kept
+            is_kept = self._loop.create_future()
+            self._answers.put((answer, is_kept))
+            await is_kept
 
     async def _persist(self, client: Any, job: Job) -> Answer | None:
         """The answer to a job; None when it failed, or everything stops. Raises what must stop the rest."""

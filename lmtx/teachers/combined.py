@@ -73,13 +73,13 @@ class CombinedTeacher(Teacher):
         super().close()
 
 
-def _total(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _total(estimates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The sum of estimates or plans; an unknown price makes the sum unknown, an unknown time is 0."""
     total: dict[str, Any] = {
-        name: sum(part[name] for part in parts) for name in ("requests", "prompt_tokens", "answer_tokens")
+        name: sum(one[name] for one in estimates) for name in ("requests", "prompt_tokens", "answer_tokens")
     }
-    prices = [part["usd"] for part in parts]
+    prices = [one["usd"] for one in estimates]
     total["usd"] = None if None in prices else sum(prices)
-    total["seconds"] = sum(part["seconds"] or 0.0 for part in parts)
-    total["notes"] = tuple(dict.fromkeys(note for part in parts for note in part["notes"]))
+    total["seconds"] = sum(one["seconds"] or 0.0 for one in estimates)
+    total["notes"] = tuple(dict.fromkeys(note for one in estimates for note in one["notes"]))
     return total

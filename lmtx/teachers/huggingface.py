@@ -33,6 +33,11 @@ class HuggingFaceTeacher(Teacher):
     The weights are loaded when the first pair is asked for. Of a GGUF file whose SHA-256 the parameters
     give, nothing is: a run that the store can answer needs no model.
 
+    Attributes
+    ----------
+    model
+        The model that it asks.
+
     Raises
     ------
     TeacherError
@@ -43,30 +48,30 @@ class HuggingFaceTeacher(Teacher):
     def __init__(self, config: HuggingFaceConfig, *, store: VerdictStore):
         self._config = config
         self._wording = Wording.of(config.wording, config.question, config.prompt)
-        self._model = LocalModel(config)
+        self.model = LocalModel(config)
         self.max_missing = config.max_missing
         if is_gguf(config.model) and config.sha256 is not None:
             # The hash also tells its chat template.
             model = {
                 "kind": "huggingface",
                 "model": f"sha256:{config.sha256}",
-                "precision": self._model.precision,
+                "precision": self.model.precision,
             }
         else:
-            model = self._model.identity
+            model = self.model.identity
             _ = self._reader  # a model that cannot judge is refused here
         identity = model | {"document_tokens": config.document_tokens, **self._wording.identity("pointwise")}
-        super().__init__(config.name, identity, store, self._model.cost)
+        super().__init__(config.name, identity, store, self.model.cost)
 
     @cached_property
     def _reader(self) -> OddsReader:
-        return OddsReader(self._model, self._stem_ids)
+        return OddsReader(self.model, self._stem_ids)
 
     @cached_property
     def _stem_ids(self) -> list[int]:
         """The tokens with which the prompts of all documents begin."""
-        head, _ = self._model.frame_ids
-        first, second = self._model.ids([self._wording.prefix(text) for text in ("a", "1")])
+        head, _ = self.model.frame_ids
+        first, second = self.model.ids([self._wording.prefix(text) for text in ("a", "1")])
         return [*head, *first[: _shared_start([first, second])]]
 
     def ask(self, pairs: Pairs) -> Generator[Answers]:
@@ -116,12 +121,12 @@ class HuggingFaceTeacher(Teacher):
 
     def _rows(self, documents: Iterable[DocumentPairs]) -> list[Row]:
         """The prompts of documents; their ends are in the order of the documents' pairs."""
-        head, tail = self._model.frame_ids
+        head, tail = self.model.frame_ids
         documents = list(documents)
-        texts = self._model.cut([document_text(document.title, document.text) for document in documents])
-        prefixes = self._model.ids([self._wording.prefix(text) for text in texts])
+        texts = self.model.cut([document_text(document.title, document.text) for document in documents])
+        prefixes = self.model.ids([self._wording.prefix(text) for text in texts])
         suffixes = [self._wording.suffix(label) for document in documents for label in document.labels]
-        suffix_ids = iter(self._model.ids(suffixes))
+        suffix_ids = iter(self.model.ids(suffixes))
         rows = []
         for document, prefix in zip(documents, prefixes, strict=True):
             ends = [[*next(suffix_ids), *tail] for _ in document.labels]
@@ -129,7 +134,7 @@ class HuggingFaceTeacher(Teacher):
             shared = _shared_start(ends)
             prefix = [*head, *prefix, *ends[0][:shared]]
             longest = len(prefix) + max(map(len, ends)) - shared
-            self._model.check_length(longest, f"the prompt for document {document.uid!r}")
+            self.model.check_length(longest, f"the prompt for document {document.uid!r}")
             ends = [end[shared:] for end in ends]
             room = max(1, (self._config.batch_tokens - len(prefix)) // max(map(len, ends)))
             rows += [Row(prefix, ends[start : start + room]) for start in range(0, len(ends), room)]

@@ -152,11 +152,11 @@ def _check(table: pa.Table, file: Path, corpus: Corpus | None) -> None:
         raise StoreError(f"{file}, row {wrong[0]}: p_yes is {p_yes[wrong[0]]}; expected 0 to 1")
     if corpus is None:
         return
-    known = {
+    uids_of = {
         "document": pa.concat_tables([corpus.documents(split) for split in SPLITS])["uid"].combine_chunks(),
         "label": corpus.labels["uid"].combine_chunks(),
     }
-    for column, uids in known.items():
+    for column, uids in uids_of.items():
         unknown = pc.invert(pc.is_in(table[column], uids))
         if pc.any(unknown).as_py():
             row = pc.index(unknown, True).as_py()

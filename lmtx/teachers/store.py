@@ -75,12 +75,12 @@ class VerdictStore(Database):
         Returns
         -------
         p_yes float32 (n,), NaN for none and where nothing is stored; answer int8 (n,), -1 there;
-        found bool (n,).
+        stored bool (n,).
         """
         n = len(keys)
         p_yes = np.full(n, np.nan, dtype=np.float32)
         answer = np.full(n, NONE, dtype=np.int8)
-        found = np.zeros(n, dtype=bool)
+        is_stored = np.zeros(n, dtype=bool)
         # In key order the B-tree is read page after page.
         order = key_order(keys)
         for start in range(0, n, _BLOCK):
@@ -90,10 +90,10 @@ class VerdictStore(Database):
             for i, key in zip(block.tolist(), wanted, strict=True):
                 if key in stored:
                     p, answer[i] = stored[key]
-                    found[i] = True
+                    is_stored[i] = True
                     if p is not None:
                         p_yes[i] = p
-        return p_yes, answer, found
+        return p_yes, answer, is_stored
 
     def save(
         self,

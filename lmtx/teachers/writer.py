@@ -105,8 +105,8 @@ class Writer(Asker):
 
         try:
             if new:
-                asked = [replace(q, answer_tokens=self.model.limit(q.answer_tokens)) for q in new.values()]
-                answers = self.model.write(asked, lambda text: self.say(text))
+                requests = [replace(q, answer_tokens=self.model.limit(q.answer_tokens)) for q in new.values()]
+                answers = self.model.write(requests, lambda text: self.say(text))
                 words = (f"writes {task}", "answer", f"texts ({task}) were written")
                 self._keep(answers, save, len, len(new), words, progress)
         finally:

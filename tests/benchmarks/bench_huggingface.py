@@ -83,7 +83,7 @@ def measure(arguments, teacher, documents: pa.Table, labels: pa.Table) -> None:
     ids = np.stack([rng.permutation(labels.num_rows)[:LABELS] for _ in range(documents.num_rows)])
     pairs = Pairs.from_shortlist(documents, labels, ids.astype(np.int32))
     teacher.judge(pairs.select(np.flatnonzero(pairs.rows == 0)), progress=False)  # loads and checks the model
-    model, clocks, difference = teacher._model.weights, {}, 0.0
+    model, clocks, difference = teacher.model.weights, {}, 0.0
     yes, no = teacher._reader._words
     for document in range(1, documents.num_rows):
         one = pairs.select(np.flatnonzero(pairs.rows == document))
