@@ -5,27 +5,31 @@ from pathlib import Path
 
 
 def list_verdicts(options: argparse.Namespace) -> None:
-    import pandas as pd
-
     from lmtx.teachers.archive import summary
 
     with _open(options.store) as store:
         rows = summary(store)
-    if not rows:
-        print(f"{options.store} holds no verdicts yet")
-        return
-    table = pd.DataFrame(
-        {
-            "teacher": row["name"],
-            "id": row["teacher_id"][:8],
-            "model": str(row["identity"].get("model", "")),
-            **{count: f"{row[count]:,}" for count in ("verdicts", "yes", "no", "none", "requests")},
-            "US $": "unknown" if row["usd"] is None else f"{row['usd']:,.2f}",
-            "hours": f"{row['seconds'] / 3600:,.2f}",
-        }
+    heads = ("teacher", "id", "model", "verdicts", "yes", "no", "none", "requests", "US $", "hours")
+    lines = [
+        (
+            row["name"],
+            row["teacher_id"][:8],
+            str(row["identity"].get("model", "")),
+            *(f"{row[count]:,}" for count in ("verdicts", "yes", "no", "none", "requests")),
+            "unknown" if row["usd"] is None else f"{row['usd']:,.2f}",
+            f"{row['seconds'] / 3600:,.2f}",
+        )
         for row in rows
-    )
-    print(table.to_string(index=False))
+    ]
+    widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
+    for line in (heads, *lines):
+        cells = [
+            cell.ljust(w) if i < 3 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
+    if not lines:
+        print(f"{options.store} holds no verdicts yet")
 
 
 def export_verdicts(options: argparse.Namespace) -> None:
