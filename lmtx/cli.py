@@ -255,7 +255,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _model(options: argparse.Namespace) -> None:
-    from lmtx.teachers.models import fetch
+    from lmtx.llm.models import fetch
 
     fetch(options.name)
 

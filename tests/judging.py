@@ -20,7 +20,7 @@ import tqdm.auto  # noqa: F401
 import lmtx.teachers
 from lmtx.config import OpenAITeacher as OpenAIConfig
 from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA
-from lmtx.teachers import dispatch
+from lmtx.llm import dispatch
 from lmtx.teachers.openai import OpenAITeacher
 from lmtx.teachers.pairs import Pairs
 from lmtx.teachers.store import VerdictStore

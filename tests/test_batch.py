@@ -6,7 +6,7 @@ import pytest
 from judging import asking, make_pairs
 from servers import BatchApi, Server, completion, error, prompt
 
-from lmtx.teachers import batch
+from lmtx.llm import batch
 from lmtx.teachers.base import BudgetError, TeacherError
 from lmtx.teachers.pairs import NO, NONE, YES
 

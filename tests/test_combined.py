@@ -30,7 +30,6 @@ class Scripted(Teacher):
     def __init__(self, name, p, store, usd=0.0, **attributes):
         super().__init__(name, {"kind": name}, store)
         self.p, self.usd, self.asked = np.array(p, np.float32), usd, 0
-        self.price = None if usd is None else self.price
         for key, value in attributes.items():
             setattr(self, key, value)
 
@@ -164,8 +163,11 @@ def test_each_teacher_s_verdicts_are_stored_for_itself(combined):
 
 
 def test_the_plan_is_that_of_all_teachers(combined):
+    estimated = []
+
     class Asking(Scripted):
         def estimate(self, pairs):
+            estimated.append(self.name)
             sent = {"requests": len(pairs), "prompt_tokens": 10 * len(pairs), "answer_tokens": len(pairs)}
             return super().estimate(pairs) | sent | {"usd": 0.5, "seconds": 2.0, "notes": ("as sent",)}
 
@@ -176,6 +178,7 @@ def test_the_plan_is_that_of_all_teachers(combined):
         10, 0, 20, 200, 20,
     )  # fmt: skip
     assert (plan.usd, plan.seconds, plan.notes) == (1.0, 4.0, ("as sent",))
+    assert estimated == ["a", "b"]  # once each: counting tokens takes long
     first.judge(pairs(), progress=False)
     assert teacher.plan(pairs()).requests == 10  # what one teacher has said is not asked for again
 

@@ -13,9 +13,9 @@ from judging import KEY, asking, make_config, make_pairs
 from servers import Reply, Server, completion, error, prompt
 
 import lmtx.teachers
-from lmtx.teachers import dispatch
+from lmtx.llm import dispatch
+from lmtx.llm.faults import address, backoff
 from lmtx.teachers.base import TeacherError, TooFewAnswersError
-from lmtx.teachers.faults import address, backoff
 from lmtx.teachers.pairs import NONE, YES
 
 

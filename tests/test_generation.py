@@ -10,12 +10,13 @@ from tiny_models import save_answering_model, save_random_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lmtx.config import HuggingFaceTeacher as HuggingFaceConfig
-from lmtx.teachers import dispatch
-from lmtx.teachers.answers import read_items, read_selection, without_thought
+from lmtx.llm import dispatch
+from lmtx.llm.chat import Question
+from lmtx.llm.replies import read_items, read_selection, without_thought
 from lmtx.teachers.archive import merge
 from lmtx.teachers.base import BudgetError, TeacherError, TooFewAnswersError
-from lmtx.teachers.generation import Question, build_writer
 from lmtx.teachers.store import VerdictStore
+from lmtx.teachers.writer import build_writer
 
 # --- what an answer says -----------------------------------------------------------------------
 
@@ -297,10 +298,10 @@ def test_an_answer_ends_where_the_model_ends_it(tmp_path):
         assert set(texts) <= {"yes", "no"}
         assert writer.cost.answer_tokens == 8  # a word and the end of the message each
         assert writer.cut(["sort " * 50, "a"]) == [writer.cut(["sort " * 50])[0], "a"]
-        assert len(writer._tokenizer(writer.cut(["sort " * 50])[0])["input_ids"]) == 8
+        assert len(writer.model.tokenizer(writer.cut(["sort " * 50])[0])["input_ids"]) == 8
     with build_writer(local(tmp_path / "m"), store=tmp_path / "v.sqlite") as writer:
         assert writer.write([Question(text, 9) for text in PROMPTS], "texts", progress=False) == texts
-        assert "_model" not in vars(writer)  # a run that the store can answer needs no weights
+        assert "weights" not in vars(writer.model)  # a run that the store can answer needs no weights
 
 
 def test_a_prompt_too_long_for_the_model_is_explained(tmp_path):

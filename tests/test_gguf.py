@@ -11,8 +11,8 @@ from test_huggingface_teacher import config, some_pairs
 from tiny_models import save_gguf, save_random_model
 
 from lmtx.corpus import Corpus
+from lmtx.llm.checkpoint import find, is_gguf
 from lmtx.teachers import NONE, Pairs, TeacherError, TooFewAnswersError, build
-from lmtx.teachers.checkpoint import find, is_gguf
 from lmtx.teachers.records import write_record
 
 HUB_NAME = "some-org/models:tiny.gguf"

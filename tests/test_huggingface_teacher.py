@@ -17,10 +17,10 @@ from tiny_models import save_answering_model, save_random_model, tiny_config, ti
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from lmtx.config import HuggingFaceTeacher as HuggingFaceConfig
+from lmtx.llm.checkpoint import find, load_model
+from lmtx.llm.framing import chat_frame
+from lmtx.llm.packing import Row, Stem, attention_mask, pack, packed_logits, read_stem, whole_logits
 from lmtx.teachers import NO, YES, Pairs, TeacherError, build
-from lmtx.teachers.checkpoint import find, load_model
-from lmtx.teachers.huggingface import chat_frame
-from lmtx.teachers.packing import Row, Stem, attention_mask, pack, packed_logits, read_stem, whole_logits
 
 WORDS = [
     "tree",
@@ -228,9 +228,9 @@ def test_what_all_prompts_begin_with_is_read_and_counted_once(answering, tmp_pat
     pairs = some_pairs()
     for prompt in ("question", "strict"):
         with teacher(answering, tmp_path, prompt=prompt, document_tokens=500) as judge:
-            rows, _ = judge._rows(pairs.by_document())
+            rows = judge._rows(pairs.by_document())
             stem = judge._stem_ids
-            begin = judge._tokenizer.decode(stem)
+            begin = judge.model.tokenizer.decode(stem)
             assert begin.startswith("<|im_start|>user\n") and begin.endswith("<document>\n")
             assert all(row.prefix[: len(stem)] == stem and len(row.prefix) > len(stem) for row in rows)
             plan = judge.plan(pairs)
@@ -328,7 +328,7 @@ def test_special_tokens_in_texts_are_read_as_letters(answering, tmp_path):
     special = tokenizer.convert_tokens_to_ids("§stop§")
     assert special in tokenizer("a §stop§ b").input_ids
     with teacher(folder, tmp_path) as judge:
-        row, *_ = judge._rows(
+        row = judge._rows(
             Pairs(
                 pa.table({"uid": ["d"], "title": ["§stop§"], "text": ["a §stop§ b"]}),
                 pa.table({"uid": ["l", "m"], "text": ["§stop§", "sort"]}),
@@ -373,7 +373,7 @@ def test_a_second_run_asks_nothing_and_loads_no_weights(answering, tmp_path, mon
     pairs = some_pairs()
     with teacher(answering, tmp_path) as judge:
         first = judge.judge(pairs, progress=False)
-    monkeypatch.setattr("lmtx.teachers.checkpoint.load_model", lambda *_: pytest.fail("weights were loaded"))
+    monkeypatch.setattr("lmtx.llm.checkpoint.load_model", lambda *_: pytest.fail("weights were loaded"))
     with teacher(answering, tmp_path) as judge:
         second = judge.judge(pairs, progress=False)
         assert judge.cost.cached == len(pairs)

@@ -22,7 +22,8 @@ from lmtx.config import HuggingFaceTeacher as HuggingFaceConfig
 from lmtx.config import SimulatedTeacher as SimulatedConfig
 from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
-from lmtx.teachers import NO, NONE, YES, BudgetError, TeacherError, dispatch
+from lmtx.llm import dispatch
+from lmtx.teachers import NO, NONE, YES, BudgetError, TeacherError
 from lmtx.teachers.store import VerdictStore
 
 WORDS = ["red", "apple", "car", "blue", "green", "sky", "tree", "tall", "night"]

@@ -14,10 +14,11 @@ from lmtx import Tagger, cli, learn
 from lmtx.corpus import CorpusError
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist
+from lmtx.llm import models
 from lmtx.tagger import TaggerError
 from lmtx.tagger.measuring import measure
 from lmtx.tagger.opinion import Opinion, by_people, by_wording
-from lmtx.teachers import BudgetError, TeacherError, Verdicts, models
+from lmtx.teachers import BudgetError, TeacherError, Verdicts
 
 RECORDS = Path(__file__).resolve().parents[1] / "verdicts" / "tickets"
 

@@ -11,12 +11,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from judging import KEY, asking, make_pairs
+from judging import KEY, asking, make_config, make_pairs
 from servers import Server, completion, error, judge_by_length, prompt, with_logprobs
 
+import lmtx.teachers
 from lmtx.config import ConfigError
+from lmtx.llm.cost import Price, load_price
 from lmtx.teachers.base import BudgetError
-from lmtx.teachers.cost import Price, load_price
 from lmtx.teachers.pairs import NO, NONE, YES
 from lmtx.teachers.prompts import Wording
 from lmtx.teachers.store import VerdictStore
@@ -223,6 +224,27 @@ def test_max_cost_is_not_passed(ask, tmp_path, monkeypatch):
         with pytest.raises(BudgetError, match=r"max_cost = \$1\.0000 is reached \(\$0\.\d+ spent\)"):
             ask(server, max_cost=1.0)  # a request costs 10 cents
         assert 0 < len(server.requests) <= 10
+
+
+def test_two_teachers_keep_to_one_limit(tmp_path, monkeypatch):
+    """A request costs 10 cents: 18 pairs in one wording leave 20 cents for two in another."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "prices.yaml").write_text("scripted: {prompt: 1000, answer: 0}")
+    budget = lmtx.teachers.Budget(2.0)
+    options = {"store": tmp_path / "v.sqlite", "corpus": None, "budget": budget}
+    with Server() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        with lmtx.teachers.build(make_config(max_cost=99.0), **options) as first:
+            first.judge(make_pairs(), progress=False)
+        with (
+            lmtx.teachers.build(make_config(prompt="strict", concurrency=1), **options) as second,
+            pytest.raises(BudgetError, match=r"max_cost = \$2\.0000 is reached \(\$\d\.\d+ spent\)"),
+        ):
+            second.judge(make_pairs(), progress=False)
+    assert budget.spent == pytest.approx(first.cost.usd + second.cost.usd) and budget.reserved == 0
+    assert (first.cost.requests, second.cost.requests) == (18, 2)
 
 
 def test_work_is_prepared_only_as_it_is_done(ask, monkeypatch):

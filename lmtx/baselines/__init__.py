@@ -69,7 +69,7 @@ class Ranked:
     ranking
         The labels of each test document.
     cost
-        What a teacher was paid (see `lmtx.teachers.cost.Cost`), as a dict; empty without one.
+        What a teacher was paid (see `lmtx.llm.cost.Cost`), as a dict; empty without one.
     bill
         What it asks a teacher for where nothing is stored yet: requests, prompt_tokens, answer_tokens and
         usd (None: unknown) over all test documents. None without a teacher.

@@ -23,28 +23,23 @@ from lmtx.baselines import Inputs, Ranked, Unavailable
 from lmtx.config import Positive
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search
-from lmtx.teachers.answers import read_items, read_selection
-from lmtx.teachers.cost import Plan
-from lmtx.teachers.generation import Question, Writer, build_writer
+from lmtx.llm.chat import Question
+from lmtx.llm.cost import Plan
+from lmtx.llm.replies import read_items, read_selection
 from lmtx.teachers.prompts import Wording, document_text, one_line
+from lmtx.teachers.writer import Writer, build_writer
 
 _SELECTED = 10
 _FORM = 5  # labels that show what labels look like
 _EXAMPLES = 6  # documents shown in the notebook
 _DEMONSTRATION_TOKENS, _CANDIDATE_TOKENS, _NUMBER_TOKENS = 96, 32, 12  # room in an answer
 _QUESTION = "A label is relevant to a document when the answer to this question is yes: {question}\n\n"
-_FORMS = """Labels look like these:
-{form}
-
-"""
+_FORMS = "Labels look like these:\n{form}\n\n"
 _DEMONSTRATIONS = """Make up {n} other documents that are similar to the one above, and for each the labels \
 you would expect to be relevant. Write each on one line, as in
 1. what the document is about => a label; another label; a third label
 and nothing else."""
-_EXAMPLE = """These are similar documents, each with its relevant labels:
-{demonstrations}
-
-"""
+_EXAMPLE = "These are similar documents, each with its relevant labels:\n{demonstrations}\n\n"
 _CANDIDATES = """Write the {n} labels that are most relevant to the document above, the most relevant first, \
 one a line, and nothing else."""
 _SELECTION = """These are labels:
@@ -81,33 +76,33 @@ def rank(
         When the model cannot go on; what it has written is kept and not asked again.
     """
     if inputs.teacher is None or inputs.teacher.kind not in ("openai", "huggingface"):
-        there = "no teacher" if inputs.teacher is None else f"the {inputs.teacher.kind} teacher"
+        teacher = "no teacher" if inputs.teacher is None else f"the {inputs.teacher.kind} teacher"
         raise Unavailable(
             "ICXML needs a language model that writes: set teacher=openai or teacher=huggingface "
-            f"(this run has {there})"
+            f"(this run has {teacher})"
         )
     with build_writer(inputs.teacher, store=inputs.store) as writer:
         rounds = _Rounds(inputs, writer, demonstrations, candidates, nearest)
         print(rounds.plan())
-        asked: list[Question] = []
+        all_questions: list[Question] = []
         written: list[str | None] = []
 
         def ask(questions: Sequence[Question], task: str) -> list[str | None]:
             with inputs.clock("ask"):
                 answers = writer.write(questions, task)
-            asked.extend(questions)
+            all_questions.extend(questions)
             written.extend(answers)
             return answers
 
-        found = rounds.run(ask)
+        documents = rounds.run(ask)
         with inputs.clock("rank"):
-            ranking = _first(rounds.retrieved, [document.selected for document in found], inputs.depth)
+            ranking = _first(rounds.retrieved, [document.selected for document in documents], inputs.depth)
         return Ranked(
             ranking,
             cost=asdict(writer.cost),
-            bill=writer.bill(asked, written),
-            notes=(f"asks {writer.model} at prediction time", *_shortcomings(found)),
-            examples=_examples(inputs, found[:_EXAMPLES]),
+            bill=writer.bill(all_questions, written),
+            notes=(f"asks {writer.model.name} at prediction time", *_shortcomings(documents)),
+            examples=_examples(inputs, documents[:_EXAMPLES]),
         )
 
 
@@ -193,10 +188,9 @@ class _Rounds:
         """Ask all three rounds, each of all documents at once."""
         documents = [_Document(prefix) for prefix in self._prefixes]
         demonstrations, candidates = self._counts
-        open_ = documents
-        for document, answer in self._round(open_, self._ask_demonstrations, ask, "demonstrations"):
+        for document, answer in self._round(documents, self._ask_demonstrations, ask, "demonstrations"):
             document.demonstrations = tuple(read_items(answer)[:demonstrations])
-        open_ = [document for document in open_ if not document.failed]
+        open_ = [document for document in documents if not document.failed]
         for document, answer in self._round(open_, self._ask_candidates, ask, "candidates"):
             items = read_items(answer)
             if len(items) == 1:  # all of them on one line
@@ -207,7 +201,7 @@ class _Rounds:
         for document, answer in self._round(open_, self._ask_selection, ask, "selections"):
             shown = [one_line(self._labels[label]) for label in document.shown]
             chosen = read_selection(answer, shown)[:_SELECTED]
-            document.selected = tuple(document.shown[place] for place in chosen)
+            document.selected = tuple(document.shown[number] for number in chosen)
         return documents
 
     def _round(
@@ -225,12 +219,10 @@ class _Rounds:
 
     def _ask_demonstrations(self, document: _Document) -> Question:
         n = self._counts[0]
-        prompt = document.prefix + self._task + _DEMONSTRATIONS.format(n=n)
-        return Question(prompt, n * _DEMONSTRATION_TOKENS)
+        return Question(document.prefix + self._task + _DEMONSTRATIONS.format(n=n), n * _DEMONSTRATION_TOKENS)
 
     def _ask_candidates(self, document: _Document) -> Question:
-        n = self._counts[1]
-        examples = "\n".join(f"- {one_line(line)}" for line in document.demonstrations)
+        n, examples = self._counts[1], "\n".join(f"- {one_line(line)}" for line in document.demonstrations)
         examples = _EXAMPLE.format(demonstrations=examples) if examples else ""
         prompt = document.prefix + self._task + examples + _CANDIDATES.format(n=n)
         return Question(prompt, n * _CANDIDATE_TOKENS)
@@ -252,12 +244,10 @@ class _Rounds:
         vectors = self._encode(texts)
         with self._inputs.clock("rank"):
             labels = self._inputs.embeddings["labels"]
-            found = search(vectors, labels, self._nearest, excluded=sp.csr_array(self._excluded[rows])).ids
-        end = 0
-        for document in documents:
-            start, end = end, end + len(document.candidates)
-            ids = found[start:end].T.ravel()
-            document.shown = tuple(dict.fromkeys(ids[ids >= 0].tolist()))
+            nearest = search(vectors, labels, self._nearest, excluded=sp.csr_array(self._excluded[rows])).ids
+        ends = np.cumsum([len(document.candidates) for document in documents])
+        for document, ids in zip(documents, np.split(nearest, ends[:-1]), strict=True):
+            document.shown = tuple(dict.fromkeys(ids.T[ids.T >= 0].tolist()))
 
     def _encode(self, texts: list[str]) -> np.ndarray:
         """E0's unit vectors of candidates, read as labels are: float32 (n, d)."""
@@ -276,37 +266,35 @@ class _Rounds:
 def _first(retrieved: Shortlist, selected: list[tuple[int, ...]], depth: int) -> Shortlist:
     """The selected labels before the retrieved ones, cut at `depth`."""
     ids, scores = [], []
-    for found, cosines, chosen in zip(retrieved.ids, retrieved.scores, selected, strict=True):
-        # As many padding places as labels were found twice, or as the row was too long before.
-        rest = ~np.isin(found, chosen) & (found >= 0)
-        spare = len(found) - int(rest.sum())
-        ids.append([*chosen, *found[rest], *[-1] * spare][: min(depth, len(found))])
-        above = [2 - place / _SELECTED for place in range(len(chosen))]
-        scores.append([*above, *cosines[rest], *[-np.inf] * spare][: min(depth, len(found))])
+    for nearest, cosines, chosen in zip(retrieved.ids, retrieved.scores, selected, strict=True):
+        # As many padding places as labels are in both, or as the row was too long before.
+        rest = ~np.isin(nearest, chosen) & (nearest >= 0)
+        spare = len(nearest) - int(rest.sum())
+        width = min(depth, len(nearest))
+        ids.append([*chosen, *nearest[rest], *[-1] * spare][:width])
+        above = [2 - rank / _SELECTED for rank in range(len(chosen))]
+        scores.append([*above, *cosines[rest], *[-np.inf] * spare][:width])
     return Shortlist(np.array(ids, dtype=np.int32), np.array(scores, dtype=np.float32))
 
 
 def _shortcomings(documents: list[_Document]) -> list[str]:
     """What went wrong, one sentence a kind."""
-    failed = sum(document.failed for document in documents)
-    unread = sum(not document.selected and not document.failed for document in documents)
-    notes = []
-    if unread:
-        notes.append(f"{unread:,} of {len(documents):,} selections could not be read: ranked by E0 alone")
-    if failed:
-        notes.append(f"{failed:,} of {len(documents):,} documents were not answered: ranked by E0 alone")
-    return notes
+    counts = {
+        "selections could not be read": sum(not (d.selected or d.failed) for d in documents),
+        "documents were not answered": sum(d.failed for d in documents),
+    }
+    return [f"{n:,} of {len(documents):,} {what}: ranked by E0 alone" for what, n in counts.items() if n]
 
 
 def _examples(inputs: Inputs, documents: list[_Document]) -> tuple[dict[str, str], ...]:
-    titles, texts = inputs.corpus.test["title"].to_pylist(), inputs.corpus.test["text"].to_pylist()
     labels = inputs.corpus.labels["text"]
+    rows = inputs.corpus.test[: len(documents)].to_pylist()
     return tuple(
         {
-            "document": titles[row] or texts[row][:80],
+            "document": row["title"] or row["text"][:80],
             "demonstrations": " | ".join(document.demonstrations),
             "candidates": " | ".join(document.candidates),
             "selected": " | ".join(labels[label].as_py() for label in document.selected),
         }
-        for row, document in enumerate(documents)
+        for row, document in zip(rows, documents, strict=True)
     )

@@ -1,9 +1,8 @@
 """The check after each cycle of `learn`: a judge that did not teach compares two students."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from lmtx import teachers
@@ -17,6 +16,8 @@ from lmtx.tagger.preparing import Sources, enough
 
 class Check:
     """Compares each student with the one before it, by the best judge there is beside the teacher.
+
+    `options` are those that `teachers.build` takes for the teacher: store, corpus, records, budget.
 
     Attributes
     ----------
@@ -33,15 +34,14 @@ class Check:
         config: Config,
         sources: Sources,
         e0: Encoder,
-        store: Path,
-        records: str | Path | None,
+        options: Mapping[str, Any],
         say: Callable[[str], None],
     ):
         self.cycles: list[dict[str, Any]] = []
         self.sentences: list[str] = []
         self.accepted = 0
         self._config, self._sources, self._e0 = config, sources, e0
-        self._store, self._records, self._say = store, records, say
+        self._options, self._say = options, say
 
     @property
     def reason(self) -> str:
@@ -87,9 +87,4 @@ class Check:
         changes = {"prompt": prompt, "acceptance": None, "threshold": 0.5, "name": f"{model.name}-{prompt}"}
         if model.kind == "openai":
             changes["mode"] = "pointwise"
-        return teachers.build(
-            model.model_copy(update=changes),
-            store=self._store,
-            corpus=self._sources.corpus,
-            records=self._records,
-        )
+        return teachers.build(model.model_copy(update=changes), **self._options)

@@ -15,13 +15,13 @@ from lmtx.config import Config, Describe
 from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist
+from lmtx.llm.models import MODELS, on_disk
 from lmtx.tagger import Tagger
 from lmtx.tagger.checking import Check
 from lmtx.tagger.opinion import FEWEST
 from lmtx.tagger.preparing import Source, enough, read_sources, read_whole, settings_for
 from lmtx.teachers.discrimination import tells_apart
 from lmtx.teachers.ensemble import named_labels
-from lmtx.teachers.models import MODELS, on_disk
 
 NAMED = 0.2
 """Share of the documents that name a label, from which on letters count beside a language model."""
@@ -112,9 +112,10 @@ def learn(
         e0.config = config.encoder
         embeddings = {s: e0.encode_documents(corpus.documents(s)) for s in ("train", "dev", "test")}
         embeddings["labels"] = e0.encode_labels(corpus.labels)
-        judge = stack.enter_context(
-            teachers.build(config.teacher, store=store, corpus=corpus, embeddings=embeddings, records=records)
-        )
+        # One limit for all judging: that of the teacher, and that of the check by another wording.
+        budget = teachers.Budget(getattr(config.teacher, "max_cost", None) or max_cost)
+        options = {"store": store, "corpus": corpus, "records": records, "budget": budget}
+        judge = stack.enter_context(teachers.build(config.teacher, embeddings=embeddings, **options))
         rows = np.arange(corpus.train.num_rows)
         vectors = embeddings["train"], embeddings["labels"]
         shortlist = curriculum.propose(config.shortlist, corpus, rows, *vectors)
@@ -124,10 +125,11 @@ def learn(
         if dry_run:
             return None
         reason = _cannot_judge(config, judge, corpus, found.annotated, shortlist)
-        check = Check(config, found, e0, store, records, say)
+        check = Check(config, found, e0, options, say)
         stack.callback(check.close)
         best = None
         if reason is None:
+            say(f"at most {cycles} cycles: in each the teacher judges, and a student learns")
             best = curriculum.learn(config, corpus, embeddings, judge, check.improves, cycles)
         kept = f"after cycle {check.accepted}" if best else "E0, the encoder before training"
         outcome = f"Kept: {kept}; {reason or check.reason}."

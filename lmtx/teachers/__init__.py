@@ -9,6 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from lmtx.corpus import Corpus
+from lmtx.llm.budget import Budget
+from lmtx.llm.cost import Cost, Plan
 from lmtx.teachers.base import (
     NO,
     NONE,
@@ -20,13 +22,13 @@ from lmtx.teachers.base import (
     TooFewAnswersError,
     Verdicts,
 )
-from lmtx.teachers.cost import Cost, Plan
 from lmtx.teachers.store import StoreError, VerdictStore
 
 __all__ = [
     "NO",
     "NONE",
     "YES",
+    "Budget",
     "BudgetError",
     "Cost",
     "Pairs",
@@ -49,6 +51,7 @@ def build(
     embeddings: Mapping[str, np.ndarray] | None = None,
     truth: Mapping[str, sp.csr_array] | None = None,
     records: str | Path | None = None,
+    budget: Budget | None = None,
 ) -> Teacher:
     """Make the teacher of a `teacher` section.
 
@@ -68,6 +71,8 @@ def build(
     records
         A folder of recorded verdicts (see `lmtx.teachers.records`); those of this teacher join the store.
         None, or a folder without them: there are none.
+    budget
+        A limit in dollars that several teachers share; None: each has the `max_cost` of its section.
 
     Raises
     ------
@@ -90,11 +95,9 @@ def build(
         if config.kind == "combined":
             from lmtx.teachers.combined import CombinedTeacher
 
+            options = {"store": store, "corpus": corpus, "embeddings": embeddings, "records": records}
             members = [
-                undo.enter_context(
-                    build(member, store=store, corpus=corpus, embeddings=embeddings, records=records)
-                )
-                for member in config.of.values()
+                undo.enter_context(build(member, **options, budget=budget)) for member in config.of.values()
             ]
             teacher = CombinedTeacher(config, members, store=opened)
         elif config.kind == "ensemble":
@@ -104,7 +107,7 @@ def build(
         elif config.kind == "openai":
             from lmtx.teachers.openai import OpenAITeacher
 
-            teacher = OpenAITeacher(config, store=opened)
+            teacher = OpenAITeacher(config, store=opened, budget=budget)
         elif config.kind == "huggingface":
             from lmtx.teachers.huggingface import HuggingFaceTeacher
 

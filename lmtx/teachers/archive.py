@@ -57,7 +57,7 @@ def summary(store: VerdictStore) -> list[dict[str, Any]]:
     `usd` is None where no run of the teacher had a known price.
     """
     names = ("name", "teacher_id", "identity", "verdicts", "yes", "no", "none", "requests", "usd", "seconds")
-    rows = [dict(zip(names, row, strict=True)) for block in store.query(_SUMMARY) for row in block]
+    rows = [dict(zip(names, row, strict=True)) for row in store.select(_SUMMARY)]
     return [row | {"identity": json.loads(row["identity"])} for row in rows]
 
 
@@ -71,9 +71,9 @@ def export(store: VerdictStore, file: str | Path, teacher: str | None = None) ->
     where, values = "", ()
     if teacher is not None:
         where, values = "WHERE name = ? OR hex(digest) LIKE ?", (teacher, f"{teacher}%")
-        if not any(True for _ in store.query(f"SELECT 1 FROM teachers {where}", values)):
-            known = ", ".join(sorted({row["name"] for row in summary(store)})) or "none"
-            raise StoreError(f"{store.path} holds no verdicts of a teacher {teacher!r}; it knows: {known}")
+        if not store.select(f"SELECT 1 FROM teachers {where}", values):
+            names = ", ".join(sorted({row["name"] for row in summary(store)})) or "none"
+            raise StoreError(f"{store.path} holds no verdicts of a teacher {teacher!r}; it knows: {names}")
     count = 0
     select = (
         "SELECT name, lower(hex(digest)), document, label, p_yes, answer"

@@ -13,7 +13,6 @@ from scipy.special import expit, logit
 
 from lmtx.config import CombinedTeacher as CombinedConfig
 from lmtx.teachers.base import NO, YES, Pairs, Teacher
-from lmtx.teachers.cost import Plan
 from lmtx.teachers.store import VerdictStore, identity_digest
 
 _LEAST = 1e-6
@@ -64,12 +63,9 @@ class CombinedTeacher(Teacher):
     def estimate(self, pairs: Pairs) -> dict[str, Any]:
         return _total([member.estimate(pairs) for member in self._members])
 
-    def plan(self, pairs: Pairs) -> Plan:
-        cached = super().plan(pairs).cached
-        _, answer, known = self.store.lookup(self.keys(pairs))
-        unknown = pairs.select(self._unknown(answer, known, None))
-        plans = [vars(member.plan(unknown)) for member in self._members]
-        return Plan(self.name, len(pairs), cached, **_total(plans))
+    def forecast(self, pairs: Pairs) -> dict[str, Any]:
+        """What the teachers' own stores do not answer."""
+        return _total([vars(member.plan(pairs)) for member in self._members])
 
     def close(self) -> None:
         for member in self._members:
@@ -77,13 +73,13 @@ class CombinedTeacher(Teacher):
         super().close()
 
 
-def _total(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _total(estimates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The sum of estimates or plans; an unknown price makes the sum unknown, an unknown time is 0."""
     total: dict[str, Any] = {
-        name: sum(part[name] for part in parts) for name in ("requests", "prompt_tokens", "answer_tokens")
+        name: sum(one[name] for one in estimates) for name in ("requests", "prompt_tokens", "answer_tokens")
     }
-    prices = [part["usd"] for part in parts]
+    prices = [one["usd"] for one in estimates]
     total["usd"] = None if None in prices else sum(prices)
-    total["seconds"] = sum(part["seconds"] or 0.0 for part in parts)
-    total["notes"] = tuple(dict.fromkeys(note for part in parts for note in part["notes"]))
+    total["seconds"] = sum(one["seconds"] or 0.0 for one in estimates)
+    total["notes"] = tuple(dict.fromkeys(note for one in estimates for note in one["notes"]))
     return total

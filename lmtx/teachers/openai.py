@@ -1,30 +1,50 @@
-"""A language model behind an OpenAI-compatible address: OpenAI, vLLM, Ollama, llama.cpp, TGI, ….
+"""A language model behind an OpenAI-compatible address as a teacher.
 
-The address comes from OPENAI_BASE_URL and the key from OPENAI_API_KEY. A verdict belongs to the
-model's name, not to the address: the same model on another server is not asked again.
+A verdict belongs to the model's name, not to the address: the same model on another server is not asked
+again.
 """
 
-import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Generator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from math import nan
 from typing import Any
 
 import numpy as np
-import openai
 
 from lmtx.config import ConfigError
 from lmtx.config import OpenAITeacher as OpenAIConfig
-from lmtx.teachers.base import Teacher, TeacherError
-from lmtx.teachers.budget import Budget
-from lmtx.teachers.chat import Answer, Chat, Job, Usage, joined, none_to
-from lmtx.teachers.dispatch import Dispatcher, SendAgain
-from lmtx.teachers.faults import api_key
-from lmtx.teachers.pairs import NONE, Pairs
+from lmtx.llm.budget import Budget
+from lmtx.llm.chat import Question, Reply
+from lmtx.llm.served import ServedModel
+from lmtx.teachers.answers import read_list, read_logprobs, read_text
+from lmtx.teachers.base import Answers, Teacher
+from lmtx.teachers.pairs import NO, NONE, YES, DocumentPairs, Pairs
+from lmtx.teachers.prompts import Wording, document_text
 from lmtx.teachers.store import VerdictStore
 
 _SECONDS = {"pointwise": 1.0, "listwise": 2.0}  # a request's, where nothing was measured yet
-_TRIAL = 50  # answers that tell whether the model answers the question at all
+_LABEL_TOKENS, _JSON_TOKENS = 10, 16  # of a listwise answer: for each label, and for the rest
+_SAMPLE = 500  # documents whose tokens an estimate counts
+_P_YES = {YES: 1.0, NO: 0.0, NONE: nan}
+_COMPLAINT = (
+    "none of the first {n} answers of {model!r} is yes or no; the last was {last!r}. A model that thinks "
+    "first needs a higher teacher.max_tokens; else look at teacher.question, or take another model"
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a request is about.
+
+    `positions` int64 (m,) in the pairs; `labels` the m label texts; `prefix` the part of the prompt that
+    holds the document; `listwise`: whether it asks about all labels at once.
+    """
+
+    positions: np.ndarray
+    labels: list[str]
+    prefix: str
+    listwise: bool
 
 
 class OpenAITeacher(Teacher):
@@ -35,137 +55,133 @@ class OpenAITeacher(Teacher):
     an answer that is not the JSON asked for is replaced by pointwise questions. A listwise verdict
     may depend on the other labels of its request; it is kept for the pair all the same.
 
+    Parameters
+    ----------
+    budget
+        As `lmtx.llm.served.ServedModel` takes it.
+
+    Attributes
+    ----------
+    model
+        The model that it asks.
+
     Raises
     ------
     ConfigError
-        When `max_cost` is set and the model's price is unknown, or the wording or the tokenizer
+        When dollars are limited and the model's price is unknown, or the wording or the tokenizer
         cannot be used.
     """
 
-    def __init__(self, config: OpenAIConfig, *, store: VerdictStore):
-        self.config = config
+    def __init__(self, config: OpenAIConfig, *, store: VerdictStore, budget: Budget | None = None):
+        self._config = config
         try:
-            self.chat = Chat(config)
+            self._wording = Wording.of(config.wording, config.question, config.prompt)
         except ValueError as error:
             raise ConfigError(str(error)) from None
-        self.budget = Budget(config, batch=config.batch)
-        self.price = self.budget.price
+        self.model = ServedModel(config, batch=config.batch, budget=budget)
         self.max_missing = config.max_missing
         self.retry_none = config.retry_none
         # A longer answer (max_tokens) turns none into yes or no, but never one of these into the other.
-        identity = {
-            "kind": "openai",
-            "model": config.model,
+        identity = self.model.identity | {
             "document_tokens": config.document_tokens,
             "tokenizer": config.tokenizer,
             "logprobs": config.logprobs,
-            "extra": config.extra,
-            **self.chat.wording.identity(config.mode),
+            **self._wording.identity(config.mode),
         }
-        super().__init__(config.name, identity, store)
-        self._answered = self._neither = 0
-        self._example = ""
+        super().__init__(config.name, identity, store, self.model.cost)
 
     def estimate(self, pairs: Pairs) -> dict[str, Any]:
-        requests, prompt, answer, notes = self.chat.estimate(pairs)
-        seconds = None
-        if self.config.batch:
-            notes.append("through the Batch API, which answers within a day")
-        elif requests:
-            each = _SECONDS[self.config.mode]
-            seconds = requests * each / min(self.config.concurrency, requests)
-            notes.append(f"time if a request takes {each:.0f} s; it will be measured")
-        return {
-            "requests": requests,
-            "prompt_tokens": prompt,
-            "answer_tokens": answer,
-            "usd": self.budget.usd(prompt, answer),
-            "seconds": seconds,
-            "notes": tuple(notes),
-        }
+        if not len(pairs):
+            return super().estimate(pairs)
+        sample, documents, all_documents = pairs.sample(_SAMPLE)
+        prompt = answer = 0
+        for document in sample.by_document():
+            jobs = list(self._jobs_of(document))
+            shared = self.model.count(jobs[0].prefix)
+            for job in jobs:
+                question = self.question(job)
+                prompt += shared + self.model.tokens.count(question.prompt[len(job.prefix) :])
+                answer += question.answer_tokens
+        scale = len(pairs) / len(sample)
+        requests = all_documents if self._config.mode == "listwise" else len(pairs)
+        each = _SECONDS[self._config.mode]
+        estimate = self.model.estimate(requests, round(prompt * scale), round(answer * scale), each)
+        if documents < all_documents:
+            note = f"tokens estimated from {documents:,} of {all_documents:,} documents"
+            estimate["notes"] = (*estimate["notes"], note)
+        return estimate
 
-    def ask(self, pairs: Pairs) -> Generator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        if self.config.batch:
-            from lmtx.teachers.batch import ask_in_batches
+    def ask(self, pairs: Pairs) -> Generator[Answers]:
+        if self._config.batch:
+            from lmtx.teachers.batches import ask_in_batches
 
             yield from ask_in_batches(self, pairs)
             return
-        jobs = _Jobs(self.chat.jobs(pairs))
+        jobs = _Jobs(self.jobs(pairs))
 
-        async def send(client: openai.AsyncOpenAI, job: Job) -> Answer | None:
-            answer = await self._send(client, job)
-            if answer is None:
-                jobs.put_first(self.chat.pointwise(job))
-            return answer
+        def read(job: Job, reply: Reply) -> tuple[Answers | None, bool]:
+            verdicts = self.read(job, reply)
+            if verdicts is None:
+                jobs.put_first(self.pointwise(job))
+            return verdicts, verdicts is not None and (verdicts[2] != NONE).any()
 
-        dispatcher = Dispatcher(
-            lambda: open_client(self.config.timeout),
-            send,
-            none_to,
-            model=self.config.model,
-            concurrency=self.config.concurrency,
-            patience=self.config.patience,
-            say=self.say,
-        )
         try:
-            for answers in dispatcher.run(jobs):
+            # Not a generator, which could not go on after its end.
+            for answers in self.model.ask(map(self._asked, jobs), read, _COMPLAINT, self.say):
                 yield joined(answers)
         finally:
-            self.last_fault = dispatcher.last_fault
+            self.last_fault = self.model.last_fault
 
-    def check_budget(self, job: Job) -> float:
-        """The most a request may cost, in dollars; raises `BudgetError` where a limit has no room for it."""
-        return self.budget.check(self.cost, self.chat.prompt_tokens(job), self.chat.answer_tokens(job))
+    def jobs(self, pairs: Pairs) -> Iterator[Job]:
+        """The requests for `pairs`, made as they are taken."""
+        for document in pairs.by_document():
+            yield from self._jobs_of(document)
 
-    def account(self, usage: Usage, answer: Answer | None) -> None:
-        """Enter the cost of a reply, and whether it answers the question."""
-        self.budget.enter(self.cost, usage)
-        if answer is not None:
-            self._answered += 1
-            if all(a == NONE for a in answer.answers):
-                self._neither += 1
-                self._example = answer.text
+    def pointwise(self, job: Job) -> list[Job]:
+        """One request for each label of a job."""
+        return [
+            Job(job.positions[i : i + 1], [label], job.prefix, False) for i, label in enumerate(job.labels)
+        ]
 
-    def check_answers(self) -> None:
-        """Stop a model that does not answer the question before all of it is paid for."""
-        if self._answered >= _TRIAL and self._neither == self._answered and self.max_missing < 1:
-            raise TeacherError(
-                f"none of the first {self._answered} answers of {self.config.model!r} is yes or no; the last "
-                f"was {self._example[:80]!r}. A model that thinks first needs a higher teacher.max_tokens; "
-                "else look at teacher.question, or take another model"
-            )
+    def question(self, job: Job) -> Question:
+        """The request itself."""
+        limit = self._config.max_tokens
+        if job.listwise:
+            prompt = job.prefix + self._wording.listwise_suffix(job.labels)
+            return Question(prompt, limit + _LABEL_TOKENS * len(job.labels) + _JSON_TOKENS, "json")
+        return Question(job.prefix + self._wording.suffix(job.labels[0]), limit, "word")
 
-    async def _send(self, client: openai.AsyncOpenAI, job: Job) -> Answer | None:
-        self.check_answers()
-        most = self.check_budget(job)
-        body = self.chat.body(job)
-        self.cost.requests += 1
-        self.budget.reserved += most
-        try:
-            async with asyncio.timeout(self.config.timeout):
-                reply = await client.post("/chat/completions", body=body, cast_to=object)
-            answer, usage = self.chat.read(job, reply)
-            self.account(usage, answer)
-        except openai.APIStatusError as error:
-            if self.chat.adapt(error, body):
-                raise SendAgain from None
-            raise
-        finally:
-            self.budget.reserved -= most
-        return answer
+    def read(self, job: Job, reply: Reply) -> Answers | None:
+        """The verdicts in a reply; None for a listwise one that is not the JSON asked for."""
+        if reply.refused:
+            return _verdicts(job, [NONE] * len(job.labels))
+        if job.listwise:
+            answers = read_list(reply.text, len(job.labels))
+            return None if answers is None else _verdicts(job, answers)
+        p_yes = read_logprobs(reply.tokens)
+        if p_yes is None:
+            return _verdicts(job, [read_text(reply.text)])
+        return _verdicts(job, [YES if p_yes >= 0.5 else NO], [p_yes])
+
+    def _asked(self, job: Job) -> tuple[Job, Question]:
+        return job, self.question(job)
+
+    def _jobs_of(self, document: DocumentPairs) -> list[Job]:
+        (text,) = self.model.cut([document_text(document.title, document.text)])
+        whole = Job(document.positions, document.labels, self._wording.prefix(text), True)
+        return [whole] if self._config.mode == "listwise" else self.pointwise(whole)
 
 
-@asynccontextmanager
-async def open_client(timeout: float) -> AsyncGenerator[openai.AsyncOpenAI]:
-    """A client for the address and the key of the environment; `timeout` in seconds."""
-    # aiohttp carries about twice as many requests a second as the client's default transport.
-    async with openai.AsyncOpenAI(
-        api_key=api_key(),
-        max_retries=0,  # the dispatcher tries again, under its limit
-        timeout=timeout,
-        http_client=openai.DefaultAioHttpClient(),
-    ) as client:
-        yield client
+def joined(answers: list[Answers]) -> Answers:
+    """Several replies' verdicts as one."""
+    positions, p_yes, answer = map(np.concatenate, zip(*answers, strict=True))
+    return positions, p_yes, answer
+
+
+def _verdicts(job: Job, answers: list[int], p_yes: list[float] | None = None) -> Answers:
+    """The verdicts on a job's pairs; without `p_yes` they are certain."""
+    p_yes = [_P_YES[answer] for answer in answers] if p_yes is None else p_yes
+    return job.positions, np.array(p_yes, dtype=np.float32), np.array(answers, dtype=np.int8)
 
 
 class _Jobs(Iterator[Job]):

@@ -70,6 +70,22 @@ class Pairs:
         """The pairs at `positions`, in that order."""
         return Pairs(self.documents, self.labels, self.rows[positions], self.columns[positions])
 
+    def uids(self, positions: np.ndarray) -> tuple[list[str], list[str]]:
+        """The uids of the documents, and of the labels, at `positions`."""
+        rows, columns = pa.array(self.rows[positions]), pa.array(self.columns[positions])
+        return self.documents["uid"].take(rows).to_pylist(), self.labels["uid"].take(columns).to_pylist()
+
+    def sample(self, documents: int) -> tuple["Pairs", int, int]:
+        """The pairs of at most so many documents spread over all, their number, and that of all.
+
+        There must be a pair.
+        """
+        starts = np.flatnonzero(np.diff(self.rows, prepend=-1))
+        ends = np.append(starts[1:], len(self))
+        chosen = np.unique(np.linspace(0, len(starts) - 1, min(documents, len(starts))).astype(int))
+        pairs = self.select(np.concatenate([np.arange(starts[i], ends[i]) for i in chosen]))
+        return pairs, len(chosen), len(starts)
+
     def by_document(self) -> Iterator[DocumentPairs]:
         """Yield neighbouring pairs of the same document together; few texts are in memory at once."""
         starts = np.flatnonzero(np.diff(self.rows, prepend=-1))

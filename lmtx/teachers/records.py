@@ -63,11 +63,7 @@ def write_record(store: VerdictStore, name: str, corpus: Corpus, file: str | Pat
 def write_texts(store: VerdictStore, name: str, file: str | Path) -> int:
     """Record all texts that a model wrote; returns their number, and raises as `write_record`."""
     teacher, metadata = _describe(store, name, "write")
-    rows = [
-        row
-        for block in store.query("SELECT key, text FROM texts WHERE teacher = ? ORDER BY key", (teacher,))
-        for row in block
-    ]
+    rows = store.select("SELECT key, text FROM texts WHERE teacher = ? ORDER BY key", (teacher,))
     table = pa.table([list(column) for column in zip(*rows, strict=True)] or [[], []], schema=_TEXTS)
     return _write(table, metadata, store, name, file)
 
@@ -156,11 +152,11 @@ def _check(table: pa.Table, file: Path, corpus: Corpus | None) -> None:
         raise StoreError(f"{file}, row {wrong[0]}: p_yes is {p_yes[wrong[0]]}; expected 0 to 1")
     if corpus is None:
         return
-    known = {
+    uids_of = {
         "document": pa.concat_tables([corpus.documents(split) for split in SPLITS])["uid"].combine_chunks(),
         "label": corpus.labels["uid"].combine_chunks(),
     }
-    for column, uids in known.items():
+    for column, uids in uids_of.items():
         unknown = pc.invert(pc.is_in(table[column], uids))
         if pc.any(unknown).as_py():
             row = pc.index(unknown, True).as_py()
@@ -177,12 +173,11 @@ def _describe(store: VerdictStore, name: str, task: str) -> tuple[int, dict[str,
         f"SELECT t.id, t.identity, (SELECT count(*) FROM {table} WHERE teacher = t.id) AS n"
         " FROM teachers AS t WHERE t.name = ? ORDER BY n DESC LIMIT 1"
     )
-    found = [row for block in store.query(select, (name,)) for row in block]
-    if not found or not found[0][2]:
+    (teacher, identity, count), *_ = store.select(select, (name,)) or [(None, None, 0)]
+    if not count:
         raise StoreError(f"{store.path} holds no {table} of a teacher {name!r}")
-    teacher, identity, _ = found[0]
     totals = f"SELECT {', '.join(f'sum({name})' for name in _TOTALS)} FROM runs WHERE teacher = ?"
-    spent = next(store.query(totals, (teacher,)))[0]
+    (spent,) = store.select(totals, (teacher,))
     return teacher, {
         "format": FORMAT,
         "teacher": name,

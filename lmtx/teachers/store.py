@@ -3,29 +3,24 @@
 A verdict is found by a hash of everything it depends on: the teacher's identity, the document's
 text and the label's text. Whatever is run again, no verdict is asked for twice. The same holds for
 texts that a language model has written, found by a hash of its identity and the prompt.
-
-The file is in write-ahead mode, and a commit is not forced to the disk: a process that is killed
-loses nothing that was committed; a power cut may lose the last seconds, and damages nothing.
-Write-ahead mode needs a local disk, as opposed to a network share.
 """
 
 import json
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lmtx.teachers.database import Database, StoreError
 from lmtx.teachers.pairs import NONE
 
+__all__ = ["KEY_BYTES", "StoreError", "VerdictStore", "identity_digest", "key_order"]
+
 KEY_BYTES = 16
-_APPLICATION = 0x4C4D5458  # "LMTX"
-_WAIT = 60.0  # seconds to wait for another process's transaction
 _BLOCK = 10_000  # keys in one look-up
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS teachers (
@@ -48,56 +43,21 @@ WHERE excluded.answer != -1 OR verdicts.answer = -1
 """  # an answer is never replaced by none
 
 
-class StoreError(RuntimeError):
-    """A store that cannot be used; the message names the file and the remedy."""
-
-
 def identity_digest(identity: dict[str, Any]) -> bytes:
     """The hash of a teacher's identity, independent of the order of its keys."""
     return blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=KEY_BYTES).digest()
 
 
-class VerdictStore:
-    """The verdicts of all teachers, data sets and runs, in one file.
-
-    Parameters
-    ----------
-    path
-        The file; it and its folder are made when missing.
-
-    Raises
-    ------
-    StoreError
-        When the file is damaged, belongs to something else, or cannot be opened. It is left as it is.
-    """
+class VerdictStore(Database):
+    """The verdicts of all teachers, data sets and runs, in the file `path`; see `Database`."""
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        with self._explained():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                self.path, timeout=_WAIT, isolation_level=None, check_same_thread=False
-            )
-            self._set_up()
-
-    def close(self) -> None:
-        """Close the file; closing twice is harmless."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def __enter__(self) -> "VerdictStore":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        super().__init__(path, _SCHEMA)
 
     def teacher(self, name: str, identity: dict[str, Any]) -> int:
         """The row id of the teacher with this identity, entered when new."""
         digest = identity_digest(identity)
-        with self._explained(), self._transaction() as connection:
+        with self._transaction() as connection:
             connection.execute(
                 "INSERT INTO teachers (digest, name, identity) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 (digest, name, json.dumps(identity, sort_keys=True, ensure_ascii=False)),
@@ -115,31 +75,25 @@ class VerdictStore:
         Returns
         -------
         p_yes float32 (n,), NaN for none and where nothing is stored; answer int8 (n,), -1 there;
-        found bool (n,).
+        stored bool (n,).
         """
         n = len(keys)
         p_yes = np.full(n, np.nan, dtype=np.float32)
         answer = np.full(n, NONE, dtype=np.int8)
-        found = np.zeros(n, dtype=bool)
+        is_stored = np.zeros(n, dtype=bool)
         # In key order the B-tree is read page after page.
         order = key_order(keys)
         for start in range(0, n, _BLOCK):
             block = order[start : start + _BLOCK]
             wanted = [bytes(key) for key in keys[block]]
-            marks = ",".join("?" * len(wanted))
-            with self._explained(), self._lock:
-                rows = self._open.execute(
-                    f"SELECT key, p_yes, answer FROM verdicts WHERE key IN ({marks})", wanted
-                ).fetchall()
-            stored = {key: (p, a) for key, p, a in rows}
+            stored = {key: (p, a) for key, p, a in self._rows("key, p_yes, answer FROM verdicts", wanted)}
             for i, key in zip(block.tolist(), wanted, strict=True):
                 if key in stored:
-                    p, a = stored[key]
-                    found[i] = True
-                    answer[i] = a
+                    p, answer[i] = stored[key]
+                    is_stored[i] = True
                     if p is not None:
                         p_yes[i] = p
-        return p_yes, answer, found
+        return p_yes, answer, is_stored
 
     def save(
         self,
@@ -173,22 +127,20 @@ class VerdictStore:
                 keys, documents, labels, p_yes.tolist(), answer.tolist(), strict=True
             )
         ]
-        with self._explained(), self._transaction() as connection:
+        with self._transaction() as connection:
             connection.executemany(_INSERT, values)
             if run is not None and totals is not None:
                 _enter(connection, run, totals)
 
     def lookup_texts(self, keys: Sequence[bytes]) -> dict[bytes, str]:
         """The stored texts among those with these keys of 16 bytes."""
-        found: dict[bytes, str] = {}
-        for start in range(0, len(keys), _BLOCK):
-            wanted = keys[start : start + _BLOCK]
-            marks = ",".join("?" * len(wanted))
-            with self._explained(), self._lock:
-                found |= self._open.execute(
-                    f"SELECT key, text FROM texts WHERE key IN ({marks})", wanted
-                ).fetchall()
-        return found
+        blocks = (keys[start : start + _BLOCK] for start in range(0, len(keys), _BLOCK))
+        return {key: text for block in blocks for key, text in self._rows("key, text FROM texts", block)}
+
+    def _rows(self, columns: str, keys: Sequence[bytes]) -> list[tuple]:
+        """The rows of a table with these keys."""
+        marks = ",".join("?" * len(keys))
+        return self.select(f"SELECT {columns} WHERE key IN ({marks})", keys)
 
     def save_texts(
         self,
@@ -203,7 +155,7 @@ class VerdictStore:
         """
         # A JSON reply may hold half of a character's UTF-16 code, which no file can.
         values = [(key, teacher, text.encode(errors="replace").decode()) for key, text in texts.items()]
-        with self._explained(), self._transaction() as connection:
+        with self._transaction() as connection:
             connection.executemany(
                 "INSERT INTO texts (key, teacher, text) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", values
             )
@@ -212,7 +164,7 @@ class VerdictStore:
 
     def start_run(self, teacher: int) -> int:
         """Open a line in the account of runs; `save` brings it up to date."""
-        with self._explained(), self._transaction() as connection:
+        with self._transaction() as connection:
             cursor = connection.execute(
                 "INSERT INTO runs (teacher, started, seconds, verdicts, requests, prompt_tokens,"
                 " answer_tokens) VALUES (?, ?, 0, 0, 0, 0, 0)",
@@ -222,110 +174,18 @@ class VerdictStore:
 
     def speed(self, teacher: int) -> float | None:
         """Seconds a request (a verdict, where none are counted) took in earlier runs; None without one."""
-        with self._explained(), self._lock:
-            seconds, requests, verdicts = self._open.execute(
-                "SELECT sum(seconds), sum(requests), sum(verdicts) FROM runs"
-                " WHERE teacher = ? AND verdicts > 0",
-                (teacher,),
-            ).fetchone()
+        sums = "SELECT sum(seconds), sum(requests), sum(verdicts) FROM runs WHERE teacher = ?"
+        ((seconds, requests, verdicts),) = self.select(f"{sums} AND verdicts > 0", (teacher,))
         return seconds / (requests or verdicts) if verdicts else None
-
-    def query(self, sql: str, values: tuple = (), block: int = 65_536) -> Iterator[list[tuple]]:
-        """Yield the rows of a SELECT, `block` at a time."""
-        with self._explained():
-            with self._lock:
-                cursor = self._open.execute(sql, values)
-            while True:
-                with self._lock:
-                    rows = cursor.fetchmany(block)
-                if not rows:
-                    return
-                yield rows
-
-    @contextmanager
-    def attached(self, other: Path) -> Iterator[sqlite3.Connection]:
-        """A write transaction in which the store at `other` can be read as `other`."""
-        with self._explained():
-            self._open.execute("ATTACH ? AS other", (str(other),))
-            try:
-                with self._transaction() as connection:
-                    yield connection
-            finally:
-                self._open.execute("DETACH other")
 
     def mark_collected(self, batch: str) -> None:
         """Remember that all answers of a provider's batch are stored."""
-        with self._explained(), self._transaction() as connection:
+        with self._transaction() as connection:
             connection.execute("INSERT INTO collected VALUES (?) ON CONFLICT DO NOTHING", (batch,))
 
     def is_collected(self, batch: str) -> bool:
         """Whether all answers of the batch are stored."""
-        with self._explained(), self._lock:
-            row = self._open.execute("SELECT 1 FROM collected WHERE batch = ?", (batch,)).fetchone()
-        return row is not None
-
-    @property
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StoreError(f"the verdict store {self.path} is closed")
-        return self._connection
-
-    def _set_up(self) -> None:
-        """Refuse a file that is something else, then make the tables; several processes may do so at once."""
-        connection = self._connection
-        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        if tables and application != _APPLICATION:
-            raise StoreError(
-                f"{self.path} is a SQLite file of another program; choose another path for the verdict store"
-            )
-        # SQLite does not wait when another process changes the journal mode at the same moment.
-        deadline = time.monotonic() + _WAIT
-        while True:
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                break
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA cache_size = -65536")  # 64 MiB
-        with self._transaction():
-            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-            for statement in _SCHEMA.split(";"):
-                connection.execute(statement)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """A short write transaction: all of the block, or nothing of it."""
-        with self._lock:
-            connection = self._open
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn SQLite's errors into one that names the file and what to do."""
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            if "locked" in str(error) or "busy" in str(error):
-                remedy = f"another process has been writing to it for {_WAIT:.0f} s; wait for it, or stop it"
-            elif isinstance(error, sqlite3.OperationalError | OSError) and "malformed" not in str(error):
-                remedy = "check that its folder exists, can be written to, and has free space"
-            else:
-                remedy = (
-                    "the file is damaged. It was left as it is: move it away to start an empty store, or "
-                    f'rescue what it holds with `sqlite3 "{self.path}" .recover`'
-                )
-            raise StoreError(f"verdict store {self.path}: {error}; {remedy}") from None
+        return bool(self.select("SELECT 1 FROM collected WHERE batch = ?", (batch,)))
 
 
 def _enter(connection: sqlite3.Connection, run: int, totals: Mapping[str, Any]) -> None:

@@ -31,7 +31,8 @@ from rows import Row, options, report
 from tiny_models import save_random_model, tiny_tokenizer
 
 from lmtx.config import HuggingFaceTeacher
-from lmtx.teachers import Pairs, build, packing
+from lmtx.llm import packing
+from lmtx.teachers import Pairs, build
 
 LABELS, TOKENS, WRITTEN = 10, 400, 16
 
@@ -82,14 +83,15 @@ def measure(arguments, teacher, documents: pa.Table, labels: pa.Table) -> None:
     ids = np.stack([rng.permutation(labels.num_rows)[:LABELS] for _ in range(documents.num_rows)])
     pairs = Pairs.from_shortlist(documents, labels, ids.astype(np.int32))
     teacher.judge(pairs.select(np.flatnonzero(pairs.rows == 0)), progress=False)  # loads and checks the model
-    model, clocks, difference = teacher._model, {}, 0.0
+    model, clocks, difference = teacher.model.weights, {}, 0.0
+    yes, no = teacher._reader._words
     for document in range(1, documents.num_rows):
         one = pairs.select(np.flatnonzero(pairs.rows == document))
-        prompts = [prompt for row in teacher._rows(one.by_document())[0] for prompt in whole_prompts(row)]
+        prompts = [prompt for row in teacher._rows(one.by_document()) for prompt in whole_prompts(row)]
         with clock(clocks, "packed"):
             p_yes = teacher.judge(one, progress=False).p_yes
         with clock(clocks, "one pass a pair"):
-            alone = [p_yes_alone(model, prompt, teacher._yes, teacher._no) for prompt in prompts]
+            alone = [p_yes_alone(model, prompt, yes, no) for prompt in prompts]
         with clock(clocks, f"{WRITTEN} tokens a pair"):
             for prompt in prompts:
                 generate(model, prompt)

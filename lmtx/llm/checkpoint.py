@@ -4,8 +4,6 @@ Of folders only safetensors are loaded, and no code of a model's repository is r
 file are unpacked to the precision that computes: packed, every product unpacks them anew.
 """
 
-import hashlib
-import os
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,13 +14,12 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from lmtx.devices import resolve_precision
+from lmtx.devices import resolve_device, resolve_precision
 from lmtx.files import read_json
-from lmtx.teachers.base import TeacherError
+from lmtx.llm import hub
+from lmtx.llm.faults import TeacherError
+from lmtx.llm.hub import first_line
 
-_TEXT_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
-_IN_FOLDERS = "*/*"  # copies of the weights in other formats
-_HUB_TIMEOUT = 5.0  # seconds
 _SAMPLES, _SAMPLE_BYTES = 16, 2**20
 _in_use: WeakValueDictionary = WeakValueDictionary()  # models, as long as a teacher has them
 
@@ -66,11 +63,6 @@ def is_gguf(name: str) -> bool:
     return name.endswith(".gguf")
 
 
-def model_folder() -> Path:
-    """Where GGUF files of the hub are kept on this machine: LMTX_MODELS, or ~/.cache/lmtx."""
-    return Path(os.environ.get("LMTX_MODELS") or Path.home() / ".cache" / "lmtx")
-
-
 def find(name: str, sha256: str | None = None) -> Checkpoint:
     """Find a model by the path of its folder or GGUF file, or its name on the hub; fetch its small files.
 
@@ -78,7 +70,7 @@ def find(name: str, sha256: str | None = None) -> Checkpoint:
     ----------
     name
         A folder, a path that ends in .gguf, a name on the hub, or REPOSITORY:FILE.gguf there, which is
-        looked for in `model_folder` first.
+        looked for in `lmtx.llm.hub.model_folder` first.
     sha256
         Of a GGUF file: what its SHA-256 must be. None: any file will do.
 
@@ -103,7 +95,8 @@ def find(name: str, sha256: str | None = None) -> Checkpoint:
         return Checkpoint(name, folder, _fingerprint(folder), on_hub=False)
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise TeacherError(f"no folder {folder}; check teacher.model")
-    return _from_hub(name)
+    folder = hub.find_snapshot(name)
+    return Checkpoint(name, folder, folder.name, on_hub=True)
 
 
 def load_tokenizer(checkpoint: Checkpoint):
@@ -147,17 +140,17 @@ def load_model(checkpoint: Checkpoint, device: str, precision: str):
     if (shared := _in_use.get(key)) is not None:
         return shared
     if checkpoint.on_hub and not _has_weights(checkpoint.folder):
-        _download(checkpoint.name, checkpoint.identity, (*_TEXT_FILES, "*.safetensors"))
+        hub.fetch_snapshot(checkpoint.name, checkpoint.identity, hub.TEXT_FILES + hub.WEIGHTS)
     spread = device == "auto" and torch.cuda.is_available()
     options: dict[str, Any] = {"use_safetensors": True}
     if checkpoint.gguf is not None:
         options = {"quantization_config": GgufConfig(dequantize=True)}
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(
+        model, loading = AutoModelForCausalLM.from_pretrained(
             **checkpoint.source,
             **options,
             dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
-            device_map="auto" if spread else {"": main_device(device)},
+            device_map="auto" if spread else {"": resolve_device(device)},
             output_loading_info=True,
         )
     except torch.OutOfMemoryError as error:
@@ -170,7 +163,7 @@ def load_model(checkpoint: Checkpoint, device: str, precision: str):
             f"{checkpoint.name} cannot be loaded as a causal language model ({first_line(error)}); "
             f"check teacher.model and the files in {checkpoint.folder}"
         ) from error
-    if missing := sorted(found["missing_keys"]):
+    if missing := sorted(loading["missing_keys"]):
         raise TeacherError(
             f"the weights of {checkpoint.name} lack {len(missing)} of a causal language model's parts, first "
             f"{missing[0]}; set teacher.model to a model that was trained to continue text"
@@ -189,10 +182,10 @@ def parameter_count(config) -> int:
 
 def operations_a_second(device: str, precision: str, tokens: int = 512) -> float:
     """Additions and multiplications a second when `tokens` rows meet a matrix of a language model's size."""
-    place = main_device(device)
+    torch_device = resolve_device(device)
     width = 2048
     factors = [
-        torch.ones(shape, device=place, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+        torch.ones(shape, device=torch_device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
         for shape in ((tokens, width), (width, width))
     ]
     seconds = []
@@ -203,51 +196,31 @@ def operations_a_second(device: str, precision: str, tokens: int = 512) -> float
     return 2 * tokens * width * width / min(seconds)
 
 
-def main_device(device: str) -> torch.device:
-    """The device that inputs go to; "auto": the first GPU, else the CPU."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
-
-
 def precision_on(device: str, precision: str) -> str:
     """What `precision` "auto" means on `device`: "bf16" or "fp32"."""
-    return resolve_precision(precision, main_device(device))
-
-
-def answer_tokens(tokenizer, model: str) -> tuple[list[int], list[int]]:
-    """The ids of all single tokens that spell *yes*, and of those that spell *no*.
-
-    Case and a leading space (the marks Ġ and ▁) make no difference. Raises `TeacherError` where a
-    word has no such token.
-    """
-    spelled: dict[str, list[int]] = {"yes": [], "no": []}
-    for token, number in tokenizer.get_vocab().items():
-        word = token.lstrip("Ġ▁ ").lower()
-        if word in spelled:
-            spelled[word].append(number)
-    for word, ids in spelled.items():
-        if not ids:
-            raise TeacherError(
-                f"the tokenizer of {model} has no single token for “{word}”, so its probability cannot be "
-                "read from one forward pass; take another model, or serve this one and use teacher=openai"
-            )
-    return sorted(spelled["yes"]), sorted(spelled["no"])
+    return resolve_precision(precision, resolve_device(device))
 
 
 def _gguf(name: str, sha256: str | None) -> Checkpoint:
     """A GGUF file, with its hash checked."""
     repository, _, file = name.rpartition(":")
-    path = model_folder() / file if repository else Path(file).expanduser()
+    path = hub.model_folder() / file if repository else Path(file).expanduser()
     if not path.is_file() and repository:
-        path = _download_gguf(repository, file)
+        try:
+            path = hub.fetch_file(repository, file)
+        except Exception as error:  # see `hub.reach`
+            folder = hub.model_folder()
+            raise TeacherError(
+                f"the model {file} is not in {folder}, and the hub cannot be reached or does not have it "
+                f"in {repository} ({first_line(error)}). Fetch it where there is a network, and put it into "
+                f"{folder}: hf download {repository} {file}"
+            ) from None
     if not path.is_file():
         raise TeacherError(f"no file {path}; check teacher.model")
     with path.open("rb") as content:
         if content.read(4) != b"GGUF":
             raise TeacherError(f"{path} is no GGUF file; check teacher.model")
-        content.seek(0)
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    digest = hub.sha256(path)
     if sha256 is not None and digest != sha256:
         raise TeacherError(
             f"{path} ({path.stat().st_size:,} bytes) is not the model that teacher.sha256 names: its SHA-256 "
@@ -257,80 +230,12 @@ def _gguf(name: str, sha256: str | None) -> Checkpoint:
     return Checkpoint(name, path.parent, f"sha256:{digest}", on_hub=False, gguf=path.name)
 
 
-def _download_gguf(repository: str, file: str) -> Path:
-    """Fetch a file from the hub, or find it in the hub's cache."""
-    from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return Path(hf_hub_download(repository, file, local_files_only=True))
-    except (LocalEntryNotFoundError, ValueError):
-        pass
-    try:
-        # One request that fails at once; a download would try again for minutes.
-        HfApi().model_info(repository, timeout=_HUB_TIMEOUT)
-        return Path(hf_hub_download(repository, file))
-    except Exception as error:  # the hub's client shows the exceptions of the HTTP library it happens to use
-        raise TeacherError(
-            f"the model {file} is not in {model_folder()}, and the hub cannot be reached or does not have it "
-            f"in {repository} ({first_line(error)}). Fetch it where there is a network, and put it into "
-            f"{model_folder()}: hf download {repository} {file}"
-        ) from None
-
-
-def _from_hub(name: str) -> Checkpoint:
-    from huggingface_hub import HfApi, constants, snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        # One request that fails at once; a download would try again for minutes.
-        HfApi().model_info(name, timeout=_HUB_TIMEOUT)
-    except RepositoryNotFoundError as error:
-        raise TeacherError(
-            f"{name!r} is neither a folder here nor a model on the hub that this account may read "
-            f"({first_line(error)}); check teacher.model, and HF_TOKEN for a private or gated model"
-        ) from None
-    except Exception as error:  # the hub's client shows the exceptions of the HTTP library it happens to use
-        reason = first_line(error)
-    else:
-        # By the branch's name, so that the cache knows later what the name stands for.
-        folder = _download(name, None, _TEXT_FILES)
-        return Checkpoint(name, folder, folder.name, on_hub=True)
-    try:
-        folder = Path(snapshot_download(name, local_files_only=True))
-    except (LocalEntryNotFoundError, ValueError):
-        offline = " (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else ""
-        raise TeacherError(
-            f"{name!r} is no folder here and not in the hub's cache, and the hub cannot be reached{offline}: "
-            f"{reason}. Set teacher.model to the folder of a downloaded model, or fetch it where there is a "
-            f"network: hf download {name}"
-        ) from None
-    return Checkpoint(name, folder, folder.name, on_hub=True)
-
-
 def _has_weights(folder: Path) -> bool:
     """Whether all parts of the weights are there; a download may have been interrupted."""
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return (folder / "model.safetensors").is_file()
-    return all((folder / part).is_file() for part in set(read_json(index)["weight_map"].values()))
-
-
-def _download(name: str, commit: str | None, patterns: tuple[str, ...]) -> Path:
-    """Fetch the files that are not in the cache yet; None: of the newest commit."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(
-            snapshot_download(
-                name, revision=commit, allow_patterns=list(patterns), ignore_patterns=[_IN_FOLDERS]
-            )
-        )
-    except Exception as error:  # as above
-        raise TeacherError(
-            f"{name} cannot be fetched from the hub ({first_line(error)}); run again to go on, "
-            f"or fetch it by hand: hf download {name}"
-        ) from None
+    return all((folder / file).is_file() for file in set(read_json(index)["weight_map"].values()))
 
 
 def _fingerprint(folder: Path) -> str:
@@ -351,9 +256,3 @@ def _fingerprint(folder: Path) -> str:
         elif path.name == "config.json" or path.name.startswith("tokenizer") or path.suffix == ".jinja":
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
-
-
-def first_line(error: object) -> str:
-    """An error in one line, for a message that names cause and remedy."""
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-from lmtx.teachers.base import TeacherError
-
 LATEST_PAUSE = 30.0
 _FIRST_PAUSE = 0.5
 _HTTP_LIBRARIES = {"openai", "httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "h11"}
-_NO_MONEY = ("insufficient_quota", "billing_hard_limit", "billing_not_active")
 _FILTERED = ("content_filter", "content_policy", "invalid_prompt")
 _OPTIONAL = {
     "max_tokens": r"\bmax_tokens\b",
@@ -22,6 +19,14 @@ _OPTIONAL = {
     "logprobs": r"logprobs\b|\btop_n_tokens\b",  # as text-generation-inference calls them
 }
 """Parameters that not every server knows, and that a request can do without; how errors name them."""
+
+
+class TeacherError(RuntimeError):
+    """A language model that cannot go on; the message names the cause and the remedy. Stored answers stay."""
+
+
+class BudgetError(TeacherError):
+    """`max_cost` or `max_requests` is reached; the message says what is missing and how to go on."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +74,12 @@ def read_fault(error: Exception, model: str) -> Fault | None:
     text = (body.get("message") or body.get("detail")) if isinstance(body, dict) else None
     said = without_secrets(str(text or getattr(error, "message", error)).strip())[:500]
     where = f"{address()} answered {status} ({said})"
-    if (
-        "insufficient_quota" in (code, getattr(error, "type", None))
-        or "billing_hard_limit" in code
-        or status == 402
-    ):
+    no_quota = "insufficient_quota" in (code, getattr(error, "type", None)) or "billing_hard_limit" in code
+    if no_quota or status == 402:
         return Fault(
             "lasting", f"{where}: the quota is used up. Top up the account, or use another key or address"
         )
-    if status == 429:
-        return Fault("passing", where, _retry_after(error), alive=True)
-    if status in (408, 409, 425, 502, 503, 504):
+    if status in (408, 409, 425, 429, 502, 503, 504):
         return Fault("passing", where, _retry_after(error), alive=True)
     if status >= 500:
         return Fault("passing", where, _retry_after(error))

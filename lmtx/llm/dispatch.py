@@ -17,9 +17,8 @@ from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
-from lmtx.teachers.base import TeacherError
-from lmtx.teachers.cost import duration
-from lmtx.teachers.faults import Fault, backoff, read_fault
+from lmtx.llm.cost import duration
+from lmtx.llm.faults import Fault, TeacherError, backoff, read_fault
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
@@ -99,7 +98,6 @@ class Dispatcher(Generic[Job, Answer]):
         self._error: BaseException | None = None
         self._answered_at: float | None = None
         self._resume_at = 0.0
-        self.failed = 0
         self.last_fault = ""
 
     def run(self, jobs: Iterator[Job]) -> Generator[list[Answer]]:
@@ -123,7 +121,7 @@ class Dispatcher(Generic[Job, Answer]):
                     finished = None in items
                     if answers := [item for item in items if item is not None]:
                         yield [answer for answer, _ in answers]
-                        self._call(self._release, [kept for _, kept in answers])
+                        self._call(self._release, [is_kept for _, is_kept in answers])
             finally:
                 self._call(self._cancel)
                 thread.join()
@@ -173,9 +171,9 @@ class Dispatcher(Generic[Job, Answer]):
                 return
             if answer is None:
                 continue
-            kept = self._loop.create_future()
-            self._answers.put((answer, kept))
-            await kept
+            is_kept = self._loop.create_future()
+            self._answers.put((answer, is_kept))
+            await is_kept
 
     async def _persist(self, client: Any, job: Job) -> Answer | None:
         """The answer to a job; None when it failed, or everything stops. Raises what must stop the rest."""
@@ -234,10 +232,7 @@ class Dispatcher(Generic[Job, Answer]):
         self._resume_at = max(self._resume_at, time.monotonic() + fault.pause * (1 + 0.1 * random.random()))
 
     def _give_up(self, job: Job, fault: Fault) -> Answer | None:
-        if fault.kind == "filtered":
-            return self._filtered(job)
-        self.failed += 1
-        return None
+        return self._filtered(job) if fault.kind == "filtered" else None
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not longer than until everything stops."""

@@ -1,17 +1,21 @@
 """What judging costs: prices, the plan shown before spending, and the account kept while spending."""
 
 import html
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
+from pydantic import Field, ValidationError
 
 from lmtx.config import PACKAGED, ConfigError, find_upwards
+from lmtx.config.base import Section
+
+_Amount = Annotated[float, Field(ge=0)]
 
 
-@dataclass(frozen=True)
-class Price:
+class Price(Section):
     """US dollars per million tokens.
 
     Attributes
@@ -24,19 +28,16 @@ class Price:
         Share of the price that is due through the Batch API.
     """
 
-    prompt: float
-    answer: float
-    cached: float | None = None
-    batch: float = 1.0
+    prompt: _Amount
+    answer: _Amount
+    cached: _Amount | None = None
+    batch: _Amount = 1.0
 
     def usd(self, prompt: float, answer: float, cached: float = 0, batch: bool = False) -> float:
         """Dollars for `prompt` tokens sent, `cached` of them from the cache, and `answer` tokens written."""
         cached_price = self.prompt if self.cached is None else self.cached
         dollars = ((prompt - cached) * self.prompt + cached * cached_price + answer * self.answer) / 1e6
         return dollars * (self.batch if batch else 1.0)
-
-
-FREE = Price(prompt=0.0, answer=0.0)
 
 
 def load_price(model: str, path: str | Path = "conf/prices.yaml") -> Price | None:
@@ -59,17 +60,13 @@ def load_price(model: str, path: str | Path = "conf/prices.yaml") -> Price | Non
     if model not in table:
         return None
     line = table[model]
-    known = {"prompt", "answer", "cached", "batch"}
-    if (
-        not isinstance(line, dict)
-        or not {"prompt", "answer"} <= set(line) <= known
-        or not all(isinstance(v, int | float) and v >= 0 for v in line.values())
-    ):
+    try:
+        return Price.model_validate(line)
+    except ValidationError:
         raise ConfigError(
             f"{path}: `{model}` is {line!r}; expected dollars per million tokens, at least 0, as "
             "{prompt: 0.15, answer: 0.60}, and if you like cached: and batch:"
-        )
-    return Price(**line)
+        ) from None
 
 
 @dataclass
@@ -166,6 +163,25 @@ class Plan:
         )
         notes = "".join(f"<br><small>{html.escape(note)}</small>" for note in self.notes)
         return f"<table><caption>Plan of {html.escape(self.teacher)}{notes}</caption>{body}</table>"
+
+
+def estimate(
+    requests: int = 0,
+    prompt_tokens: int = 0,
+    answer_tokens: int = 0,
+    usd: float | None = 0.0,
+    seconds: float | None = None,
+    notes: Iterable[str] = (),
+) -> dict[str, Any]:
+    """The fields of a `Plan` that tell what is sent; without arguments, nothing is."""
+    return {
+        "requests": requests,
+        "prompt_tokens": prompt_tokens,
+        "answer_tokens": answer_tokens,
+        "usd": usd,
+        "seconds": seconds,
+        "notes": tuple(notes),
+    }
 
 
 def duration(seconds: float) -> str:

