@@ -3,12 +3,10 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
 
 STORE = Path("data/verdicts.sqlite")
+DOCUMENTS = "JSONL, CSV, TSV, Parquet, a text a line, or a folder of texts"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,10 +35,12 @@ def _command(commands: argparse._SubParsersAction, name: str, text: str) -> argp
 
 
 def _add_tag(commands: argparse._SubParsersAction) -> None:
-    text = "tag documents: JSON lines with `text` in, JSON lines with labels and scores out"
+    text = "tag documents: files or JSON lines with `text` in, labels with scores out"
     parser = _command(commands, "tag", text)
     parser.add_argument("folder", type=Path, help="an exported tagger, or a model of a study")
-    parser.add_argument("files", type=Path, nargs="*", help="JSONL files; none, or -: standard input")
+    parser.add_argument(
+        "files", type=Path, nargs="*", help=f"{DOCUMENTS}; none, or -: JSON lines from standard input"
+    )
     parser.add_argument("-k", type=int, default=5, help="labels a document (default: %(default)s)")
     limits = parser.add_mutually_exclusive_group()
     limits.add_argument("--threshold", type=float, help="only labels with at least this score")
@@ -53,6 +53,16 @@ def _add_tag(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--strict", action="store_true", help="stop at the first broken line instead of skipping it"
     )
+    parser.add_argument(
+        "--format",
+        choices=["jsonl", "csv", "tsv"],
+        default="jsonl",
+        help="of the answers: JSON lines, CSV with a row a label, or Annif's TSV of texts and URIs "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--text", action="store_true", help="put the document's title, or else its text, into its answer"
+    )
     parser.set_defaults(run=_reporting(_tag))
 
 
@@ -64,9 +74,21 @@ def _add_labels(commands: argparse._SubParsersAction) -> None:
         "files",
         type=Path,
         nargs="*",
-        help="JSONL files with `text` and maybe `uid`; none, or -: standard input",
+        help="a label a line, JSONL, CSV, TSV, Parquet or SKOS; none, or -: JSON lines from standard input",
     )
+    _add_skos(parser)
     parser.set_defaults(run=_reporting(_extend))
+
+
+def _add_skos(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--language", help="of a SKOS vocabulary's labels, such as en; default: that of most")
+    parser.add_argument(
+        "--describe",
+        choices=["name", "alternatives", "broader"],
+        default="name",
+        help="text of a SKOS concept: its name, or also its other names or those above it "
+        "(default: %(default)s)",
+    )
 
 
 def _add_export(commands: argparse._SubParsersAction) -> None:
@@ -125,10 +147,9 @@ def _verdicts(name: str):
 def _add_learn(commands: argparse._SubParsersAction) -> None:
     text = "make a tagger from documents and labels, without an annotated example"
     parser = _command(commands, "learn", text)
-    parser.add_argument(
-        "documents", type=Path, help="JSONL, CSV, Parquet, a text a line, or a folder of texts"
-    )
-    parser.add_argument("labels", type=Path, help="a label a line, JSONL, CSV or Parquet")
+    parser.add_argument("documents", type=Path, help=DOCUMENTS)
+    parser.add_argument("labels", type=Path, help="a label a line, JSONL, CSV, TSV, Parquet or SKOS")
+    _add_skos(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, help="the folder of the tagger")
     parser.add_argument(
         "--teacher",
@@ -178,60 +199,17 @@ def _reporting(run):
 
 
 def _tag(options: argparse.Namespace) -> int:
-    with ExitStack() as stack:
-        sources = list(_open_files(options.files, stack))
-        from lmtx.tagger import Tagger, TaggerError
-        from lmtx.tagger.stream import tag_stream
+    from lmtx.tagger.commands import tag
 
-        if options.k < 1:
-            raise TaggerError(f"-k is {options.k}; at least 1 label a document is needed")
-        _hush()
-        tagger = Tagger.load(options.folder)
-        threshold = options.threshold
-        if options.precision is not None:
-            if tagger.calibration is None:
-                raise TaggerError(
-                    f"{options.folder} is not calibrated, so no precision can be promised; give --threshold, "
-                    "or make a calibrated tagger with `lmtx export`"
-                )
-            threshold = tagger.calibration.threshold(options.precision)
-        sys.stdout.reconfigure(encoding="utf-8")
-        summary = tag_stream(
-            tagger, sources, sys.stdout, k=options.k, threshold=threshold, strict=options.strict
-        )
-    print(f"lmtx: {summary}", file=sys.stderr)
-    return 1 if summary.broken else 0
+    _hush()
+    return tag(options)
 
 
 def _extend(options: argparse.Namespace) -> None:
-    with ExitStack() as stack:
-        sources = list(_open_files(options.files, stack))
-        from lmtx.tagger import Tagger, TaggerError
-        from lmtx.tagger.labels import TABLE
-        from lmtx.tagger.stream import parse, read_lines
+    from lmtx.tagger.commands import add_labels
 
-        if options.folder.is_dir() and not (options.folder / TABLE).is_file():
-            raise TaggerError(
-                f"{options.folder} is no exported tagger; make one first: "
-                f"lmtx export {options.folder} DESTINATION"
-            )
-        _hush()
-        tagger = Tagger.load(options.folder)
-        lines = [line for source in sources for line in read_lines(*source)]
-    labels = [parse(line, "label", numbered=False) for line in lines]
-    uids = [None if label["uid"] is None else str(label["uid"]) for label in labels]
-    tagger.add_labels([label["text"] for label in labels], uids)
-    tagger.export(options.folder)
-    print(f"{len(labels):,} labels added; {options.folder} has {len(tagger.labels):,} now")
-
-
-def _open_files(files: list[Path], stack: ExitStack) -> Iterator[tuple[str, BinaryIO]]:
-    """Names and open files; standard input for none, and for "-"."""
-    for file in files or [Path("-")]:
-        if file == Path("-"):
-            yield "standard input", sys.stdin.buffer
-        else:
-            yield str(file), stack.enter_context(file.open("rb"))
+    _hush()
+    add_labels(options)
 
 
 def _hush() -> None:
@@ -263,6 +241,8 @@ def _learn(options: argparse.Namespace) -> None:
         max_cost=options.max_cost,
         dry_run=options.dry_run,
         settings=options.set,
+        language=options.language,
+        describe=options.describe,
         say=lambda text: print(text, flush=True),
     )
 

@@ -1,50 +1,44 @@
-"""LMTX itself: `cycle`, and its steps below it: sample, shortlist, judge, pseudo-label, train; and `check`.
+"""LMTX itself. `cycle` is the method in one function; the steps that it calls follow below it.
 
-No function here takes annotations.
+A cycle samples documents, shortlists labels for each, asks the teacher about them, takes its answers as
+pseudo-labels, and trains a student. `learn` runs cycles until one no longer helps. No function here takes
+annotations.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from lmtx.config import Config, ShortlistConfig
 from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
-from lmtx.fitting import fit
 from lmtx.index import Shortlist, search, search_with_letters
+from lmtx.provenance import Clock
 from lmtx.teachers.base import NO, NONE, YES, Pairs, Teacher, Verdicts
 from lmtx.teachers.discrimination import centred
-from lmtx.training import PseudoLabels, TrainingLog
+from lmtx.training import PseudoLabels, TrainingLog, train
 
 
 class CurriculumError(RuntimeError):
-    """A cycle that cannot go on; the message says why and what to change."""
+    """A cycle that cannot continue; the message says why and what to change."""
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a cycle made.
-
-    Attributes
-    ----------
-    rows
-        int64 (n,): the training documents that were judged.
-    judged
-        The verdicts, as `judge` gives them.
-    student
-        The encoder that learnt from them.
-    log
-        Of its training.
-    """
+    """The results of one cycle."""
 
     rows: np.ndarray
+    """int64 (n,): the training documents that were judged."""
     judged: pa.Table
+    """Their verdicts, as `judge` returns them."""
     student: Encoder
+    """The encoder that was trained on them."""
     log: TrainingLog
+    seconds: Mapping[str, float]
+    """Wall time of the steps "shortlist", "judge" and "train"."""
 
 
 def cycle(
@@ -54,86 +48,104 @@ def cycle(
     teacher: Teacher,
     previous: Encoder | None = None,
 ) -> Lesson:
-    """One cycle of LMTX: the teacher judges what an encoder proposes, and a new encoder learns from it.
+    """Run one cycle of LMTX: the teacher judges an encoder's proposals, and a new encoder learns from it.
 
     Parameters
     ----------
     config
         Its sections `encoder`, `shortlist`, `training` and `curriculum` are used.
     corpus
-        Its training documents and labels.
+        Its training documents and labels are used.
     embeddings
         E0's unit vectors, float (n, d), under "train" and "labels".
     teacher
-        Who judges; open, and left open.
+        The judge; it stays open.
     previous
-        The student of the cycle before; None: this is the first.
+        The student of the cycle before. None: this is the first cycle.
 
-    Raises what the teacher raises, and `CurriculumError` where it accepts nothing.
+    Raises what the teacher raises, and `CurriculumError` when it accepts no label at all.
     """
-    # Sample: judging costs by the document, so some of them must do. A larger sample holds a smaller one.
+    clock = Clock()
+
+    # Sample. Judging costs by the document. A larger sample holds every smaller one, with its verdicts.
     rows = sample(corpus.train.num_rows, config.training.documents, config.training.seed)
-    documents, excluded = corpus.train.take(rows), corpus.excluded["train"][rows]
 
-    # Shortlist: of thousands or millions of labels, the few nearest to each document by the encoder so far.
-    if previous is None or not config.curriculum.refresh:
-        vectors, labels = embeddings["train"][rows], embeddings["labels"]
-    else:
-        vectors, labels = previous.encode_documents(documents), previous.encode_labels(corpus.labels)
-    candidates = shortlist(vectors, labels, documents, corpus.labels, config.shortlist, excluded)
+    # Shortlist. Of thousands or millions of labels, the encoder so far proposes the few nearest.
+    with clock("shortlist"):
+        vectors, label_vectors = embeddings["train"][rows], embeddings["labels"]
+        if previous is not None and config.curriculum.refresh:
+            vectors = previous.encode_documents(corpus.train.take(rows), progress="documents")
+            label_vectors = previous.encode_labels(corpus.labels, progress="labels")
+        shortlist = propose(config.shortlist, corpus, rows, vectors, label_vectors)
 
-    # Judge: the teacher reads each document with its shortlist, and says how likely each label fits.
-    judged = judge(teacher, documents, corpus.labels, candidates)
+    # Judge. The teacher reads each document with its shortlist and says how likely each label fits.
+    with clock("judge"):
+        judged = judge(teacher, corpus.train.take(rows), corpus.labels, shortlist)
 
-    # Pseudo-label: a yes is a positive, a no is none; a pair without a verdict counts for nothing.
-    accepted, rejected = pseudo_labels(judged, excluded.shape)
-    likely = confidence(judged, excluded.shape) if config.training.soft_targets else None
+    # Pseudo-label. A yes is a positive, a no is a rejected label; a pair without an answer is neither.
+    accepted, rejected, p_yes = pseudo_labels(judged, (len(rows), corpus.labels.num_rows))
+    p_yes = p_yes if config.training.soft_targets else None
 
-    # Train: a positive is pulled to its document, the other labels of a batch are pushed away.
-    student = Encoder.load(config.encoder)
-    if previous is not None and not config.curriculum.restart:
-        student.model.load_state_dict(previous.model.state_dict())
-    texts = student.tokenize_documents(documents), student.tokenize_labels(corpus.labels)
-    log = fit(student, PseudoLabels(*texts, accepted, rejected, excluded, likely), config.training)
-    return Lesson(rows, judged, student, log)
+    # Train. Pull each document to a positive, and push it from the hardest other labels of its batch.
+    with clock("train"):
+        student, log = train_student(config, corpus, rows, accepted, rejected, p_yes, previous)
+    return Lesson(rows, judged, student, log, clock.seconds)
+
+
+def learn(
+    config: Config,
+    corpus: Corpus,
+    embeddings: Mapping[str, np.ndarray],
+    teacher: Teacher,
+    improves: Callable[[Lesson | None, Lesson], bool],
+    cycles: int = 3,
+) -> Lesson | None:
+    """Run cycles, at most `cycles`, until a student is no better than the one before it.
+
+    `improves` gets the best cycle so far (None: E0) and the new one, and says whether the new student is
+    better. The other parameters are those of `cycle`. Returns the best cycle; None where already the first
+    student is no better than E0.
+    """
+    best = None
+    for _ in range(cycles):
+        lesson = cycle(config, corpus, embeddings, teacher, best.student if best else None)
+        if not improves(best, lesson):
+            break
+        best = lesson
+    return best
 
 
 def sample(n_documents: int, size: int | None, seed: int) -> np.ndarray:
-    """Rows of the training documents to use: int64, sorted.
+    """Draw the rows of the training documents to use: int64, sorted.
 
     `size` None, or at least `n_documents`, takes all. A larger sample of the same seed holds every
-    smaller one, so that its verdicts are not asked again.
+    smaller one, so that no verdict is asked for twice.
     """
     rows = np.random.default_rng(seed).permutation(n_documents)[:size]
     return np.sort(rows)
 
 
-def shortlist(
+def propose(
+    settings: ShortlistConfig,
+    corpus: Corpus,
+    rows: np.ndarray,
     vectors: np.ndarray,
     label_vectors: np.ndarray,
-    documents: pa.Table,
-    labels: pa.Table,
-    settings: ShortlistConfig,
-    excluded: sp.csr_array,
 ) -> Shortlist:
-    """The labels that the teacher is to judge for each document.
+    """Shortlist the labels that the teacher is to judge, for these rows of the training documents.
 
-    Parameters
-    ----------
-    vectors, label_vectors
-        Unit vectors by the encoder of the cycle before: float (n, d) and (L, d).
-    documents, labels
-        Their texts, which `settings.lexical_weight` above 0 compares letter by letter.
-    excluded
-        Boolean CSR (n, L): pairs that are no candidates.
+    `vectors` (n, d) and `label_vectors` (L, d) are unit vectors by the encoder that proposes. With
+    `settings.lexical_weight` above 0 letters count beside them, so that the teacher also sees labels that
+    the encoder alone would not propose.
     """
+    excluded = corpus.excluded["train"][rows]
     if not settings.lexical_weight:
         return search(vectors, label_vectors, settings.size, excluded=excluded, way=settings.search)
     return search_with_letters(
         vectors,
         label_vectors,
-        documents,
-        labels["text"].to_pylist(),
+        corpus.train.take(rows),
+        corpus.labels["text"].to_pylist(),
         settings.size,
         weight=settings.lexical_weight,
         excluded=excluded,
@@ -143,15 +155,15 @@ def shortlist(
 def judge(teacher: Teacher, documents: pa.Table, labels: pa.Table, shortlist: Shortlist) -> pa.Table:
     """Ask the teacher about each pair of the shortlist.
 
+    From the p_yes of a `centred` teacher, each label's own mean is taken off. A teacher with an `acceptance`
+    gets the threshold at which it accepts that share of these pairs.
+
     Returns one row a pair, in shortlist order: document and label (int32 row numbers), rank (int16,
     from 1), similarity (float32), p_yes (float32, NaN for none), answer (int8: 1 yes, 0 no, -1 none),
     document_uid, label_uid. The schema's metadata names the teacher and its threshold.
-
-    A `centred` teacher's p_yes are without what it says of a label whatever the document. A teacher with an
-    `acceptance` gets the threshold at which that share of these pairs is accepted.
     """
-    rows, places = np.nonzero(shortlist.ids >= 0)
-    columns = shortlist.ids[rows, places]
+    rows, ranks = np.nonzero(shortlist.ids >= 0)
+    columns = shortlist.ids[rows, ranks]
     pairs = Pairs(documents, labels, rows.astype(np.int32), columns)
     verdicts = teacher.judge(pairs)
     if teacher.centred:
@@ -165,8 +177,8 @@ def judge(teacher: Teacher, documents: pa.Table, labels: pa.Table, shortlist: Sh
         {
             "document": pairs.rows,
             "label": pairs.columns,
-            "rank": (places + 1).astype(np.int16),
-            "similarity": shortlist.scores[rows, places],
+            "rank": (ranks + 1).astype(np.int16),
+            "similarity": shortlist.scores[rows, ranks],
             "p_yes": verdicts.p_yes,
             "answer": verdicts.answer,
             "document_uid": documents["uid"].take(pa.array(rows)),
@@ -187,40 +199,70 @@ def threshold(judged: pa.Table) -> float:
     return float(judged.schema.metadata[b"threshold"])
 
 
-def pseudo_labels(judged: pa.Table, shape: tuple[int, int]) -> tuple[sp.csr_array, sp.csr_array]:
-    """Accepted and rejected pairs of `judge`'s table, each a boolean CSR of `shape` (n_docs, L).
+def pseudo_labels(
+    judged: pa.Table, shape: tuple[int, int]
+) -> tuple[sp.csr_array, sp.csr_array, sp.csr_array]:
+    """Accepted pairs, rejected pairs, and the p_yes of the accepted ones, from `judge`'s table.
 
-    A pair whose answer is none stands in neither.
+    Each is a CSR of `shape` (n_docs, L); the first two are boolean. A pair without an answer is in none.
+    Raises `CurriculumError` when nothing is accepted.
     """
-    document, label, answer = (judged[c].to_numpy() for c in ("document", "label", "answer"))
+    document, label, answer, p_yes = (judged[c].to_numpy() for c in ("document", "label", "answer", "p_yes"))
 
-    def matrix(value: int) -> sp.csr_array:
-        chosen = answer == value
-        ones = np.ones(int(chosen.sum()), dtype=bool)
-        return sp.csr_array((ones, (document[chosen], label[chosen])), shape=shape)
+    def matrix(value: int, data: np.ndarray) -> sp.csr_array:
+        pairs = answer == value
+        return sp.csr_array((data[pairs], (document[pairs], label[pairs])), shape=shape)
 
-    accepted, rejected = matrix(YES), matrix(NO)
+    ones = np.ones(len(answer), dtype=bool)
+    accepted, rejected = matrix(YES, ones), matrix(NO, ones)
     if accepted.nnz == 0:
         raise CurriculumError(
             f"the teacher accepted none of {len(answer):,} pairs, so there is nothing to learn from; "
             "raise teacher.acceptance or shortlist.size, or look at the teacher's wording"
         )
-    return accepted, rejected
+    return accepted, rejected, matrix(YES, p_yes)
 
 
-def confidence(judged: pa.Table, shape: tuple[int, int]) -> sp.csr_array:
-    """The teacher's p_yes of each accepted pair of `judge`'s table: float32 CSR of `shape` (n_docs, L)."""
-    accepted = judged.filter(pc.equal(judged["answer"], YES))
-    document, label, p_yes = (accepted[c].to_numpy() for c in ("document", "label", "p_yes"))
-    return sp.csr_array((p_yes, (document, label)), shape=shape)
+def train_student(
+    config: Config,
+    corpus: Corpus,
+    rows: np.ndarray,
+    positives: sp.csr_array,
+    rejected: sp.csr_array | None = None,
+    p_yes: sp.csr_array | None = None,
+    previous: Encoder | None = None,
+) -> tuple[Encoder, TrainingLog]:
+    """Train an encoder on these rows of the training documents.
+
+    Parameters
+    ----------
+    positives, rejected
+        Boolean CSR (n, L). None: nothing is rejected.
+    p_yes
+        float CSR (n, L): the weight of each positive in the loss. None: all weigh the same.
+    previous
+        Where `curriculum.restart` is off, the student to continue from. None: E0.
+    """
+    student = Encoder.load(config.encoder)
+    if previous is not None and not config.curriculum.restart:
+        student.model.load_state_dict(previous.model.state_dict())
+    source = PseudoLabels(
+        student.tokenize_documents(corpus.train.take(rows)),
+        student.tokenize_labels(corpus.labels),
+        positives,
+        sp.csr_array(positives.shape, dtype=bool) if rejected is None else rejected,
+        corpus.excluded["train"][rows],
+        p_yes,
+    )
+    return student, train(student, source, config.training)
 
 
 def check(
     teacher: Teacher, documents: pa.Table, labels: pa.Table, ranking: Shortlist
 ) -> tuple[float, Verdicts]:
-    """The student's score without annotations: the share of its top labels that the teacher accepts.
+    """Score a student without annotations: the share of its top labels that the teacher accepts.
 
-    Documents are held out from training. A top label without an answer counts as not accepted.
+    The documents are held out from training. A top label without an answer counts as not accepted.
     Returns the share and the verdicts, one a document. Raises `CurriculumError` without documents.
     """
     if not len(ranking):

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+CARD = "lmtx.json"
+"""The file in a model's folder that says what the model is."""
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:

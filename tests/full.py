@@ -51,11 +51,13 @@ def main() -> int:
             return finished.returncode
     if status := run(COPY, halved, [*points(), [["ablations"]]]):
         return status
+    full = ROOT / "reports" / "full"
     for kind in ("ablations", "corpus", "metrics"):
-        target = ROOT / "reports" / "full" / kind
+        target = full / kind
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(COPY / "reports" / kind, target)
-    paths = report.write(ROOT / "reports" / "full", load_config(COPY / "params.yaml").dataset.name)
+    results = report.load(full, load_config(COPY / "params.yaml").dataset.name)
+    paths = report.write(results, full)
     shutil.rmtree(COPY)
     print(f"{len(paths)} files; open {paths[-1].relative_to(ROOT)}")
     return 0

@@ -14,7 +14,7 @@ from tiny_encoders import encoder_config, random_texts
 
 from lmtx.config import TrainingConfig
 from lmtx.encoder import Encoder
-from lmtx.training import PseudoLabels, Recipe, contrastive_loss, train
+from lmtx.training import PseudoLabels, contrastive_loss, train
 
 SETTINGS = {
     "documents": None,
@@ -71,10 +71,10 @@ def results(model: str, case: str) -> dict[str, np.ndarray]:
     loss = settings.pop("loss", None)
     config = TrainingConfig(**SETTINGS | settings)
     if loss is not None:
-        config = Recipe(batch_size=7, learning_rate=1e-3, seed=1)
+        config = TrainingConfig(batch_size=7, learning_rate=1e-3, seed=1)
     encoder = Encoder.load(encoder_config(model))
     pairs = source(encoder, settings.get("soft_targets", False))
-    log = train(encoder, pairs.batches(config), pairs.steps(config), config, loss=loss)
+    log = train(encoder, pairs, config, loss=loss)
     weights = {name: tensor.numpy() for name, tensor in encoder.model.state_dict().items()}
     return {"losses": np.array(log.losses), **weights}
 

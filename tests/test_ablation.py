@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from lmtx import ablation
 from lmtx.config import ConfigError, compose, load_config
+from lmtx.study import ablations as ablation
 
 ROOT = Path(__file__).resolve().parents[1]
 SIMULATED = {"kind": "simulated", "name": "sim", "true_yes": 0.7, "false_yes": 0.1, "seed": 1}

@@ -31,7 +31,7 @@ def run(monkeypatch, capsys):
     """Run a command with `given` as standard input; its status, the lines of output, and the errors."""
 
     def running(*arguments, given=b""):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(given))))
         capsys.readouterr()  # what making the folder said
         status = cli.main([str(argument) for argument in arguments])
         out, errors = capsys.readouterr()
@@ -70,10 +70,13 @@ def test_a_threshold_leaves_labels_out(run, folder):
 def test_broken_lines_show_in_the_status(run, folder):
     status, lines, errors = run("tag", folder, given=b'{"text": "ant1"}\nbroken\n{"text": "ant1"}\n')
     assert status == 1 and answers(lines) == [(1, 5), (2, 0), (3, 5)]
-    assert "standard input:2: not JSON" in errors and "1 broken lines" in errors
+    assert "standard input, line 2: 'broken' is not JSON" in errors and "; 1 skipped" in errors
     status, lines, errors = run("tag", folder, "--strict", given=b'{"text": "ant1"}\nbroken\n')
     assert status == 1 and len(lines) == 1
-    assert errors.startswith("lmtx: standard input:2: not JSON") and len(errors.splitlines()) == 1
+    assert (
+        errors.startswith("lmtx: standard input, line 2: 'broken' is not JSON")
+        and len(errors.splitlines()) == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,6 +84,7 @@ def test_broken_lines_show_in_the_status(run, folder):
     [
         (["tag", "none"], "no folder none"),
         (["tag", "FOLDER", "none.jsonl"], "none.jsonl"),
+        (["tag", "FOLDER", "none"], "none has none of the endings"),
         (["tag", "FOLDER", "-k", "0"], "-k is 0"),
         (["tag", "FOLDER", "--precision", "0.8"], "not calibrated"),
         (["add-labels", "none"], "no folder none"),
@@ -107,8 +111,31 @@ def test_labels_are_added(run, folder):
     _, lines, _ = run("tag", folder, "-k", 1, given=b'{"text": "fox1 fox2"}\n{"text": "fox3 fox4"}')
     assert [json.loads(line)["labels"][0]["uid"] for line in lines] == ["12", "fox3 fox4"]
     status, _, errors = run("add-labels", folder, given=b'{"text": "fox5"}\nfox6')
-    assert status == 1 and "standard input:2: not JSON" in errors and "a label is a line" in errors
+    assert (
+        status == 1 and "standard input, line 2: 'fox6' is not JSON" in errors and '{"text": "…"}' in errors
+    )
     assert len(Tagger.load(folder).labels) == 32
+
+
+def test_labels_of_a_vocabulary_are_added(run, folder, tmp_path):
+    (tmp_path / "v.ttl").write_text(
+        "@prefix skos: <http://www.w3.org/2004/02/skos/core#> .\n"
+        '<http://v/1> a skos:Concept ; skos:prefLabel "fox1 fox2"@en, "kettu"@fi ; skos:altLabel "elk1"@en .'
+    )
+    status, lines, _ = run(
+        "add-labels", folder, tmp_path / "v.ttl", "--language", "en", "--describe", "alternatives"
+    )
+    assert status == 0 and lines[0].endswith("v.ttl: 1 concepts with labels in 'en' (others: 'fi')")
+    _, lines, _ = run("tag", folder, "-k", 1, given=b'{"text": "fox1 fox2: elk1"}')
+    label = json.loads(lines[0])["labels"][0]
+    assert (label["uid"], label["text"]) == ("http://v/1", "fox1 fox2: elk1")
+
+
+def test_a_file_is_tagged_into_csv(run, folder, tmp_path):
+    (tmp_path / "in.txt").write_text("ant1\nbee1\n")
+    status, lines, _ = run("tag", folder, tmp_path / "in.txt", "-k", 1, "--format", "csv", "--text")
+    assert status == 0 and lines[0] == "uid,text,label_uid,label,score,error"
+    assert [line.split(",")[:2] for line in lines[1:]] == [["1", "ant1"], ["2", "bee1"]]
 
 
 def test_a_tagger_is_exported_again_in_int8(run, folder, tmp_path):

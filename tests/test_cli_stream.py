@@ -1,15 +1,25 @@
-"""JSON lines through the tagger: in order, as they come, whatever a line holds."""
+"""Documents through the tagger: in order, as they come, whatever a line holds; and the answers' formats."""
 
+import csv
+import gzip
+import io
 import json
 import os
+import sys
 import threading
+from types import SimpleNamespace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tiny_encoders import encoder_config, label_table, random_texts, save_tiny_encoder
 
+from lmtx.corpus import CorpusError
+from lmtx.datasets.formats import kind
+from lmtx.datasets.lines import STANDARD_INPUT
 from lmtx.encoder import Encoder
-from lmtx.tagger import Tagger
-from lmtx.tagger.stream import LineError, tag_stream
+from lmtx.tagger import Tagger, TaggerError
+from lmtx.tagger.stream import DocumentError, tag_stream
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +45,30 @@ class Out:
         self.flushes.append(len(self.lines))
 
 
-def stream(tagger, content, tmp_path, **options):
-    (tmp_path / "in.jsonl").write_bytes(content)
+def stream(tagger, content, tmp_path, name="in.jsonl", **options):
+    (tmp_path / name).write_bytes(content)
     out, said = Out(), []
-    with (tmp_path / "in.jsonl").open("rb") as file:
-        summary = tag_stream(tagger, [("in.jsonl", file)], out, say=said.append, **options)
+    summary = tag_stream(tagger, [tmp_path / name], out, say=said.append, **options)
     return out.lines, said, summary
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """Lets lines, which may be endless, be standard input."""
+
+    def giving(lines):
+        iterator = iter(lines)
+
+        class Buffer:
+            def peek(self, n):
+                return b"{"
+
+            def __iter__(self):
+                return iterator
+
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Buffer()))
+
+    return giving
 
 
 def test_lines_in_lines_out(tagger, tmp_path):
@@ -60,16 +88,16 @@ def test_lines_in_lines_out(tagger, tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (b"plain text", "in.jsonl:2: not JSON"),
-        (b'{"text": "cut', "in.jsonl:2: not JSON"),
-        (b'{"text": "\xff"}', "in.jsonl:2: byte 11 is not UTF-8"),
-        (b'["text"]', "in.jsonl:2: no `text`"),
-        (b'{"txt": "ant1"}', "in.jsonl:2: no `text`"),
-        (b'{"text": 5}', "in.jsonl:2: `text` is 5; expected a string"),
-        (b'{"text": "  "}', "in.jsonl:2: `text` is '  '; expected a string that is not empty"),
-        (b'{"text": "ant1", "title": 5}', "in.jsonl:2: `title` is 5"),
-        (b'{"text": "ant1", "uid": [5]}', r"in.jsonl:2: `uid` is \[5\]"),
-        (b"[" * 100_000, "in.jsonl:2: not JSON"),
+        (b"plain text", "in.jsonl, line 2: 'plain text' is not JSON"),
+        (b'{"text": "cut', 'in.jsonl, line 2: \'{"text": "cut\' is not JSON'),
+        (b'{"text": "\xff"}', "in.jsonl, line 2: byte 0xff at 10 is not UTF-8"),
+        (b'["text"]', "in.jsonl, line 2: .* is not a JSON object"),
+        (b'{"txt": "ant1"}', "in.jsonl, line 2: there is no `text`; there are: txt"),
+        (b'{"text": 5}', "in.jsonl, line 2: `text` is 5, not a text"),
+        (b'{"text": "  "}', "in.jsonl, line 2: `text` is empty"),
+        (b'{"text": "ant1", "title": 5}', "in.jsonl, line 2: `title` is 5, not a text"),
+        (b'{"text": "ant1", "uid": [5]}', r"in.jsonl, line 2: `uid` is '\[5\]'"),
+        (b"[" * 100_000, "in.jsonl, line 2: .* is not JSON"),
     ],
 )
 def test_a_broken_line_is_named_and_the_stream_goes_on(tagger, tmp_path, line, message):
@@ -78,26 +106,26 @@ def test_a_broken_line_is_named_and_the_stream_goes_on(tagger, tmp_path, line, m
     assert [len(answer["labels"]) for answer in lines] == [1, 0, 1]
     assert [answer["uid"] for answer in lines] == [1, 2, 3]
     assert len(said) == 1 and (summary.documents, summary.broken) == (2, 1)
-    with pytest.raises(LineError, match=message):
+    with pytest.raises(DocumentError, match=message):
         stream(tagger, content, tmp_path, k=1, strict=True)
     assert said[0].startswith(lines[1]["error"])
 
 
-def test_strict_answers_what_came_before(tagger):
+def test_strict_answers_what_came_before(tagger, given):
     out = Out()
-    lines = [b'{"text": "ant1"}\n', b"broken\n", b'{"text": "bee1"}\n']
-    with pytest.raises(LineError, match="here:2"):
-        tag_stream(tagger, [("here", lines)], out, strict=True)
+    given([b'{"text": "ant1"}\n', b"broken\n", b'{"text": "bee1"}\n'])
+    with pytest.raises(DocumentError, match="standard input, line 2"):
+        tag_stream(tagger, [STANDARD_INPUT], out, strict=True)
     assert [line["uid"] for line in out.lines] == [1]
 
 
 def test_many_broken_lines_are_a_count(tagger, tmp_path):
     lines, said, summary = stream(tagger, b"broken\n" * 10_000, tmp_path)
     assert len(lines) == summary.broken == 10_000
-    assert len(said) == 6 and "10,000 lines were skipped" in said[-1]
+    assert len(said) == 6 and "10,000 were skipped" in said[-1]
 
 
-def test_an_answer_does_not_wait_for_the_end_of_the_input(tagger):
+def test_an_answer_does_not_wait_for_the_end_of_the_input(tagger, monkeypatch):
     """Over a pipe that stays open: the first document is answered before the second is sent."""
     read, write = os.pipe()
     answered, out = threading.Event(), Out()
@@ -109,7 +137,8 @@ def test_an_answer_does_not_wait_for_the_end_of_the_input(tagger):
 
     out = Seen()
     with os.fdopen(read, "rb") as source, os.fdopen(write, "wb", buffering=0) as sink:
-        worker = threading.Thread(target=tag_stream, args=(tagger, [("pipe", source)], out))
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=source))
+        worker = threading.Thread(target=tag_stream, args=(tagger, [STANDARD_INPUT], out))
         worker.start()
         for text in ("ant1", "bee1"):
             answered.clear()
@@ -120,17 +149,18 @@ def test_an_answer_does_not_wait_for_the_end_of_the_input(tagger):
     assert out.flushes == [1, 2]
 
 
-def test_the_first_batch_is_small_and_the_others_are_large(tagger):
+def test_the_first_batch_is_small_and_the_others_are_large(tagger, given):
     out = Out()
     lines = [json.dumps({"text": text}).encode() for text in random_texts(600)]
-    tag_stream(tagger, [("here", lines)], out, k=1)
+    given(lines)
+    tag_stream(tagger, [STANDARD_INPUT], out, k=1)
     assert out.flushes[0] == 16 and out.flushes[-1] == len(lines)
     assert len(out.flushes) < 20
 
 
-def test_memory_does_not_grow_with_the_input(tagger, monkeypatch):
-    """The reader stays a bounded number of bytes ahead of what was answered."""
-    monkeypatch.setattr("lmtx.tagger.stream._BYTES", 50_000)
+def test_memory_does_not_grow_with_the_input(tagger, given, monkeypatch):
+    """The reader stays a bounded number of characters ahead of what was answered."""
+    monkeypatch.setattr("lmtx.tagger.stream._CHARACTERS", 50_000)
     ahead, read, out = [], 0, Out()
 
     def endless():
@@ -140,17 +170,119 @@ def test_memory_does_not_grow_with_the_input(tagger, monkeypatch):
             ahead.append(read - (out.flushes[-1] if out.flushes else 0))
             yield json.dumps({"text": f"ant{i % 12} " + "x" * 5000}).encode()
 
-    tag_stream(tagger, [("here", endless())], out, k=1)
+    given(endless())
+    tag_stream(tagger, [STANDARD_INPUT], out, k=1)
     assert len(out.lines) == 400
     assert max(ahead) <= 30  # at 5 kB a line: ten waiting, ten in the batch, one in the hand
 
 
-def test_an_error_of_the_source_ends_the_stream(tagger):
+def test_an_error_of_the_source_ends_the_stream(tagger, given):
     def failing():
         yield b'{"text": "ant1"}'
         raise OSError("the disk is gone")
 
     out = Out()
     with pytest.raises(OSError, match="the disk is gone"):
-        tag_stream(tagger, [("here", failing())], out)
+        given(failing())
+        tag_stream(tagger, [STANDARD_INPUT], out)
     assert len(out.lines) == 1
+
+
+TEXTS = ["ant1 bee2", "cat3"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("in.jsonl.gz", gzip.compress(b'{"text": "ant1 bee2"}\n{"text": "cat3"}\n')),
+        ("in.csv", b"text,labels\nant1 bee2,none\ncat3,\n"),
+        ("in.csv.gz", gzip.compress(b"text\nant1 bee2\ncat3\n")),
+        ("in.tsv", b"ant1 bee2\t<http://a>\ncat3\t<http://b> <http://c>\n"),
+        ("in.txt", b"ant1 bee2\n\ncat3"),
+        ("in.txt.gz", gzip.compress(b"ant1 bee2\ncat3\n")),
+        ("in", b'{"text": "ant1 bee2"}\n{"text": "cat3"}\n'),
+    ],
+)
+def test_files_of_each_kind_are_tagged(tagger, tmp_path, name, content):
+    lines, said, _ = stream(tagger, content, tmp_path, name, k=2)
+    assert [line["labels"] for line in lines] == tagger.tag(TEXTS, k=2) and not said
+
+
+def test_parquet_and_folders_are_tagged(tagger, tmp_path):
+    pq.write_table(pa.table({"uid": ["a", "b"], "text": TEXTS}), tmp_path / "in.parquet")
+    (tmp_path / "docs" / "deep").mkdir(parents=True)
+    (tmp_path / "docs" / "a.txt").write_text(TEXTS[0])
+    (tmp_path / "docs" / "deep" / "b.md").write_text(TEXTS[1])
+    (tmp_path / "docs" / "c.txt").write_text(" ")
+    out, said = Out(), []
+    tag_stream(tagger, [tmp_path / "in.parquet", tmp_path / "docs"], out, say=said.append)
+    assert [line["uid"] for line in out.lines] == ["a", "b", "a.txt", 2, "deep/b.md"]
+    assert out.lines[0]["labels"] == out.lines[2]["labels"] == tagger.tag(TEXTS)[0]
+    assert said == [f"{tmp_path}/docs/c.txt: `text` is empty; fill it, or drop the row; it is skipped"]
+
+
+def test_a_pipe_is_json_lines(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert kind(tmp_path / "pipe") == "jsonl"
+
+
+def test_a_damaged_file_ends_the_stream(tagger, tmp_path):
+    content = gzip.compress(b"".join(b'{"text": "ant%d"}\n' % i for i in range(3000)))
+    with pytest.raises(CorpusError, match=r"in.jsonl.gz is damaged after line \d+"):
+        stream(tagger, content[:-50], tmp_path, "in.jsonl.gz", k=1)
+
+
+DOCUMENTS = (
+    b'{"text": "ant1\\nbee2", "title": "=A, \\"b\\"", "uid": "x"}\n{"text": 5}\n{"text": "a\\t\\u00e9\\nb"}\n'
+)
+
+
+def written(tagger, tmp_path, **options):
+    (tmp_path / "in.jsonl").write_bytes(DOCUMENTS)
+    out = io.StringIO()
+    tag_stream(tagger, [tmp_path / "in.jsonl"], out, say=lambda text: None, **options)
+    return out.getvalue()
+
+
+def test_an_answer_with_the_documents_title_or_text(tagger, tmp_path):
+    lines = [json.loads(line) for line in written(tagger, tmp_path, k=1, text=True).splitlines()]
+    assert [line.get("text") for line in lines] == ['=A, "b"', None, "a\té\nb"]
+    assert list(lines[0]) == ["uid", "text", "labels"] and "error" in lines[1]
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_answers_in_csv(tagger, tmp_path, text):
+    rows = list(csv.DictReader(io.StringIO(written(tagger, tmp_path, k=2, form="csv", text=text))))
+    best = tagger.tag(["ant1\nbee2"], k=2, titles=['=A, "b"'])[0]
+    assert [row["uid"] for row in rows] == ["x", "x", "2", "3", "3"]
+    assert [(row["label_uid"], row["label"], float(row["score"])) for row in rows[:2]] == [
+        (label["uid"], label["text"], label["score"]) for label in best
+    ]
+    assert rows[2]["label"] == "" and rows[2]["error"].endswith("line 2: `text` is 5, not a text")
+    assert "p_yes" not in rows[0]
+    assert (
+        ([row["text"] for row in rows] == ['=A, "b"'] * 2 + [""] + ["a\té\nb"] * 2)
+        if text
+        else ("text" not in rows[0])
+    )
+
+
+def test_a_document_without_labels_keeps_its_row_of_csv(tagger, tmp_path):
+    rows = list(csv.DictReader(io.StringIO(written(tagger, tmp_path, form="csv", threshold=1.01))))
+    assert [(row["uid"], row["label"]) for row in rows] == [("x", ""), ("2", ""), ("3", "")]
+
+
+def test_answers_are_a_corpus_for_annif(tagger, tmp_path):
+    lines = written(tagger, tmp_path, k=2, form="tsv").split("\n")
+    best = [label["uid"] for label in tagger.tag(["a\té\nb"], k=2)[0]]
+    assert len(lines) == 3 and lines[0].startswith('=A, "b" ant1 bee2\t<')
+    assert lines[1] == f"a é b\t<{best[0]}> <{best[1]}>" and lines[2] == ""
+    (tmp_path / "out.tsv").write_text("\n".join(lines))
+    assert kind(tmp_path / "out.tsv") == "corpus"
+
+
+def test_annif_names_labels_by_uris(tagger, tmp_path):
+    other = Tagger(tagger.encoder, tagger.labels, tagger.card)
+    other.add_labels(["machine learning"])
+    with pytest.raises(TaggerError, match="the uid 'machine learning' of a label is no URI"):
+        written(other, tmp_path, form="tsv")

@@ -108,11 +108,11 @@ def test_a_wrong_parameter_is_named(study, key, value, expected):
 
 def test_a_missing_parameter_is_named(study):
     values = yaml.safe_load((study / "params.yaml").read_text())
-    del values["shortlist"], values["teacher"]["kind"], values["training"]["margin"]
+    del values["shortlist"], values["teacher"]["kind"], values["training"]["batch_size"]
     write(study / "params.yaml", values)
     assert message().splitlines() == [
         f"{study / 'params.yaml'}: `{key}` is missing"
-        for key in ("teacher.kind", "shortlist", "training.margin")
+        for key in ("teacher.kind", "shortlist", "training.batch_size")
     ]
 
 

@@ -7,9 +7,10 @@ import pyarrow as pa
 import pytest
 from tiny_encoders import document_table, label_table
 
-from lmtx.curriculum import CurriculumError, check, confidence, judge, pseudo_labels, sample
+from lmtx.curriculum import CurriculumError, check, judge, pseudo_labels, sample
 from lmtx.index import Shortlist
-from lmtx.progress import Checked, Progress, write_card
+from lmtx.study.progress import Checked, Progress
+from lmtx.study.records import write_card
 from lmtx.teachers.base import Teacher
 from lmtx.teachers.pairs import NO, NONE, YES
 from lmtx.teachers.store import VerdictStore
@@ -131,7 +132,7 @@ def test_a_later_cycle_asks_only_about_new_pairs(teacher):
 
 
 def test_yes_is_accepted_no_is_rejected_and_neither_is_used_for_nothing(teacher):
-    accepted, rejected = pseudo_labels(judge(teacher(SCRIPT), DOCUMENTS, LABELS, SHORTLIST), (3, 5))
+    accepted, rejected, _ = pseudo_labels(judge(teacher(SCRIPT), DOCUMENTS, LABELS, SHORTLIST), (3, 5))
     np.testing.assert_array_equal(accepted.toarray(), [[1, 0, 1, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 0, 0]])
     np.testing.assert_array_equal(rejected.toarray(), [[0, 0, 0, 0, 1], [0, 0, 0, 0, 0], [0, 0, 0, 1, 0]])
     assert accepted.dtype == rejected.dtype == bool
@@ -139,7 +140,7 @@ def test_yes_is_accepted_no_is_rejected_and_neither_is_used_for_nothing(teacher)
 
 
 def test_confidence_is_the_p_yes_of_accepted_pairs(teacher):
-    found = confidence(judge(teacher(SCRIPT), DOCUMENTS, LABELS, SHORTLIST), (3, 5))
+    _, _, found = pseudo_labels(judge(teacher(SCRIPT), DOCUMENTS, LABELS, SHORTLIST), (3, 5))
     expected = np.float32([[0.5, 0, 0.9, 0, 0], [0, 0, 0, 0, 0], [0, 0.75, 0, 0, 0]])
     np.testing.assert_array_equal(found.toarray(), expected)
     assert (found.dtype, found.format) == (np.float32, "csr")

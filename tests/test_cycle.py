@@ -77,7 +77,7 @@ def test_a_cycle_judges_what_the_encoder_proposes_for_the_sample(setting, corpus
     ).ids
     assert teacher.asked == [(row, label) for row in range(20) for label in expected[row].tolist()]
     assert 11 not in lesson.judged["label"].to_pylist()
-    accepted, _ = curriculum.pseudo_labels(lesson.judged, (20, 12))
+    accepted, _, _ = curriculum.pseudo_labels(lesson.judged, (20, 12))
     assert set(accepted.indices.tolist()) <= {0, 2, 4, 6, 8, 10}
     assert len(lesson.log.losses) == -(-int((np.diff(accepted.indptr) > 0).sum()) // 8)
     untouched = Encoder.load(config().encoder).encode_labels(corpus.labels)

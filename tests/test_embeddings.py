@@ -10,10 +10,9 @@ import pytest
 import torch
 from tiny_encoders import encoder_config, random_texts, save_tiny_encoder
 
-from lmtx import embeddings
-from lmtx.embeddings import embed, embed_share
-from lmtx.encoder import Encoder
-from lmtx.tokens import Tokens
+from lmtx.encoder import Encoder, on_disk
+from lmtx.encoder.on_disk import embed, embed_share
+from lmtx.encoder.tokens import Tokens
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = 8
@@ -27,7 +26,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def encoder(folder, monkeypatch):
     """Embeds 8 texts at a time; `made` holds how many texts each block had that was embedded."""
-    monkeypatch.setattr(embeddings, "BLOCK", BLOCK)
+    monkeypatch.setattr(on_disk, "BLOCK", BLOCK)
     return counted(Encoder.load(encoder_config(folder)))
 
 
@@ -143,7 +142,7 @@ KILLED = """
 import itertools, os, signal, sys
 sys.path.insert(0, "tests")
 from tiny_encoders import encoder_config, random_texts
-from lmtx import embeddings
+from lmtx.encoder import on_disk
 from lmtx.encoder import Encoder
 
 OPERATIONS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "mmap.__new__", "shutil.rmtree"}
@@ -155,15 +154,15 @@ def kill_at(moment):
             os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(watch)
 
-embeddings.BLOCK = 8
+on_disk.BLOCK = 8
 encoder = Encoder.load(encoder_config(sys.argv[1]))
 texts = {"train": encoder.tokenize(random_texts(20), 32)}
-embeddings.embed(encoder, texts, sys.argv[3])  # here, as other threads would add in another order
+on_disk.embed(encoder, texts, sys.argv[3])  # here, as other threads would add in another order
 for moment in itertools.count(1):
     child = os.fork()
     if not child:
         kill_at(moment)
-        embeddings.embed(encoder, texts, sys.argv[2])
+        on_disk.embed(encoder, texts, sys.argv[2])
         os._exit(0)
     if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != -signal.SIGKILL:
         break

@@ -1,6 +1,7 @@
 """The house is in order: notebooks are clean, presets hold, stages say what they depend on."""
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -11,27 +12,25 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import stages
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from lmtx import curriculum
 from lmtx.config import GROUPS, Config, compose, load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
 PRESETS = [(group, file.stem) for group in GROUPS for file in sorted((ROOT / "conf" / group).glob("*.yaml"))]
 LIBRARY = sorted(ROOT.glob("lmtx/**/*.py"))
+# A wing is a folder or a file at the top of the library.
+WINGS = {p.stem: p for p in (ROOT / "lmtx").iterdir() if p.is_dir() or p.suffix == ".py"}
 
 # In the order in which data flows; a module imports from those above it only.
 ORDER = """
-    config files processes tokens study provenance progress corpus datasets pretrained encoder group
-    embeddings index training llm teachers fitting curriculum ablation baselines supervised metrics evaluation
-    report browse tagger cli
+    config files devices processes provenance corpus datasets encoder index training llm teachers curriculum
+    supervised baselines metrics evaluation study report browse tagger cli
 """.split()  # noqa: SIM905 (a list literal would take a line a word)
-
-# Folders whose modules are chosen by the parameters.
-WHOLE = ("llm", "teachers")
 
 # Where annotations may arrive: reading, statistics, metrics, the openly simulated teacher, and the openly
 # supervised reference.
@@ -118,7 +117,7 @@ def test_a_notebook_begins_with_its_parameters(notebook):
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_holds_no_logic_worth_a_test(notebook):
-    defined = [n.name for n in ast.walk(stages.notebook_tree(notebook)) if isinstance(n, ast.ClassDef)]
+    defined = [n.name for n in ast.walk(ast.parse(code(notebook))) if isinstance(n, ast.ClassDef)]
     assert not defined, f"classes belong in lmtx/: {defined}"
 
 
@@ -149,14 +148,51 @@ def notebook_of(stage):
     return ROOT / re.search(r"notebooks/[\w.-]+\.ipynb", stage.cmd).group()
 
 
-def declared(stage):
-    """Files of the library, and parameters, that a stage says it depends on."""
-    files, keys = set(), set()
-    for dependency in stage.deps:
-        path = ROOT / dependency.def_path
-        keys |= set(getattr(dependency, "params", []))
-        files |= set(path.rglob("*.py")) if path.is_dir() else {path}
-    return {file for file in files if file.is_relative_to(ROOT / "lmtx")}, stages.whole(keys)
+def code(notebook: Path) -> str:
+    """The code of a notebook; lines of IPython's own are left out."""
+    cells = [c.source for c in nbformat.read(notebook, as_version=4).cells if c.cell_type == "code"]
+    return "\n".join(line for cell in cells for line in cell.splitlines() if not line.startswith(("%", "!")))
+
+
+def imported(source: str) -> set[str]:
+    """Dotted names that Python code imports from the library, at its top or inside a function."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.startswith("lmtx.")}
+
+
+@cache
+def below(wing: str) -> frozenset[str]:
+    """The wings that a wing imports."""
+    path = WINGS[wing]
+    sources = (file.read_text() for file in (path.rglob("*.py") if path.is_dir() else [path]))
+    return frozenset(n.split(".")[1] for source in sources for n in imported(source)) & WINGS.keys() - {wing}
+
+
+def wings(notebook: Path) -> set[str]:
+    """All wings that a notebook imports, itself or through others."""
+    reached, waiting = set(), {name.split(".")[1] for name in imported(code(notebook))} & WINGS.keys()
+    while waiting:
+        reached.add(wing := waiting.pop())
+        waiting |= below(wing) - reached
+    return reached
+
+
+def sections(notebook: Path) -> set[str]:
+    """The sections of the parameters that a notebook reads, itself or by a step of the curriculum."""
+    source = code(notebook)
+    if "curriculum.cycle(" in source:
+        source += inspect.getsource(curriculum.cycle)
+    if re.search(r"train_(student|supervised)\(", source):
+        source += inspect.getsource(curriculum.train_student)
+    hashed = " ".join(re.findall(r"\*\(([^)]*)\)", source))
+    config = "(config|settings)" if "config.at(" in source else "config"
+    read = {name for name in Config.model_fields if re.search(rf"{config}\.{name}\b", source)}
+    return read | {name for name in Config.model_fields if f'"{name}"' in hashed}
 
 
 def test_every_numbered_notebook_is_a_stage_and_every_stage_a_notebook():
@@ -168,24 +204,21 @@ def test_every_numbered_notebook_is_a_stage_and_every_stage_a_notebook():
         assert notebook_of(stage) in [ROOT / d.def_path for d in stage.deps], stage.addressing
 
 
-def test_stages_depend_on_the_modules_their_notebooks_import():
-    """And on no others, but for those of a folder of `WHOLE`: a stage that uses a part names all of it."""
-    whole = [set((ROOT / "lmtx" / folder).rglob("*.py")) for folder in WHOLE]
+def test_stages_depend_on_the_wings_that_their_notebooks_import():
     for stage in dvc_stages():
-        files, _ = declared(stage)
-        expected = stages.modules(stages.notebook_tree(notebook_of(stage)))
+        files = [ROOT / dependency.def_path for dependency in stage.deps]
+        inside = {f.relative_to(ROOT / "lmtx").parts for f in files if f.is_relative_to(ROOT / "lmtx")}
+        expected = {WINGS[wing].name for wing in wings(notebook_of(stage))}
         if stage.addressing.startswith("baseline@"):  # another baseline's file is no reason to run again
-            kinds = set((ROOT / "lmtx" / "baselines").glob("[!_]*.py"))
-            expected -= kinds - files
-            assert len(files & kinds) == 1, stage.addressing
-        expected |= {file for files in whole if files & expected for file in files}
-        assert sorted(map(name, files)) == sorted(map(name, expected)), stage.addressing
+            kinds = {parts[1] for parts in inside if parts[0] == "baselines"}
+            assert len(kinds - {"__init__.py", "_dense.py"}) == 1, stage.addressing
+        assert {parts[0] for parts in inside} == expected, stage.addressing
 
 
-def test_stages_depend_on_the_parameters_their_notebooks_read():
+def test_stages_depend_on_the_parameters_that_their_notebooks_read():
     for stage in dvc_stages():
-        _, keys = declared(stage)
-        assert keys == stages.parameters(stages.notebook_tree(notebook_of(stage))), stage.addressing
+        declared = {key.split(".")[0] for d in stage.deps for key in getattr(d, "params", [])}
+        assert declared >= sections(notebook_of(stage)), stage.addressing
 
 
 def test_a_change_of_one_s_own_files_is_noticed():
@@ -198,33 +231,6 @@ def test_a_change_of_one_s_own_files_is_noticed():
         assert [file for file in project_files() if file.is_relative_to(found)]
 
 
-def test_what_a_notebook_reads_is_found(tmp_path):
-    """The check of the checks above, on code whose answer is plain."""
-    tree = ast.parse(
-        "import lmtx\n"
-        "from lmtx.files import write_json\n"
-        "study = lmtx.Study.open(config, overrides, workspace)\n"
-        "settings = study.config\n"
-        "write_json(study.results / 'x.json', settings.training.seed)\n"
-        "settings.digest('encoder', 'check')\n"
-    )
-    config = [name(file) for file in (ROOT / "lmtx" / "config").glob("*.py")]
-    assert set(map(name, stages.modules(tree))) == {
-        *config,
-        "lmtx/files.py",
-        "lmtx/study.py",
-        "lmtx/tokens.py",
-    }
-    assert stages.parameters(tree) == {"dataset.name", "training.seed", "encoder", "check"}
-    shortlist = {"shortlist.size", "shortlist.search", "shortlist.lexical_weight"}
-    assert stages.whole({*shortlist, "cycles.c1", "training", "training.seed"}) == {
-        "shortlist",
-        "cycles",
-        "training",
-    }
-    assert stages.whole({"shortlist.size", "shortlist.search"}) == {"shortlist.size", "shortlist.search"}
-
-
 def unit(path):
     """The entry of ORDER that a module belongs to."""
     return path.relative_to(ROOT / "lmtx").parts[0].removesuffix(".py")
@@ -234,9 +240,8 @@ def unit(path):
 def test_imports_run_downwards(module):
     if module == ROOT / "lmtx" / "__init__.py":
         return
-    for found in stages.imported(stages.module_tree(module)) - {"lmtx"}:
-        used = found.split(".")[1]
-        assert ORDER.index(used) <= ORDER.index(unit(module)), f"{name(module)} imports {found}"
+    for wing in {dotted.split(".")[1] for dotted in imported(module.read_text())} & WINGS.keys():
+        assert ORDER.index(wing) <= ORDER.index(unit(module)), f"{name(module)} imports {wing}"
 
 
 @pytest.mark.parametrize("module", LIBRARY, ids=name)
@@ -245,7 +250,7 @@ def test_annotations_reach_only_who_may_see_them(module):
     dotted = ".".join(module.relative_to(ROOT / "lmtx").with_suffix("").parts).removesuffix(".__init__")
     if dotted in TRUTH or dotted.split(".")[0] in TRUTH - {"teachers"}:
         return
-    tree = stages.module_tree(module)
+    tree = ast.parse(module.read_text())
     takes = [n.arg for n in ast.walk(tree) if isinstance(n, ast.arg) and "truth" in n.arg]
     loads = [n for n in ast.walk(tree) if isinstance(n, ast.Name | ast.alias) and "load_truth" in ast.dump(n)]
     assert not takes
@@ -279,7 +284,7 @@ def test_what_is_imported_is_required(pattern, extras):
     known, own = packages_distributions(), {file.stem for file in ROOT.glob("tests/**/*.py")}
     missing = set()
     for file in ROOT.glob(pattern):
-        for node in ast.walk(stages.module_tree(file)):
+        for node in ast.walk(ast.parse(file.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
             for top in {n.split(".")[0] for n in names} - set(sys.stdlib_module_names) - own:

@@ -7,7 +7,6 @@ import pytest
 import scipy.sparse as sp
 
 from lmtx.index import Shortlist, fuse, fuse_scores, search, top, without
-from lmtx.index.cost import cheaper
 
 
 def unit(n, d, seed):
@@ -40,7 +39,7 @@ EXACT = ["faiss", "fp32", "bf16"]
 @pytest.fixture(params=EXACT)
 def exact(request, monkeypatch):
     """The exact search by each of its three ways, in blocks that divide nothing."""
-    monkeypatch.setattr("lmtx.index.nearest._MANY", 1 if request.param == "faiss" else 10**9)
+    monkeypatch.setattr("lmtx.index.nearest._MANY_QUERIES", 1 if request.param == "faiss" else 10**9)
     monkeypatch.setattr("lmtx.index.flat._QUERIES", 23)
     monkeypatch.setattr("lmtx.index.flat._LABELS", 31)
     monkeypatch.setattr("lmtx.index.exact._CPU_BLOCK", (7, 13))
@@ -86,7 +85,7 @@ def test_pads_fill_only_the_end_where_candidates_run_out(exact):
     np.testing.assert_allclose(found.scores, [[0.6, -np.inf, -np.inf], [0.8, 0.6, 0]], atol=1e-7)
 
 
-@pytest.mark.parametrize("way", ["exact", "graph", "auto"])
+@pytest.mark.parametrize("way", ["exact", "graph"])
 @pytest.mark.parametrize("excluded", [None, sp.csr_array((0, 200), dtype=bool)], ids=["none", "empty"])
 def test_no_queries_give_an_empty_shortlist(excluded, way):
     found = search(np.empty((0, 16), dtype=np.float32), LABELS, 5, excluded=excluded, way=way)
@@ -199,23 +198,6 @@ def test_a_graph_gives_all_labels_where_k_is_larger():
     np.testing.assert_array_equal(found.ids, brute_force(QUERIES, LABELS, 500)[0])
 
 
-def test_a_graph_is_for_very_many_queries_on_a_cpu():
-    assert cheaper(7_524, 9_324, 10, "cpu") == "exact"
-    assert cheaper(30_000, 501_070, 100, "cpu") == "exact"
-    assert cheaper(20_000_000, 501_070, 100, "cpu") == "graph"
-    assert cheaper(20_000_000, 501_070, 100, "cuda") == "exact"
-    assert cheaper(20_000_000, 2, 2, "cpu") == cheaper(0, 0, 1, "cpu") == "exact"
-
-
-def test_auto_takes_what_the_model_says(monkeypatch):
-    seen = []
-    monkeypatch.setattr("lmtx.index.nearest.cheaper", lambda *sizes: seen.append(sizes) or "graph")
-    monkeypatch.setattr("lmtx.index.graph.graph", lambda *_, **__: "by the graph")
-    assert search(QUERIES, LABELS, 5, way="auto", device="cpu") == "by the graph"
-    assert seen == [(60, 200, 5, "cpu")]
-    assert len(search(QUERIES, LABELS, 5)) == 60
-
-
 # --- what cannot be searched ---------------------------------------------------------------------
 
 
@@ -228,7 +210,7 @@ def test_shapes_that_do_not_fit_are_named():
         search(QUERIES[0], LABELS, 5)
     with pytest.raises(ValueError, match="k is 0"):
         search(QUERIES, LABELS, 0)
-    with pytest.raises(ValueError, match="way 'best' is none of exact, graph, auto"):
+    with pytest.raises(ValueError, match="way 'best' is neither exact nor graph"):
         search(QUERIES, LABELS, 5, way="best")
     for labels, scales in ((LABELS, np.ones(200)), (LABELS.astype(np.int8), None)):
         with pytest.raises(ValueError, match="int8 labels need one each, others none"):

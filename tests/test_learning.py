@@ -243,6 +243,35 @@ def test_measuring_names_every_system(files, tmp_path, no_model):
     assert "P@1 against E0: +0.0 [+0.0, +0.0] points: no different" in told
 
 
+def test_a_vocabulary_and_corpora_of_other_tools(tmp_path, no_model):
+    """Labels from SKOS, documents from a corpus of Annif, and names in its .key files to measure with."""
+    lines = ["@prefix skos: <http://www.w3.org/2004/02/skos/core#> ."]
+    for number, name in enumerate(concerns()):
+        lines.append(
+            f'<http://v/{number}> a skos:Concept ; skos:prefLabel "{name}"@en ; skos:altLabel "x"@en .'
+        )
+    (tmp_path / "v.ttl").write_text("\n".join(lines))
+    corpus = [f"{text}\t{' '.join(f'<http://v/{i}>' for i in ids)}\n" for text, ids in tickets(60, 7).items()]
+    (tmp_path / "docs.tsv").write_text("".join(corpus))
+    (tmp_path / "test").mkdir()
+    for number, (text, label_ids) in enumerate(tickets(30, 8).items()):
+        (tmp_path / "test" / f"{number}.txt").write_text(text)
+        (tmp_path / "test" / f"{number}.key").write_text("\n".join(concerns()[i] for i in label_ids))
+    said = []
+    tagger = learn(
+        tmp_path / "docs.tsv",
+        tmp_path / "v.ttl",
+        teacher="ensemble",
+        describe="alternatives",
+        destination=tmp_path / "tagger",
+        say=said.append,
+    )
+    assert f"{tmp_path}/v.ttl: 16 concepts with labels in 'en'" in said
+    labels = {row["uid"]: row["text"] for row in tagger.labels.table.to_pylist()}
+    assert labels == {f"http://v/{i}": f"{name}: x" for i, name in enumerate(concerns())}
+    assert "30 annotated documents, 16 labels" in measure(tmp_path / "tagger", tmp_path / "test")
+
+
 def test_the_command_learns_from_any_folder(files, tmp_path, monkeypatch, capsys, no_model):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")

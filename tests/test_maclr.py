@@ -1,5 +1,7 @@
 """MACLR: pairs, clusters and pseudo-positives against small cases worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -10,11 +12,10 @@ from tiny_encoders import document_table, encoder_config, save_tiny_encoder
 from lmtx import baselines
 from lmtx.baselines import Inputs, Unavailable
 from lmtx.baselines.maclr import Clusters, TitlePairs, blank_out, pseudo_positives, refresh_steps
-from lmtx.config import BaselineConfig
+from lmtx.config import BaselineConfig, TrainingConfig
 from lmtx.encoder import Encoder
-from lmtx.training import Recipe
 
-RECIPE = Recipe(batch_size=4, learning_rate=1e-3, seed=3)
+SETTINGS = TrainingConfig(batch_size=4, learning_rate=1e-3, seed=3)
 TOPICS = ("ant", "bee", "cat")
 
 
@@ -75,28 +76,26 @@ def pairs(encoder, documents, labels=("dog0", "dog1", "dog2"), own=None, blanked
         "_",
         blanked,
         random_labels,
+        0,
+        lambda stage: np.arange(len(documents)),
         encoder,
     )
-
-
-def alone(n):
-    return lambda stage: np.arange(n)
 
 
 @pytest.mark.parametrize(("blanked", "least", "most"), [(0.0, 0, 0), (0.9, 0.87, 0.93), (1.0, 1, 1)])
 def test_titles_are_blanked_at_the_rate_asked_for(encoder, blanked, least, most):
     documents = texts(40)
     source = pairs(encoder, documents, blanked=blanked)
-    recipe = Recipe(batch_size=8, learning_rate=1e-3, seed=0, epochs=25)
+    settings = TrainingConfig(batch_size=8, learning_rate=1e-3, seed=0, epochs=25)
     unknown = encoder.model.tokenizer.unk_token_id
-    found = [unknown in document for b in source.batches(recipe, 0, alone(40)) for document in b.documents]
+    found = [unknown in document for b in source.batches(settings) for document in b.documents]
     assert len(found) == 1000
     assert least <= np.mean(found) <= most
 
 
 def test_a_content_meets_its_own_title(encoder):
     documents = [(f"{t}{i}", f"{t}{i + 6} {t}{i} dog1") for t in TOPICS for i in range(3)]
-    for batch in pairs(encoder, documents, blanked=0.0).batches(RECIPE, 0, alone(9)):
+    for batch in pairs(encoder, documents, blanked=0.0).batches(SETTINGS):
         contents, titles = (
             encoder.model.tokenizer.batch_decode(list(tokens), skip_special_tokens=True)
             for tokens in (batch.documents, batch.labels)
@@ -112,9 +111,9 @@ def test_titles_of_the_same_cluster_are_positives_and_no_negatives(encoder):
     documents = [(f"ant{i}", f"bee{i}") for i in range(8)]
     clusters = np.array([0, 1, 0, 1, 0, 2, 2, 3])
     source = pairs(encoder, documents)
-    recipe = Recipe(batch_size=8, learning_rate=1e-3, seed=0, epochs=200)
+    settings = TrainingConfig(batch_size=8, learning_rate=1e-3, seed=0, epochs=200)
     drawn = np.zeros((8, 8))
-    for batch in source.batches(recipe, 0, lambda stage: clusters):
+    for batch in replace(source, find_clusters=lambda stage: clusters).batches(settings):
         rows = [ids[1] - 4 for ids in batch.labels[:8]]  # ant0 is the first word behind four special tokens
         together = clusters[rows][:, None] == clusters[rows]
         np.testing.assert_array_equal(batch.ignored[:, :8], together)
@@ -141,14 +140,15 @@ def test_clusters_are_refreshed_at_even_distances(encoder):
     assert refresh_steps(100, 2) == [0, 33, 66]
     assert refresh_steps(10, 0) == [0]
     assert refresh_steps(2, 5) == [0, 1]
-    calls, source = [], pairs(encoder, texts(36))
+    calls = []
 
     def find(stage):
         calls.append((seen, stage))
         return np.arange(36)
 
     seen = 0
-    for _ in source.batches(Recipe(batch_size=6, learning_rate=1e-3, seed=0, epochs=2), 3, find):
+    source = replace(pairs(encoder, texts(36)), refreshes=3, find_clusters=find)
+    for _ in source.batches(TrainingConfig(batch_size=6, learning_rate=1e-3, seed=0, epochs=2)):
         seen += 1
     assert seen == 12
     assert calls == [(0, 0), (3, 1), (6, 2), (9, 3)]
@@ -164,7 +164,7 @@ def test_so_many_random_labels_join_as_negatives(encoder, random_labels, joined)
     own[:, 1] = True
     source = pairs(encoder, documents, own=own, random_labels=random_labels)
     numbers = {tuple(ids): i for i, ids in enumerate(source.labels)}
-    for batch in source.batches(RECIPE, 0, alone(8)):
+    for batch in source.batches(SETTINGS):
         extra = [numbers[tuple(ids)] for ids in batch.labels[4:]]
         assert len(extra) == len(set(extra)) == joined
         assert batch.positives.max() < 4
@@ -173,7 +173,7 @@ def test_so_many_random_labels_join_as_negatives(encoder, random_labels, joined)
 
 def test_the_same_title_twice_is_no_negative(encoder):
     source = pairs(encoder, [("ant1", "bee1"), ("ant1", "bee2"), ("ant2", "bee3"), ("ant3", "bee4")])
-    (batch,) = source.batches(RECIPE, 0, alone(4))
+    (batch,) = source.batches(SETTINGS)
     titles = [tuple(ids) for ids in batch.labels[:4]]
     np.testing.assert_array_equal(batch.ignored[:, :4], [[a == b for a in titles] for b in titles])
     assert batch.ignored[:, :4].sum() == 6

@@ -231,7 +231,7 @@ def test_without_annotations_there_is_no_truth(files):
         ('{"text": ["t"]}', "line 2: `text` is ['t'], not a text"),
         ('{"text": "t", "title": 5}', "line 2: `title` is 5, not a text"),
         ('{"text": "t", "uid": 1.5}', "line 2: `uid` is '1.5'; expected a text or a whole number"),
-        ('{"text": "t", "labels": "red"}', "line 2: `labels` is 'red'; expected a list"),
+        ('{"text": "t", "labels": 5}', "line 2: `labels` is '5'; expected a list"),
         ('{"text": "t", "labels": [true]}', "line 2: `labels` is '[True]'; expected a list"),
         (
             '{"text": "t", "labels": ["red", "bleu"]}',
@@ -282,7 +282,7 @@ def test_labels_that_cannot_be_used_are_named(files, content, expected):
         ([{"text": "a", "description": 5}], "line 1: `description` is 5, not a text"),
         (
             [{"uid": 1, "text": "red"}, {"uid": 2, "text": "red"}, {"uid": 3, "text": "blue"}],
-            "documents.jsonl, line 1: label 'red' is the text of several labels in",
+            "documents.jsonl, line 1: label 'red' is the name of several labels in",
         ),
     ],
 )
@@ -301,7 +301,7 @@ def test_ten_thousand_broken_lines_are_one_message(files):
     ("options", "expected"),
     [
         ({"documents": "none.jsonl"}, "none.jsonl cannot be read: No such file"),
-        ({"documents": "documents.docx"}, "documents.docx has none of the endings .jsonl, .csv, .txt"),
+        ({"documents": "documents.docx"}, "documents.docx has none of the endings .jsonl, .csv, .tsv"),
         ({"documents": "list.json"}, "list.json holds one JSON list; write one object a line"),
         ({"documents": "indented.json"}, "indented.json holds one JSON list"),
         ({"documents": "broken.parquet"}, "broken.parquet cannot be read as Parquet"),

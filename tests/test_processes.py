@@ -19,8 +19,8 @@ from safetensors.numpy import load_file
 from tiny_encoders import encoder_config, save_tiny_encoder
 
 from lmtx.encoder import Encoder
-from lmtx.group import join
 from lmtx.processes import ProcessError, launch, wanted
+from lmtx.training.sharing import join
 
 CPU = torch.device("cpu")
 
@@ -82,16 +82,16 @@ from safetensors.numpy import save_file
 from tiny_encoders import encoder_config, random_texts
 
 from lmtx.config import TrainingConfig
-from lmtx.embeddings import embed
+from lmtx.encoder.on_disk import embed
 from lmtx.encoder import Encoder
-from lmtx.fitting import fit
+from lmtx.training import train
 
 changes = {"rejected_negatives": 3, "soft_targets": True, "e0_share": 0.25}
 config = TrainingConfig(**sharing.SETTINGS | changes)
 for processes in ("1", "2"):
     os.environ["LMTX_PROCESSES"] = processes
     encoder = Encoder.load(encoder_config(MODEL))
-    log = fit(encoder, sharing.source(encoder, soft_targets=True), config)
+    log = train(encoder, sharing.source(encoder, soft_targets=True), config)
     weights = {name: tensor.numpy() for name, tensor in encoder.model.state_dict().items()}
     save_file({"losses": np.array(log.losses), **weights}, f"{FOLDER}/{processes}.safetensors")
 

@@ -15,6 +15,7 @@ import pytest
 
 from lmtx import report
 from lmtx.report import tables
+from lmtx.report.readme import readme_table
 from lmtx.report.render import latex, percent
 
 HEADLINE = {
@@ -85,6 +86,10 @@ def example(document, maker):
     return {"document": document, "anchor": f"{maker} anchor {document}", "positive": f"{maker} positive"}
 
 
+def write(folder):
+    return report.write(report.load(folder, "toy"), folder)
+
+
 def write_results(folder, *results, dataset="toy"):
     (folder / "metrics" / dataset).mkdir(parents=True, exist_ok=True)
     for result in results:
@@ -131,7 +136,7 @@ def reports(tmp_path_factory):
         system("lmtx", "LMTX", 0.065, cycle=cycle(2, 0.66, True), **paid),
     )
     write_statistics(folder)
-    report.write(folder, "toy")
+    write(folder)
     return folder
 
 
@@ -152,7 +157,7 @@ def test_what_an_earlier_report_left_goes(reports, tmp_path):
     shutil.copytree(reports, tmp_path, dirs_exist_ok=True)
     (tmp_path / "figures" / "f9_gone.png").write_bytes(b"old")
     (tmp_path / "tables" / ".gitkeep").touch()
-    report.write(tmp_path, "toy")
+    write(tmp_path)
     assert not (tmp_path / "figures" / "f9_gone.png").exists()
     assert (tmp_path / "tables" / ".gitkeep").exists()
     assert (tmp_path / "figures" / "f1_pairs.png").exists()
@@ -356,8 +361,8 @@ def test_the_page_has_both_themes_and_no_colour_outside_them(reports):
     for figure in re.findall(r"<svg .*?</svg>", text, flags=re.DOTALL):
         assert re.findall(r"#[0-9a-f]{6}\b", figure) == []
         assert "var(--ink)" in figure
-    declared = {v for block in re.findall(r":root \{(.*?)\}", text) for v in re.findall(r"--\w+(?=:)", block)}
-    assert set(re.findall(r"var\((--\w+)\)", text)) <= declared
+    light, dark = (set(re.findall(r"--\w+(?=:)", block)) for block in re.findall(r":root \{(.*?)\}", text))
+    assert set(re.findall(r"var\((--\w+)\)", text)) <= light == dark
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")
@@ -392,7 +397,9 @@ def test_latex_reads_no_command_out_of_a_label(reports):
 def test_the_same_results_give_the_same_bytes_in_another_process(reports, tmp_path):
     for part in ("metrics", "corpus"):
         shutil.copytree(reports / part, tmp_path / part)
-    program = "import sys; from lmtx import report; report.write(sys.argv[1], 'toy')"
+    program = (
+        "import sys; from lmtx import report; report.write(report.load(sys.argv[1], 'toy'), sys.argv[1])"
+    )
     environment = {**os.environ, "PYTHONHASHSEED": "77", "MPLBACKEND": "svg", "TZ": "Asia/Tokyo"}
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, env=environment)
     files = sorted(p.relative_to(reports) for p in reports.rglob("*") if p.is_file())
@@ -402,7 +409,7 @@ def test_the_same_results_give_the_same_bytes_in_another_process(reports, tmp_pa
 
 
 def test_nothing_at_all_gives_a_report_of_labelled_gaps(tmp_path):
-    paths = report.write(tmp_path, "toy")
+    paths = write(tmp_path)
     assert all(path.stat().st_size for path in paths)
     shown = " ".join(Page((tmp_path / "index.html").read_text(encoding="utf-8")).text)
     for words in (
@@ -411,14 +418,13 @@ def test_nothing_at_all_gives_a_report_of_labelled_gaps(tmp_path):
     ):
         assert words in shown
     assert table(tmp_path, "t2_main").index.tolist() == ["zero-shot", "lmtx"]
-    assert report.summary(tmp_path, "toy") == {}
 
 
 def test_a_part_of_the_results_is_a_report_with_gaps(tmp_path):
     first = system("lmtx-c1", "LMTX, cycle 1", 0.05, cycle={"number": 1, "best": True})
     del first["metrics"]["R@10"], first["metrics"]["P@5"]
     write_results(tmp_path, first)
-    report.write(tmp_path, "toy")
+    write(tmp_path)
     texts = {p.stem: p.read_text(encoding="utf-8") for p in (tmp_path / "figures").glob("*.svg")}
     assert "Cycle 0 is missing" in texts["f6_curriculum"]
     assert "verdicts were not measured" in texts["f6_curriculum"]
@@ -426,7 +432,7 @@ def test_a_part_of_the_results_is_a_report_with_gaps(tmp_path):
     assert "LMTX has no result yet" in texts["main_comparison"]
     assert pd.isna(table(tmp_path, "t2_main").loc["lmtx-c1", "P@5"])
     write_results(tmp_path, first | {"cycle": {"number": 1, "best": True, "yes_rate": 0.3}})
-    report.write(tmp_path, "toy")
+    write(tmp_path)
     text = (tmp_path / "figures" / "f6_curriculum.svg").read_text(encoding="utf-8")
     assert text.count("(not measured)") == 2
     assert "verdicts were not measured" not in text
@@ -435,7 +441,7 @@ def test_a_part_of_the_results_is_a_report_with_gaps(tmp_path):
 def test_other_data_sets_join_the_tables_after_the_first(reports, tmp_path):
     shutil.copytree(reports / "metrics", tmp_path / "metrics")
     write_results(tmp_path, system("zero-shot", "MiniLM", 0.4), dataset="another")
-    report.write(tmp_path, "toy")
+    write(tmp_path)
     assert table(tmp_path, "t2_main")["dataset"].unique().tolist() == ["toy", "another"]
     text = (tmp_path / "tables" / "t2_main.md").read_text(encoding="utf-8")
     assert "*another, n = 1,000 test documents*" in text
@@ -461,22 +467,14 @@ def test_a_broken_result_file_is_named_and_nothing_is_written(tmp_path, content,
     (tmp_path / "metrics" / "toy").mkdir(parents=True)
     (tmp_path / "metrics" / "toy" / "tfidf.json").write_text(content)
     with pytest.raises(ValueError, match=message):
-        report.write(tmp_path, "toy")
+        write(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["metrics"]
 
 
-def test_the_summary_is_what_dvc_compares(reports):
-    found = report.summary(reports, "toy")
-    assert list(found) == [
-        *("zero-shot", "tfidf", "rts", "rerank", "supervised", "lmtx-c1", "lmtx-c2", "lmtx", "hybrid-lmtx")
-    ]
-    assert found["lmtx"] == pytest.approx({"P@1": 0.451, "R@10": 0.665, "R@100": 0.965})
-
-
-def test_the_readme_gets_its_numbers_from_t2(reports, tmp_path):
+def test_the_readme_gets_its_numbers_from_the_results(reports, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("# Title\n<!-- main-table -->\nold\n<!-- /main-table -->\nrest\n")
-    report.update_readme(readme, reports, "toy")
+    report.update_readme(readme, report.load(reports, "toy"))
     text = readme.read_text(encoding="utf-8")
     assert (
         "| LMTX | 45.1 [42.1, 48.1] | 26.5 [23.5, 29.5] | 66.5 [63.5, 69.5] | 96.5 [93.5, 99.5] | — |" in text
@@ -487,43 +485,21 @@ def test_the_readme_gets_its_numbers_from_t2(reports, tmp_path):
     assert "old" not in text
     assert text.startswith("# Title\n")
     assert text.endswith("<!-- /main-table -->\nrest\n")
-    report.update_readme(readme, reports, "toy")
+    report.update_readme(readme, report.load(reports, "toy"))
     assert readme.read_text(encoding="utf-8") == text, "a second time changes nothing"
 
 
 def test_the_readme_compares_the_data_sets_where_there_are_several(tmp_path):
-    (tmp_path / "tables").mkdir()
-    columns = [
-        "dataset",
-        "system",
-        "label",
-        "n",
-        "notes",
-        "P@1_minus_lmtx",
-        "P@1_minus_lmtx_low",
-        "P@1_minus_lmtx_high",
-    ]
-    columns += [f"{m}{end}" for m in ("P@1", "P@5", "R@10", "R@100") for end in ("", "_low", "_high")]
-    lines = [",".join(columns)]
-    for dataset, e0, lmtx in (("tags", 0.4, 0.5), ("links", 0.5, 0.51)):
-        for system, value, difference in (("zero-shot", e0, e0 - lmtx), ("lmtx", lmtx, 0)):
-            metrics = [value, value - 0.01, value + 0.01] * 4
-            cells = [
-                dataset,
-                system,
-                system,
-                9,
-                "",
-                difference,
-                difference - 0.02,
-                difference + 0.03,
-                *metrics,
-            ]
-            lines.append(",".join(map(str, cells)))
-    (tmp_path / "tables" / "t2_main.csv").write_text("\n".join(lines) + "\n")
-    told = report.readme_table(tmp_path, "tags")
-    assert "| tags | 40.0 | 50.0 | +10.0 [+7.0, +12.0] | 40.0 | 50.0 |" in told
-    assert "| links | 50.0 | 51.0 | +1.0 [−2.0, +3.0] | 50.0 | 51.0 |" in told
+    for dataset, gain in (("toy", 0.1), ("links", 0.01)):
+        zero, lmtx = system("zero-shot", "E0", difference=-gain), system("lmtx", "LMTX", gain)
+        write_results(tmp_path, zero, lmtx, dataset=dataset)
+    text = readme_table(report.load(tmp_path, "toy"))
+    assert "| toy | 38.6 | 48.6 | +10.0 [+8.0, +12.0] | 60.0 | 70.0 |" in text
+    assert "| links | 38.6 | 39.6 | +1.0 [−1.0, +3.0] | 60.0 | 61.0 |" in text
+
+
+def test_the_readme_of_one_data_set_has_one_table(reports):
+    assert "every data set" not in readme_table(report.load(reports, "toy"))
 
 
 def test_a_readme_without_the_markers_stays_as_it_is(reports, tmp_path):
@@ -531,16 +507,14 @@ def test_a_readme_without_the_markers_stays_as_it_is(reports, tmp_path):
     for text in ("no markers", "<!-- /main-table --> wrong order <!-- main-table -->", "<!-- main-table -->"):
         readme.write_text(text)
         with pytest.raises(ValueError, match="needs one <!-- main-table -->"):
-            report.update_readme(readme, reports, "toy")
+            report.update_readme(readme, report.load(reports, "toy"))
         assert readme.read_text() == text
-    with pytest.raises(ValueError, match="no result on other"):
-        report.readme_table(reports, "other")
-    with pytest.raises(ValueError, match="run the `report` stage"):
-        report.readme_table(tmp_path, "toy")
+    with pytest.raises(ValueError, match="no system has a P@1 on other; run the `evaluate` stage"):
+        readme_table(report.load(reports, "other"))
 
 
 def test_a_table_shows_itself_in_a_notebook(reports):
-    shown = tables.t2(reports, ["toy"])
+    shown = tables.t2(report.load(reports, "toy"))
     assert Page(shown._repr_html_()).open == []
     assert shown.frame.set_index("system").loc["lmtx", "P@1"] == pytest.approx(0.451)
 
@@ -556,6 +530,6 @@ def test_percent(value, sign, shown):
     assert percent(value, sign=sign) == shown
 
 
-def test_reading_the_summary_needs_no_drawing_library():
+def test_reading_results_needs_no_drawing_library():
     program = "import sys; from lmtx import report; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[1]).returncode == 0

@@ -4,16 +4,14 @@ import json
 import re
 import shutil
 import subprocess
-import tempfile
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from lmtx import report
 from lmtx.report import ablations, words
-from lmtx.report.points import difference, load_groups
-from lmtx.report.results import load_results
+from lmtx.report.groups import difference, grouped
+from lmtx.report.schema import Point
 
 SHARED = {
     "documents": 960, "shortlist": 10, "teacher": "ensemble", "teacher_kind": "ensemble", "mode": None,
@@ -131,7 +129,7 @@ def write_study(folder, points):
 def reports(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports")
     write_study(folder, study())
-    report.write(folder, "toy")
+    write(folder)
     return folder
 
 
@@ -146,10 +144,12 @@ def group_of(points, name):
     return next(group for group in groups_of(points) if group.name == name)
 
 
-def groups_of(points, folder=None):
-    folder = folder or Path(tempfile.mkdtemp())
-    write_points(folder, points)
-    return load_groups(folder, "toy")
+def groups_of(points):
+    return grouped([Point.model_validate(one) for one in points])
+
+
+def write(folder):
+    return report.write(report.load(folder, "toy"), folder)
 
 
 def test_seeds_give_a_t_interval_and_a_single_run_keeps_its_own(reports):
@@ -196,7 +196,7 @@ def test_f5_holds_quality_and_what_the_teacher_is_asked(reports):
 @pytest.mark.parametrize("draw", [ablations.f3_sample_size, ablations.f5_shortlist])
 def test_the_name_of_the_level_line_lies_beside_the_panels(reports, draw):
     """Within one, an interval could run through it."""
-    figure = draw(reports, "toy").figure
+    figure = draw(report.load(reports, "toy")).figure
     figure.canvas.draw()
     notes = [t for axes in figure.axes for t in axes.texts if t.get_text() == "zero-shot"]
     assert len(notes) == (1 if draw is ablations.f3_sample_size else 2)
@@ -302,28 +302,24 @@ def sample_groups(*sizes):
 
 
 def test_f3_says_from_where_on_more_documents_add_nothing():
-    flat = words.sample_size(sample_groups((240, 0.42), (1920, 0.461), (3840, 0.463)), None)
-    assert flat[0] == "From 960 documents on, more of them add nothing clear"
-    assert "+2.0 points from 240 documents to 960" in flat[1]
-    steep = words.sample_size(sample_groups((240, 0.42), (1920, 0.49), (3840, 0.52)), None)
-    assert steep[0] == "More documents pay up to the largest sample, 3,840 documents"
-    assert "multiplies the seconds to train by 2.0" in flat[-1]
+    flat = words.sample_size(sample_groups((240, 0.42), (1920, 0.461), (3840, 0.463)))
+    assert flat == "From 960 documents on, more of them add nothing clear"
+    steep = words.sample_size(sample_groups((240, 0.42), (1920, 0.49), (3840, 0.52)))
+    assert steep == "More documents pay up to the largest sample, 3,840 documents"
 
 
 def test_f4_says_which_negatives_win_and_whether_clearly():
-    def told(random):
-        points = [point("base", "base", 0.46), point("negatives-random", "negatives", random)]
-        points[1]["settings"] |= {"negatives": "random"}
+    def told(*others):
+        points = [point("base", "base", 0.46)]
+        for i, p1 in enumerate(others):
+            settings = {"negatives": "random", "rejected_negatives": i}
+            points.append(point(f"negatives-{i}", "negatives", p1, settings=settings))
         return words.negatives(groups_of(points))
 
-    assert told(0.42)[:2] == [
-        "Best P@1: hardest in batch, 46.0 %, clearly above all others",
-        "Clearly below it in P@1: random in batch.",
-    ]
-    assert told(0.47)[:2] == [
-        "Best P@1: random in batch, 47.0 %, clearly above no other",
-        "Within noise of it in P@1: hardest in batch.",
-    ]
+    assert told(0.42) == "Best P@1: hardest in batch, 46.0 %, clearly above all others"
+    assert told(0.47) == "Best P@1: random in batch, 47.0 %, clearly above no other"
+    assert told(0.42, 0.455) == "Best P@1: hardest in batch, 46.0 %, clearly above 1 of 2 others"
+    assert told(0.42, 0.5) == "Best P@1: random in batch + rejected (1), 50.0 %, clearly above all others"
 
 
 def test_f5_says_which_list_is_short_enough():
@@ -333,25 +329,10 @@ def test_f5_says_which_list_is_short_enough():
             points.append(point(f"shortlist-{j}", "shortlist", p1, settings={"shortlist": j}))
         return words.shortlist(groups_of(points))
 
-    assert told(0.455, 0.461)[0] == "j = 3 is the shortest list within noise of the best, j = 20"
-    assert told(0.40, 0.461)[0] == "j = 10 is the shortest list within noise of the best, j = 20"
-    assert told(0.40, 0.55)[0] == "j = 20 is best, P@1 55.0 %, clearly above every shorter list"
-    assert told(0.50, 0.40)[0] == "The shortest list, j = 3, is as good as any longer one: P@1 50.0 %"
-    assert "3.0 verdicts a document, against 20.0 at j = 20" in told(0.455, 0.461)[2]
-
-
-def test_t5_names_the_teachers_that_help():
-    def told(lexical):
-        points = [
-            point("base", "base", 0.46),
-            point("teacher-lexical", "teacher", lexical, settings={"teacher": "lexical"}),
-        ]
-        return " ".join(words.teachers(groups_of(points)))
-
-    assert "ensemble is best: P@1 46.0 %" in told(0.445)
-    assert "is not clearly above zero-shot with lexical (+0.5)" in told(0.445)
-    assert "lexical is best: P@1 47.0 %" in told(0.47)
-    assert "is clearly above zero-shot with ensemble (+2.0); lexical (+3.0)" in told(0.47)
+    assert told(0.455, 0.461) == "j = 3 is the shortest list within noise of the best, j = 20"
+    assert told(0.40, 0.461) == "j = 10 is the shortest list within noise of the best, j = 20"
+    assert told(0.40, 0.55) == "j = 20 is best, P@1 55.0 %, clearly above every shorter list"
+    assert told(0.50, 0.40) == "The shortest list, j = 3, is as good as any longer one: P@1 50.0 %"
 
 
 def test_the_map_says_how_good_a_teacher_must_be():
@@ -362,45 +343,27 @@ def test_the_map_says_how_good_a_teacher_must_be():
             points.append(point(f"map-{t}-{f}", "map", p1, settings=rates))
         return words.teacher_map(groups_of(points))
 
-    found = told((0.9, 0.0, 0.5), (0.9, 0.1, 0.46), (0.5, 0.0, 0.46), (0.5, 0.1, 0.44))
-    assert found[0].endswith("says yes to 50 % of the true labels and to at most 0 % of the others")
-    assert "with 90 % true yes at 0 % and 10 % false yes; 50 % true yes at 0 % false yes." in found[1]
-    found = told((0.9, 0.0, 0.445), (0.9, 0.1, 0.5), (0.5, 0.0, 0.46), (0.5, 0.1, 0.44))
-    assert found[0] == "2 of 4 teachers lift the student clearly above zero-shot"
-    assert "with 90 % true yes at 10 % false yes; 50 % true yes at 0 % false yes." in found[1]
-    assert told((0.9, 0.0, 0.445)) == ["No teacher on the map lifts the student clearly above zero-shot"]
+    sentence = told((0.9, 0.0, 0.5), (0.9, 0.1, 0.46), (0.5, 0.0, 0.46), (0.5, 0.1, 0.44))
+    assert sentence.endswith("says yes to 50 % of the true labels and to at most 0 % of the others")
+    sentence = told((0.9, 0.0, 0.445), (0.9, 0.1, 0.5), (0.5, 0.0, 0.46), (0.5, 0.1, 0.44))
+    assert sentence == "2 of 4 teachers lift the student clearly above zero-shot"
+    assert told((0.9, 0.0, 0.445)) == "No teacher on the map lifts the student clearly above zero-shot"
+    assert told() == "Not run yet"
 
 
-def test_t6_says_what_a_second_cycle_adds(reports):
-    results = load_results(reports, "toy")
-
-    def told(second):
-        points = [point("base", "base", 0.46)]
-        for name, p1, how in (("c2", second, {}), ("fixed", 0.45, {"refresh": False})):
-            points.append(point(f"curriculum-{name}", "curriculum", p1, settings={"cycle": 2, **how}))
-        return " ".join(words.curriculum(results, groups_of(points)))
-
-    assert "yes-rate rises from 40.0 % to 43.0 %" in told(0.465)
-    assert "changes P@1 by +0.5 [−0.7, +1.7] points, within noise." in told(0.465)
-    assert "changes P@1 by +3.0 [+1.8, +4.2] points." in told(0.49)
-    assert "Fresh shortlists against those of cycle 1: +4.0" in told(0.49)
-    settings = {"cycle": 2, "restart": False}
-    points = [
-        point("base", "base", 0.46),
-        point("curriculum-continued", "curriculum", 0.48, settings=settings),
-        point("curriculum-fixed", "curriculum", 0.45, settings=settings | {"refresh": False}),
+def test_t6_compares_cycles_and_their_variants_with_cycle_1_of_the_subset(tmp_path):
+    points = [point("base", "base", 0.46)]
+    for name, p1, how in (("c2", 0.49, {}), ("fixed", 0.45, {"refresh": False})):
+        points.append(point(f"curriculum-{name}", "curriculum", p1, settings={"cycle": 2, **how}))
+    write_study(tmp_path, points)
+    write(tmp_path)
+    text = (tmp_path / "tables" / "t6_curriculum.md").read_text()
+    (second,) = [
+        line for line in text.splitlines() if line.startswith("| Cycle 2, fresh shortlists, from E0")
     ]
-    found = words.curriculum(results, groups_of(points))
-    assert found[1].startswith("Fresh shortlists against those of cycle 1: +3.0"), "both went on"
-    assert len(found) == 2
-
-
-def test_variants_says_what_differs():
-    names = {"base": "hard", "a-1": "soft"}
-    for value, start in ((0.42, "Clearly different"), (0.461, "Not clearly different")):
-        groups = groups_of([point("base", "base", 0.46), point("a-1", "a", value)])
-        (sentence,) = words.variants(groups, names)
-        assert sentence.startswith(start) and "soft" in sentence
+    assert second.endswith("| +3.0* [+1.8, +4.2] |"), "a star: clearly different"
+    (fixed,) = [line for line in text.splitlines() if line.startswith("| Cycle 2, fixed shortlists, from E0")]
+    assert fixed.endswith("| −1.0 [−2.2, +0.2] |")
 
 
 def test_the_page_tells_what_the_figures_show_and_how_to_make_them(reports):
@@ -412,7 +375,7 @@ def test_the_page_tells_what_the_figures_show_and_how_to_make_them(reports):
         *("f1-pairs", "f2-loop", "t4-cost", "t5-teachers", "teacher-map", "f3-sample-size"),
         *("f4-negatives", "f5-shortlist", "t6-curriculum", "f6-curriculum", "variants", "provenance"),
     ]
-    assert "From 960 documents on, more of them add nothing clear." in text
+    assert 'aria-label="F3 Sample size: From 960 documents on, more of them add nothing clear"' in text
     for stage, count in (("prepare", 1), ("evaluate", 10), ("ablations", 7)):
         assert text.count(f"dvc repro {stage} &amp;&amp; make report") == count
     assert "feed123" in text and "abc1234" in text
@@ -422,7 +385,7 @@ def test_the_page_tells_what_the_figures_show_and_how_to_make_them(reports):
 
 def test_ablations_that_were_not_run_are_named_in_one_place(tmp_path):
     write_study(tmp_path, [])
-    report.write(tmp_path, "toy")
+    write(tmp_path)
     text = (tmp_path / "index.html").read_text()
     (gaps,) = re.findall(r'<section id="not-run">(.*?)</section>', text, flags=re.DOTALL)
     assert re.findall(r"<li>(.*?) <small>", gaps) == [
@@ -439,12 +402,13 @@ def test_a_part_of_the_points_is_a_figure_with_gaps(tmp_path):
     partial |= {"against_base": None, "against_zero_shot": None, "verdicts": None}
     del partial["metrics"]["R@10"]
     write_points(tmp_path, [partial])
-    figure = ablations.f5_shortlist(tmp_path, "toy")
+    results = report.load(tmp_path, "toy")
+    figure = ablations.f5_shortlist(results)
     assert figure.frame["shortlist"].tolist() == [3]
     assert figure.frame[["R@10", "verdicts_per_document"]].isna().all(axis=None)
-    assert figure.inline_svg().count("not measured") == 3
-    for part in (ablations.f3_sample_size, ablations.f4_negatives, ablations.teacher_map):
-        assert part(tmp_path, "toy").frame.empty
+    assert figure.to_html().count("not measured") == 3
+    for draw in (ablations.f3_sample_size, ablations.f4_negatives, ablations.teacher_map):
+        assert draw(results).frame.empty
 
 
 def test_a_broken_point_is_named(tmp_path):
@@ -452,10 +416,10 @@ def test_a_broken_point_is_named(tmp_path):
     del broken["settings"]["shortlist"]
     write_points(tmp_path, [broken])
     with pytest.raises(ValueError, match=r"base\.json: `settings\.shortlist`: field required"):
-        report.write(tmp_path, "toy")
+        write(tmp_path)
     (tmp_path / "ablations" / "toy" / "base.json").write_text(json.dumps(point("other", "base", 0.46)))
     with pytest.raises(ValueError, match="`point` is 'other', not the file's name"):
-        report.write(tmp_path, "toy")
+        write(tmp_path)
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")
@@ -499,5 +463,5 @@ def test_a_heading_sorts_its_table_within_each_part(reports, tmp_path):
 
 
 def test_the_same_points_give_the_same_bytes(reports, tmp_path):
-    for path in ablations.teacher_map(reports, "toy").save(tmp_path):
+    for path in ablations.teacher_map(report.load(reports, "toy")).save(tmp_path):
         assert path.read_bytes() == (reports / "figures" / path.name).read_bytes(), path.name

@@ -8,11 +8,10 @@ from tiny_encoders import encoder_config, save_tiny_encoder
 from lmtx import baselines
 from lmtx.baselines import Inputs, Unavailable
 from lmtx.baselines.rts import Segments, two_segments
-from lmtx.config import BaselineConfig, ConfigError
+from lmtx.config import BaselineConfig, ConfigError, TrainingConfig
 from lmtx.encoder import Encoder
-from lmtx.training import Recipe
 
-RECIPE = Recipe(batch_size=4, learning_rate=1e-3, seed=3, epochs=2)
+SETTINGS = TrainingConfig(batch_size=4, learning_rate=1e-3, seed=3, epochs=2)
 FRAME = [2], [3]
 
 
@@ -82,7 +81,7 @@ def test_a_batch_pairs_parts_of_the_same_document():
     contents = [[100 * d + i for i in range(1, 31)] for d in range(1, 8)]
     titles = [[10 + d] * 9 for d in range(1, 8)]
     rows = []
-    for batch in segments(titles, contents).batches(RECIPE):
+    for batch in segments(titles, contents).batches(SETTINGS):
         np.testing.assert_array_equal(batch.positives, np.arange(len(batch.documents)))
         np.testing.assert_array_equal(batch.ignored, np.eye(len(batch.documents), dtype=bool))
         for document, label in zip(batch.documents, batch.labels, strict=True):
@@ -102,7 +101,7 @@ def test_a_batch_pairs_parts_of_the_same_document():
 
 def test_the_same_title_twice_is_no_negative():
     source = segments([[7], [7], [8]], [[9] * 8] * 3, title_share=1.0)
-    (batch, *_) = source.batches(RECIPE)
+    (batch, *_) = source.batches(SETTINGS)
     same = [label == other for label in batch.labels for other in batch.labels]
     np.testing.assert_array_equal(batch.ignored.ravel(), same)
     assert batch.ignored.sum() == 5
@@ -115,7 +114,7 @@ def test_segments_have_the_special_tokens_and_the_lengths_of_the_encoder(folder)
     assert source.frame == ([2], [3])
     assert source.longest == (10, 5)
     assert source.contents[0] == encoder.tokenize(corpus.train["text"].to_pylist(), 64)[0][1:-1]
-    for batch in source.batches(RECIPE):
+    for batch in source.batches(SETTINGS):
         assert max(map(len, batch.documents)) <= 12
         assert max(map(len, batch.labels)) <= 7
     with pytest.raises(ConfigError, match=r"`options.shortest` is 6, but .* only 5 tokens of a label"):

@@ -452,7 +452,7 @@ def test_killed_twice_a_study_ends_with_the_same_results(done, plan, tmp_path):
     assert not copy.study.labelled("c1").exists()
 
     with killing(copy, "evaluate") as running:
-        wait_for(lambda: has_begun(copy, "train-c1", "fit(student"), running)
+        wait_for(lambda: has_begun(copy, "train-c1", "train_student("), running)
     cost = copy.record("label-c1")["cost"]
     assert (cost["cached"], cost["verdicts"]) == (judged, 0)
     assert not copy.study.model("lmtx-c1").exists()

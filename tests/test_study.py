@@ -16,7 +16,6 @@ from lmtx.config import load_config
 from lmtx.files import read_json, replacing, write_json
 from lmtx.provenance import Clock, host, versions
 from lmtx.study import Study, StudyError
-from lmtx.tokens import Tokens
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -186,8 +185,7 @@ def places(study):
     return {
         name: value("c1") if callable(value) else value
         for name in dir(Study)
-        if name[0] != "_"
-        and name not in ("open", "need", "load_embeddings", "load_tokens", "name", "records")
+        if name[0] != "_" and name not in ("open", "need", "load_embeddings", "name", "records")
         for value in [getattr(study, name)]
         if callable(value) or isinstance(value, Path)
     }
@@ -303,18 +301,6 @@ def test_embeddings_are_memory_mapped_under_their_split(home):
     assert sorted(found) == ["labels", "train"]
     assert isinstance(found["train"], np.memmap)
     np.testing.assert_array_equal(found["labels"], np.full((2, 3), 6))
-
-
-def test_tokens_are_memory_mapped_under_their_split(home):
-    study = Study.open()
-    for name, texts in {"train": [[5, 6], [7]], "labels": [[8]]}.items():
-        Tokens.write(study.tokens / name, texts)
-    found = study.load_tokens()
-    assert {name: list(texts) for name, texts in found.items()} == {"train": [[5, 6], [7]], "labels": [[8]]}
-    assert isinstance(found["train"].ids, np.memmap)
-
-
-# --- provenance --------------------------------------------------------------------------------
 
 
 def test_a_clock_adds_up_the_time_of_each_part(monkeypatch):

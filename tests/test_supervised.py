@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from test_baselines import make_corpus
+from test_config import ROOT
 from test_training import training_config
 from tiny_encoders import encoder_config, save_tiny_encoder
 
-from lmtx.supervised import SupervisedError, rank, train_supervised
+from lmtx.config import load_config
+from lmtx.index import search
+from lmtx.supervised import SupervisedError, train_supervised
 
 TOPICS = ("ant", "bee", "cat")
 
@@ -31,15 +34,26 @@ def study(own=()):
     return corpus, np.eye(3, dtype=bool)[(topics + 1) % 3], (asked + 1) % 3
 
 
+def parameters(folder, **changes):
+    """The study's parameters with the tiny encoder, and with changes to its training."""
+    sections = {"encoder": encoder_config(folder), "training": training_config(**changes)}
+    return load_config(ROOT / "params.yaml").model_copy(update=sections)
+
+
+def rank(encoder, corpus, depth):
+    vectors = encoder.encode_documents(corpus.test), encoder.encode_labels(corpus.labels)
+    return search(*vectors, depth, excluded=corpus.excluded["test"])
+
+
 def test_it_learns_what_only_the_annotations_say(folder):
     corpus, truth, expected = study()
-    config = training_config(epochs=6)
-    encoder, log = train_supervised(encoder_config(folder), config, corpus, sp.csr_array(truth))
+    config = parameters(folder, epochs=6)
+    encoder, log = train_supervised(config, corpus, sp.csr_array(truth))
     ranking = rank(encoder, corpus, 2)
     assert ranking.ids.shape == (30, 2)
     assert (ranking.ids[:, 0] == expected).mean() > 0.75
     assert len(log.losses) == 6 * 8
-    again, second = train_supervised(encoder_config(folder), config, corpus, sp.csr_array(truth))
+    again, second = train_supervised(config, corpus, sp.csr_array(truth))
     assert log.losses == second.losses
     np.testing.assert_array_equal(rank(again, corpus, 2).scores, ranking.scores)
 
@@ -49,25 +63,23 @@ def test_excluded_pairs_are_neither_positives_nor_ranked(folder):
     excluded = np.zeros_like(truth)
     excluded[:, 2] = True
     corpus.excluded["train"] = sp.csr_array(excluded)
-    config = training_config()
-    _, log = train_supervised(encoder_config(folder), config, corpus, sp.csr_array(truth))
+    config = parameters(folder)
+    _, log = train_supervised(config, corpus, sp.csr_array(truth))
     assert len(log.losses) == -(-int(truth[:, :2].sum()) // 8)
-    encoder, same = train_supervised(encoder_config(folder), config, corpus, sp.csr_array(truth & ~excluded))
+    encoder, same = train_supervised(config, corpus, sp.csr_array(truth & ~excluded))
     assert log.losses == same.losses
     assert not (rank(encoder, corpus, 3).ids == 0).any()
 
 
 def test_it_uses_the_documents_that_the_parameters_name(folder):
     corpus, truth, _ = study()
-    _, log = train_supervised(
-        encoder_config(folder), training_config(documents=20), corpus, sp.csr_array(truth)
-    )
+    _, log = train_supervised(parameters(folder, documents=20), corpus, sp.csr_array(truth))
     assert len(log.losses) == 3
 
 
 def test_annotations_that_do_not_fit_or_are_none_stop_it(folder):
     corpus, truth, _ = study()
-    config = encoder_config(folder), training_config(), corpus
+    config = parameters(folder), corpus
     with pytest.raises(SupervisedError, match=r"annotations are \(59, 3\), not \(60, 3\)"):
         train_supervised(*config, sp.csr_array(truth[:59]))
     with pytest.raises(SupervisedError, match="none of 60 training documents has an annotation"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lmtx.tokens import Tokens, blocks
+from lmtx.encoder.tokens import Tokens, blocks
 
 TEXTS = [[5, 6, 7], [], [8], [9, 10]]
 

@@ -38,9 +38,7 @@ def rank(
     rows = curriculum.sample(corpus.train.num_rows, training.documents, training.seed)
     documents, excluded = corpus.train.take(rows), corpus.excluded["train"][rows]
     queries = torch.as_tensor(np.asarray(vectors["train"])[rows])
-    candidates = curriculum.shortlist(
-        queries.numpy(), vectors["labels"], documents, corpus.labels, shortlist, excluded
-    )
+    candidates = curriculum.propose(shortlist, corpus, rows, queries.numpy(), vectors["labels"])
     with (
         inputs.clock("judge"),
         teachers.build(
@@ -52,7 +50,7 @@ def rank(
         ) as teacher,
     ):
         judged = curriculum.judge(teacher, documents, corpus.labels, candidates)
-    accepted, rejected = curriculum.pseudo_labels(judged, excluded.shape)
+    accepted, rejected, _ = curriculum.pseudo_labels(judged, excluded.shape)
     numbers = [[row] for row in range(max(len(rows), corpus.labels.num_rows))]  # a text's "tokens": its row
     source = PseudoLabels(
         numbers[: len(rows)], numbers[: corpus.labels.num_rows], accepted, rejected, excluded

@@ -23,11 +23,11 @@ from sklearn.cluster import MiniBatchKMeans
 
 from lmtx.baselines import Inputs, Ranked, Unavailable, tfidf
 from lmtx.baselines._dense import nearest_labels
-from lmtx.config import Fraction, Natural, Positive
+from lmtx.config import Fraction, Natural, Positive, TrainingConfig
 from lmtx.curriculum import sample
 from lmtx.encoder import Encoder
 from lmtx.index import search
-from lmtx.training import Batch, PseudoLabels, Recipe, alike, contrastive_loss, steps_for, train
+from lmtx.training import Batch, PseudoLabels, alike, contrastive_loss, train
 
 _SHOWN = 20
 
@@ -80,13 +80,14 @@ def rank(
     Unavailable
         When no training document has a title.
     """
-    recipe = Recipe(
+    settings = TrainingConfig(
+        documents=documents,
         batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
         epochs=epochs,
+        learning_rate=learning_rate,
         warmup_steps=warmup_steps,
         e0_share=e0_share,
+        seed=seed,
     )
     loss = partial(contrastive_loss, temperature=temperature)
     corpus = inputs.corpus
@@ -98,19 +99,20 @@ def rank(
                 "MACLR pairs a document's title with its content, and no training document has a title"
             )
         encoder = Encoder.load(inputs.encoder)
-        source = TitlePairs.of(encoder, inputs, rows, blanked=blanked, random_labels=random_labels)
-        stages = Clusters(encoder, corpus.train.take(rows), inputs.embeddings["train"][rows], clusters, seed)
-        log = train(
+        groups = Clusters(encoder, corpus.train.take(rows), inputs.embeddings["train"][rows], clusters, seed)
+        source = TitlePairs.of(
             encoder,
-            source.batches(recipe, refreshes, stages.find),
-            steps_for(len(rows), recipe),
-            recipe,
-            loss=loss,
+            inputs,
+            rows,
+            blanked=blanked,
+            random_labels=random_labels,
+            refreshes=refreshes,
+            find_clusters=groups.find,
         )
+        log = train(encoder, source, settings, loss=loss)
         rows = sample(corpus.train.num_rows, self_documents, seed)
         guesses = pseudo_positives(encoder, inputs, rows, trusted)
-        recipe = replace(recipe, epochs=self_epochs)
-        second = train(encoder, guesses.batches(recipe), guesses.steps(recipe), recipe, loss=loss)
+        second = train(encoder, guesses, settings.model_copy(update={"epochs": self_epochs}), loss=loss)
     examples = tuple(_examples(encoder, corpus.train.slice(0, _SHOWN), blanked, seed))
     ranking = nearest_labels(inputs, encoder)
     return Ranked(
@@ -144,8 +146,11 @@ class TitlePairs:
         Boolean CSR (n, L): pairs of document and label that are no negatives.
     blank
         What stands for a word that is blanked out.
-    blanked, random_labels
+    blanked, random_labels, refreshes
         The options of `rank`.
+    find_clusters
+        Called with a stage, gives each document's cluster, int (n,): before the first step with 0, and at
+        each of the `refreshes`, evenly spread over the steps, with 1, 2, …
     encoder
         Cuts texts into tokens.
     """
@@ -157,11 +162,21 @@ class TitlePairs:
     blank: str
     blanked: float
     random_labels: int
+    refreshes: int
+    find_clusters: Callable[[int], np.ndarray]
     encoder: Encoder
 
     @classmethod
     def of(
-        cls, encoder: Encoder, inputs: Inputs, rows: np.ndarray, *, blanked: float, random_labels: int
+        cls,
+        encoder: Encoder,
+        inputs: Inputs,
+        rows: np.ndarray,
+        *,
+        blanked: float,
+        random_labels: int,
+        refreshes: int,
+        find_clusters: Callable[[int], np.ndarray],
     ) -> "TitlePairs":
         """The pairs of these rows of the training documents."""
         documents = inputs.corpus.train.take(rows)
@@ -173,26 +188,28 @@ class TitlePairs:
             _blank(encoder),
             blanked,
             random_labels,
+            refreshes,
+            find_clusters,
             encoder,
         )
 
-    def batches(
-        self, recipe: Recipe, refreshes: int, find_clusters: Callable[[int], np.ndarray]
-    ) -> Iterator[Batch]:
-        """Every document once an epoch; order and draws are fixed by `recipe.seed`.
+    @property
+    def trainable(self) -> np.ndarray:
+        """All rows: each document has a title."""
+        return np.arange(len(self.titles))
 
-        `find_clusters(stage)` gives each document's cluster, int (n,); it is called before the first
-        step with 0, and at each of the `refreshes`, evenly spread over the steps, with 1, 2, …
-        """
-        rng = np.random.default_rng(recipe.seed)
-        moments = refresh_steps(steps_for(len(self.titles), recipe), refreshes)
+    def batches(self, settings: TrainingConfig) -> Iterator[Batch]:
+        """Every document once an epoch; order and draws are fixed by `settings.seed`."""
+        rng = np.random.default_rng(settings.seed)
+        steps = settings.epochs * -(-len(self.titles) // settings.batch_size)
+        moments = refresh_steps(steps, self.refreshes)
         step = 0
-        for _ in range(recipe.epochs):
+        for _ in range(settings.epochs):
             order = rng.permutation(len(self.titles))
-            for start in range(0, len(order), recipe.batch_size):
+            for start in range(0, len(order), settings.batch_size):
                 if step in moments:
-                    clusters = find_clusters(moments.index(step))
-                yield self._batch(order[start : start + recipe.batch_size], clusters, rng)
+                    clusters = self.find_clusters(moments.index(step))
+                yield self._batch(order[start : start + settings.batch_size], clusters, rng)
                 step += 1
 
     def _batch(self, rows: np.ndarray, clusters: np.ndarray, rng: np.random.Generator) -> Batch:

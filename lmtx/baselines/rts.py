@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from lmtx.baselines import Inputs, Ranked, Unavailable
 from lmtx.baselines._dense import nearest_labels
-from lmtx.config import ConfigError, Fraction, Natural, Positive
+from lmtx.config import ConfigError, Fraction, Natural, Positive, TrainingConfig
 from lmtx.curriculum import sample
 from lmtx.encoder import Encoder
-from lmtx.training import Batch, Recipe, alike, contrastive_loss, steps_for, train
+from lmtx.training import Batch, alike, contrastive_loss, train
 
 _SHOWN = 20
 
@@ -61,13 +61,14 @@ def rank(
     Unavailable
         When no document has a title or is long enough for two segments.
     """
-    recipe = Recipe(
+    settings = TrainingConfig(
+        documents=documents,
         batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
         epochs=epochs,
+        learning_rate=learning_rate,
         warmup_steps=warmup_steps,
         e0_share=e0_share,
+        seed=seed,
     )
     table = inputs.corpus.train
     with inputs.clock("train"):
@@ -80,13 +81,7 @@ def rank(
                 "training documents have neither; lower its option shortest"
             )
         examples = tuple(_examples(encoder, table.slice(0, _SHOWN), title_share, shortest, seed))
-        log = train(
-            encoder,
-            source.batches(recipe),
-            steps_for(len(source.trainable), recipe),
-            recipe,
-            loss=partial(contrastive_loss, temperature=temperature),
-        )
+        log = train(encoder, source, settings, loss=partial(contrastive_loss, temperature=temperature))
     ranking = nearest_labels(inputs, encoder)
     return Ranked(ranking, encoder=encoder, seed=seed, losses=tuple(log.losses), examples=examples)
 
@@ -177,13 +172,13 @@ class Segments:
             return slice(start, start + size), None
         return two_segments(length, self.longest, self.shortest, rng)
 
-    def batches(self, recipe: Recipe) -> Iterator[Batch]:
-        """Every trainable document once an epoch; order and segments are fixed by `recipe.seed`."""
-        rng = np.random.default_rng(recipe.seed)
-        for _ in range(recipe.epochs):
+    def batches(self, settings: TrainingConfig) -> Iterator[Batch]:
+        """Every trainable document once an epoch; order and segments are fixed by `settings.seed`."""
+        rng = np.random.default_rng(settings.seed)
+        for _ in range(settings.epochs):
             order = rng.permutation(self.trainable)
-            for start in range(0, len(order), recipe.batch_size):
-                yield self._batch(order[start : start + recipe.batch_size], rng)
+            for start in range(0, len(order), settings.batch_size):
+                yield self._batch(order[start : start + settings.batch_size], rng)
 
     def _batch(self, rows: np.ndarray, rng: np.random.Generator) -> Batch:
         documents, labels = [], []

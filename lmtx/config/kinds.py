@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from lmtx.config.base import Fraction, Name, Natural, Positive, Prompt, Section, Wording
 
+Describe = Literal["name", "alternatives", "broader"]
+"""What a label reads: its name alone, or also its other names or the labels above it."""
+
 
 class _Data(Section):
     """What every data set says of itself. A number of documents that is null: all there are."""
@@ -34,8 +37,7 @@ class SemanlinkData(_Data):
     """A curator's tagged links, from an installed package (see `lmtx.datasets.semanlink`)."""
 
     reader: Literal["semanlink"]
-    describe: Literal["name", "alternatives", "broader"]
-    """What a label reads: its name alone, or also its other names or the tags above it."""
+    describe: Describe
     form_tags: bool
     """Whether tags that say what a link is, where it comes from or how good it is count as labels."""
     test_documents: Positive
@@ -75,13 +77,17 @@ class FolderData(_Data):
 
 
 class OwnData(_Data):
-    """One's own files: JSONL, CSV or Parquet (see `lmtx.datasets.own`)."""
+    """One's own files, in one of the formats of `data/README.md` (see `lmtx.datasets.own`)."""
 
     reader: Literal["own"]
     documents: Annotated[str, Field(min_length=1)]
     """With the column `text`, and where there are uid, title and labels."""
     labels: Annotated[str, Field(min_length=1)]
-    """With the column `text`, and where there are uid and description; or a label a line."""
+    """With the column `text`, and where there are uid and description; or a label a line; or in SKOS."""
+    language: str | None = None
+    """Of a SKOS vocabulary's labels; null: the language in which most concepts have one."""
+    describe: Describe = "name"
+    """For a SKOS vocabulary."""
     test: str | None
     """Annotated documents to evaluate on; null: annotated ones among `documents` are kept apart for it."""
 

@@ -27,32 +27,32 @@ class EncoderConfig(Section):
 
 class ShortlistConfig(Section):
     size: Positive
-    search: Literal["auto", "exact", "graph"]
-    """How the nearest labels are found; auto: exactly, or by a graph where that is far cheaper."""
+    search: Literal["exact", "graph"] = "exact"
+    """How the nearest labels are found; a graph may miss a few (see `lmtx.index.graph`)."""
     lexical_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the similarity in letters, beside 1 for the encoder's cosine; 0: cosine alone."""
 
 
 class TrainingConfig(Section):
-    """One cycle of training. `documents` null: every training document."""
+    """How an encoder is trained once. `documents` null: every training document."""
 
-    documents: Positive | None
+    documents: Positive | None = None
     batch_size: Annotated[int, Field(ge=2)]
-    epochs: Positive
+    epochs: Positive = 1
     learning_rate: Annotated[float, Field(gt=0)]
-    warmup_steps: Natural
-    weight_decay: Annotated[float, Field(ge=0)]
-    margin: Annotated[float, Field(gt=0)]
-    temperature: Annotated[float, Field(gt=0)]
-    hard_negatives: Positive
-    negatives: Literal["hardest", "random", "rejected"]
+    warmup_steps: Natural = 0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    margin: Annotated[float, Field(gt=0)] = 0.3
+    temperature: Annotated[float, Field(gt=0)] = 0.1
+    hard_negatives: Positive = 10
+    negatives: Literal["hardest", "random", "rejected"] = "hardest"
     """Which labels of the batch a document is held against: the hardest `hard_negatives`, as many at
     random, or only those that the teacher rejected for it."""
-    rejected_negatives: Natural
+    rejected_negatives: Natural = 0
     """Labels that the teacher rejected for a document, which join the batch."""
-    soft_targets: bool
+    soft_targets: bool = False
     """A document's loss is weighted by the teacher's p_yes of its positive; false: all weigh the same."""
-    e0_share: Annotated[float, Field(ge=0, lt=1)]
+    e0_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of E0 in the student's weights once it is trained; 0: the student as trained. Where a student
     goes on from the one before (`curriculum.restart` false), that one takes the place of E0."""
     seed: Natural

@@ -1,6 +1,7 @@
 """From spooled documents to a `Reading`: splits, annotations, excluded pairs, and the checks on them."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -72,6 +73,12 @@ class Side:
 def label_table(uids: list[str], texts: list[str]) -> pa.Table:
     """The table of labels, a row a label."""
     return pa.table({"uid": whole(uids), "text": whole(texts)}, LABEL_SCHEMA)
+
+
+def described(name: str, others: Iterable[str]) -> str:
+    """A label's text: its name and, behind a colon, what describes it, each once and never the name."""
+    description = ", ".join(dict.fromkeys(other for other in others if other and other != name))
+    return f"{name}: {description}" if description else name
 
 
 def kept_apart(spool: Spool, dev: int) -> np.ndarray:

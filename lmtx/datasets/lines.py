@@ -2,9 +2,10 @@
 
 import gzip
 import io
+import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,13 +17,20 @@ SHOWN = 5  # faults that an error message shows
 UTF8_MARK = b"\xef\xbb\xbf"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 STEP = 1000  # lines between two updates of the progress bar
+STANDARD_INPUT = Path("-")
+
+
+def source_name(path: Path) -> str:
+    """The name of a file in messages."""
+    return "standard input" if path == STANDARD_INPUT else str(path)
 
 
 class Faults:
     """What is wrong with the lines (or rows) of one file: all are counted, the first five are kept."""
 
     def __init__(self, source: Path, unit: str = "line") -> None:
-        self.source, self.unit = source, unit
+        self.source, self.unit = source_name(source), unit
+        self.file: str | None = None  # of a folder: the file that is read at present
         self.count = 0
         self.shown: list[str] = []
 
@@ -35,7 +43,13 @@ class Faults:
         """Note a fault in the line of this number, the first one being 1."""
         self.count += 1
         if len(self.shown) < SHOWN:
-            self.shown.append(f"{self.source}, {self.unit} {number}: {message}")
+            self.shown.append(self.located(number, message))
+
+    def located(self, number: int, message: str) -> str:
+        """The message, behind the file and, but for a folder, the line that it is about."""
+        if self.file is not None:
+            return f"{self.source}/{self.file}: {message}"
+        return f"{self.source}, {self.unit} {number}: {message}"
 
     def check(self) -> None:
         """Raise `CorpusError` with what was found, if anything was."""
@@ -47,7 +61,7 @@ class Faults:
 
 
 class Lines:
-    """The lines of a text file with their numbers, without their line ends, behind a progress bar.
+    """The lines of a text file with their numbers, without their line ends.
 
     A byte order mark is dropped, CRLF is a line end, and the last line needs none. Iterating yields
     (number from 1, text).
@@ -55,26 +69,31 @@ class Lines:
     Attributes
     ----------
     path
-        A plain or gzipped file.
+        A plain or gzipped file, or `STANDARD_INPUT`.
     latin1
         After reading: how many lines were not UTF-8 and were read as Latin-1.
     """
 
-    def __init__(self, path: Path, faults: Faults | None = None, keep_ends: bool = False) -> None:
+    def __init__(
+        self, path: Path, faults: Faults | None = None, keep_ends: bool = False, bar: bool = True
+    ) -> None:
         """Without `faults`, a line that is not UTF-8 is read as Latin-1; with it, it is a fault.
 
         No text of some length in Latin-1 is valid UTF-8 by chance, so that this tells the two apart
-        without reading a file twice.
+        without reading a file twice. `bar` shows the progress in a regular file.
         """
         self.path, self.latin1 = path, 0
         self._faults, self._keep_ends = faults, keep_ends
+        self._bar = bar and path.is_file()
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
         """Raises `CorpusError` for a missing, damaged or UTF-16 file."""
         number = 0
         with self._open() as (raw, content):
-            size = self.path.stat().st_size
-            with tqdm(total=size, desc=self.path.name, unit="B", unit_scale=True) as bar:
+            size = self.path.stat().st_size if self._bar else 0
+            with tqdm(
+                total=size, desc=self.path.name, unit="B", unit_scale=True, disable=not self._bar
+            ) as bar:
                 try:
                     for number, line in enumerate(content, start=1):
                         if number == 1:
@@ -82,11 +101,12 @@ class Lines:
                         text = self._decode(number, line)
                         if text is not None:
                             yield number, text if self._keep_ends else text.rstrip("\r\n")
-                        if number % STEP == 0:
+                        if self._bar and number % STEP == 0:
                             bar.update(raw.tell() - bar.n)
                 except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                    name = source_name(self.path)
                     raise CorpusError(
-                        f"{self.path} is damaged after line {number} ({error}); get the file again"
+                        f"{name} is damaged after line {number} ({error}); get the file again"
                     ) from None
                 bar.update(size - bar.n)
 
@@ -94,17 +114,16 @@ class Lines:
     def _open(self) -> Iterator[tuple[BinaryIO, BinaryIO]]:
         """The file as it lies on disk, and its unzipped content."""
         try:
-            raw = self.path.open("rb")
+            opened = nullcontext(sys.stdin.buffer) if self.path == STANDARD_INPUT else self.path.open("rb")
         except OSError as error:
             raise CorpusError(f"{self.path} cannot be read: {error.strerror}") from None
-        with raw:
-            zipped = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
+        with opened as raw:
+            zipped = raw.peek(2).startswith(b"\x1f\x8b")
             yield raw, io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20) if zipped else raw
 
     def _without_mark(self, line: bytes) -> bytes:
         if line.startswith(UTF16_MARKS):
-            raise CorpusError(f"{self.path} is UTF-16 text; save it as UTF-8")
+            raise CorpusError(f"{source_name(self.path)} is UTF-16 text; save it as UTF-8")
         return line.removeprefix(UTF8_MARK)
 
     def _decode(self, number: int, line: bytes) -> str | None:

@@ -1,8 +1,9 @@
-"""Rows of a user's own files: JSONL, CSV, Parquet, a text a line, or a folder of texts, by the name."""
+"""Rows of a user's own files: JSONL, CSV, TSV, Parquet, a text a line, or a folder of texts."""
 
 import csv
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,81 +12,99 @@ import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
 from lmtx.corpus import CorpusError
+from lmtx.datasets.formats import IN_BRACKETS, URIS, kind
 from lmtx.datasets.lines import Faults, Lines
 
-SUFFIXES = {
-    "jsonl": (".jsonl", ".ndjson", ".json"),
-    "csv": (".csv",),
-    "parquet": (".parquet", ".pq"),
-    "text": (".txt",),
-}
 BATCH = 256  # rows of a Parquet file in memory at once
+BUFFER = 1 << 20  # bytes of a Parquet column read at once
 LONGEST_FIELD = 2**31 - 1  # characters of a CSV field; Python's own limit is 131,072
 
 Row = tuple[int, dict[str, Any]]
 
 
-def rows(path: Path, faults: Faults) -> Iterator[Row]:
+def rows(path: Path, faults: Faults, bar: bool = True) -> Iterator[Row]:
     """The rows of a file with their numbers, from 1, as its errors name them.
 
-    A row is a dictionary of its columns; those of a text file have `text` alone. CSV gives texts only, and
-    an empty field is None. JSONL, CSV and text files may be gzipped (`.gz`), and are UTF-8. A folder's rows
-    are its .txt and .md files, in the order of their names, with `text` and, as `uid`, the path within it.
+    A row is a dictionary of its columns. Those of a text file have `text` alone; those of Annif's
+    vocabularies `uid`, `text` and `notation`, and of its corpora `text` and `labels`. CSV and TSV give texts
+    only, and an empty field is None. All but Parquet may be gzipped (`.gz`), and are UTF-8. A folder's rows
+    are its .txt and .md files, in the order of their names, with `text`, the path within it as `uid`, and as
+    `labels` those in a .tsv or .key file of the same name.
 
-    Broken rows are noted in `faults` and left out.
+    Broken rows are noted in `faults` and left out. `bar` shows the progress.
 
     Raises
     ------
     CorpusError
         When the file is missing, damaged or of no known kind.
     """
-    readers = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet, "text": _text, "folder": _folder}
-    return readers[kind(path)](path, faults)
+    readers = {
+        "jsonl": _jsonl,
+        "csv": partial(_table, delimiter=","),
+        "tsv": partial(_table, delimiter="\t"),
+        "parquet": _parquet,
+        "text": _text,
+        "vocabulary": _vocabulary,
+        "corpus": _corpus,
+        "folder": _folder,
+    }
+    return readers[kind(path)](path, faults, bar)
 
 
-def kind(path: Path) -> str:
-    """How it is read: a key of `SUFFIXES`, or "folder". Raises `CorpusError` for a name that says nothing."""
-    if path.is_dir():
-        return "folder"
-    name = path.name.lower().removesuffix(".gz")
-    for found, suffixes in SUFFIXES.items():
-        if name.endswith(suffixes) and not (found == "parquet" and name != path.name.lower()):
-            return found
-    raise CorpusError(
-        f"{path} has none of the endings .jsonl, .csv, .txt (or these with .gz) and .parquet, which say "
-        "how to read it; rename or convert it"
-    )
+def text_fault(row: dict[str, Any]) -> str | None:
+    """What is wrong with the `text` of a row, which must have one; or None."""
+    text = row.get("text")
+    if text is None and "text" not in row:
+        return f"there is no `text`; there are: {', '.join(map(str, row)) or 'no columns'}"
+    if text is None or (isinstance(text, str) and not text.strip()):
+        return "`text` is empty; fill it, or drop the row"
+    return None if isinstance(text, str) else f"`text` is {str(text)[:60]}, not a text"
 
 
-def unit(path: Path) -> str:
-    """What a file's numbers count: "line", "row" or "file"."""
-    return {"parquet": "row", "folder": "file"}.get(kind(path), "line")
+def optional_fault(row: dict[str, Any], column: str) -> str | None:
+    """What is wrong with a column that holds a text or nothing; or None."""
+    value = row.get(column)
+    return None if value is None or isinstance(value, str) else f"`{column}` is {str(value)[:60]}, not a text"
 
 
-def _jsonl(path: Path, faults: Faults) -> Iterator[Row]:
-    for number, line in Lines(path, faults):
+def uid_fault(row: dict[str, Any], column: str = "uid") -> str | None:
+    """What is wrong with a column that holds a text, a whole number or nothing; or None."""
+    uid = row.get(column)
+    if uid is None or type(uid) is int or (isinstance(uid, str) and uid.strip()):
+        return None
+    return f"`{column}` is {str(uid)[:60]!r}; expected a text or a whole number"
+
+
+def _jsonl(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
+    for number, line in Lines(path, faults, bar=bar):
         if not line.strip():
             continue
         try:
-            found = json.loads(line)
+            row = json.loads(line)
         except (ValueError, RecursionError) as error:
             if number == 1 and line.lstrip().startswith("["):
                 raise CorpusError(
-                    f"{path} holds one JSON list; write one object a line instead (JSON Lines)"
+                    f"{faults.source} holds one JSON list; write one object a line instead (JSON Lines)"
                 ) from None
-            faults.add(number, f"{line[:60]!r} is not JSON ({error})")
+            faults.add(
+                number, f'{line[:60]!r} is not JSON ({error}); expected an object such as {{"text": "…"}}'
+            )
             continue
-        if number == 1 and isinstance(found, list):
-            raise CorpusError(f"{path} holds one JSON list; write one object a line instead (JSON Lines)")
-        if isinstance(found, dict):
-            yield number, found
+        if number == 1 and isinstance(row, list):
+            raise CorpusError(
+                f"{faults.source} holds one JSON list; write one object a line instead (JSON Lines)"
+            )
+        if isinstance(row, dict):
+            yield number, row
         else:
             faults.add(number, f'{line[:60]!r} is not a JSON object such as {{"text": "…"}}')
 
 
-def _csv(path: Path, faults: Faults) -> Iterator[Row]:
+def _table(path: Path, faults: Faults, bar: bool, delimiter: str) -> Iterator[Row]:
     csv.field_size_limit(LONGEST_FIELD)
-    reader = csv.reader((line for _, line in Lines(path, faults, keep_ends=True)), strict=True)
+    lines = (line for _, line in Lines(path, faults, keep_ends=True, bar=bar))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    separator = {",": "comma", "\t": "tab"}[delimiter]
     header: list[str] | None = None
     number = 1
     while True:
@@ -105,7 +124,7 @@ def _csv(path: Path, faults: Faults) -> Iterator[Row]:
         elif len(fields) != len(header):
             faults.add(
                 number,
-                f"{len(fields)} fields, and the header has {len(header)}; a comma within a text needs "
+                f"{len(fields)} fields, and the header has {len(header)}; a {separator} within a text needs "
                 "quotation marks around it",
             )
         else:
@@ -114,36 +133,80 @@ def _csv(path: Path, faults: Faults) -> Iterator[Row]:
         raise CorpusError(f"{path} is empty; its first line must name the columns")
 
 
-def _parquet(path: Path, faults: Faults) -> Iterator[Row]:
+def _vocabulary(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
+    for number, line in _text_lines(path, faults, bar):
+        uri, *names = (cell.strip() for cell in line.split("\t"))
+        if IN_BRACKETS.fullmatch(uri) and len(names) <= 2:
+            label, notation = (*names, "", "")[:2]
+            yield number, {"uid": uri[1:-1], "text": label or None, "notation": notation or None}
+        else:
+            faults.add(
+                number, f"{line[:60]!r} is not `<URI>`, a tab and a label, maybe with a tab and a notation"
+            )
+
+
+def _corpus(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
+    for number, line in _text_lines(path, faults, bar):
+        text, tab, uris = line.partition("\t")
+        if tab and (not uris.strip() or URIS.fullmatch(uris)):
+            yield number, {"text": text, "labels": uris}
+        elif tab:
+            faults.add(number, f"{uris[:60]!r} stands behind the tab; expected `<URI> <URI>`, one or more")
+        else:
+            faults.add(number, f"{line[:60]!r} has no tab; expected a text, a tab and `<URI> <URI>`")
+
+
+def _parquet(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
     try:
-        with pq.ParquetFile(path) as file:
+        # With these two a column is read as it is decoded, instead of a whole group of rows before.
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file:
             number = 0
-            with tqdm(total=file.metadata.num_rows, desc=path.name, unit="row") as bar:
+            with tqdm(total=file.metadata.num_rows, desc=path.name, unit="row", disable=not bar) as progress:
                 for batch in file.iter_batches(BATCH):
                     for row in batch.to_pylist():
                         number += 1
                         yield number, row
-                    bar.update(batch.num_rows)
+                    progress.update(batch.num_rows)
     except (OSError, pa.ArrowException) as error:
         raise CorpusError(f"{path} cannot be read as Parquet: {error}") from None
 
 
-def _folder(path: Path, faults: Faults) -> Iterator[Row]:
+def _folder(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
     files = sorted(
         file for file in path.rglob("*") if file.suffix.lower() in (".txt", ".md") and file.is_file()
     )
     if not files:
         raise CorpusError(f"the folder {path} holds no .txt or .md file")
-    for number, file in enumerate(files, 1):
+    for number, file in enumerate(tqdm(files, desc=path.name, unit="file", disable=not bar), 1):
+        faults.file = file.relative_to(path).as_posix()
         try:
             text = file.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
-            faults.add(number, f"{file} is not UTF-8 ({error.reason}, byte {error.start}); save it as UTF-8")
+            faults.add(number, f"byte {error.start} is not UTF-8; save it as UTF-8")
             continue
-        yield number, {"text": text, "uid": file.relative_to(path).as_posix()}
+        labels, fault = _annotations(file)
+        if fault:
+            faults.add(number, fault)
+        else:
+            yield number, {"text": text, "uid": faults.file} | labels
 
 
-def _text(path: Path, faults: Faults) -> Iterator[Row]:
-    for number, line in Lines(path, faults):
-        if line.strip():
-            yield number, {"text": line}
+def _annotations(file: Path) -> tuple[dict[str, list[str]], str | None]:
+    """The `labels` in Annif's .tsv or .key file beside a document, if there is one; and its first fault."""
+    for suffix, read in ((".tsv", _vocabulary), (".key", _text)):
+        beside = file.with_suffix(suffix)
+        if beside.is_file():
+            faults = Faults(Path(beside.name))
+            labels = [row.get("uid", row["text"]) for _, row in read(beside, faults, False)]
+            return {"labels": labels}, faults.shown[0] if faults.count else None
+    return {}, None
+
+
+def _text(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
+    for number, line in _text_lines(path, faults, bar):
+        yield number, {"text": line}
+
+
+def _text_lines(path: Path, faults: Faults, bar: bool) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank."""
+    return ((number, line) for number, line in Lines(path, faults, bar=bar) if line.strip())

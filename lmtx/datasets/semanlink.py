@@ -15,10 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from lmtx.config import SemanlinkData
+from lmtx.config import Describe, SemanlinkData
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import Side, assemble, label_table
+from lmtx.datasets.assemble import Side, assemble, described, label_table
 from lmtx.datasets.groups import near_duplicates, split_by_group
 from lmtx.datasets.spool import Spool
 
@@ -134,12 +134,11 @@ def _load(name: str) -> Any:
     return json.loads(content)
 
 
-def _label(tag: dict[str, Any], describe: str) -> str:
-    """A tag's text: its name, and in brackets what describes it."""
+def _label(tag: dict[str, Any], describe: Describe) -> str:
+    """A tag's text: its name, and behind a colon its description."""
     name = " / ".join(_clean(name) for name in tag["prefLabel"])
-    known = {"name": [], "alternatives": tag["altLabel"], "broader": tag["broader_prefLabel"]}[describe]
-    others = list(dict.fromkeys(_clean(other) for other in known if _clean(other) and _clean(other) != name))
-    return f"{name}: {', '.join(others)}" if others else name
+    others = {"name": [], "alternatives": tag["altLabel"], "broader": tag["broader_prefLabel"]}[describe]
+    return described(name, map(_clean, others))
 
 
 def _clean(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 
 from lmtx.index.exact import exact
 from lmtx.index.rankings import Shortlist, in_order, without
@@ -12,17 +13,17 @@ _LABELS = 1 << 14
 
 
 def flat(queries: np.ndarray, labels: np.ndarray, k: int, *, excluded: sp.csr_array | None) -> Shortlist:
-    """The search of `lmtx.index.search`, whose parameters these are, for labels in contiguous float32.
+    """`lmtx.index.search` for labels in contiguous float32; its parameters are checked.
 
-    Excluded pairs are dropped from rankings that are so much longer; documents with more than 2 k + 64 of
-    them, which would make all rankings long, are searched by `lmtx.index.exact`.
+    Rankings are searched longer by the number of excluded pairs, which are then dropped. A document with
+    more than 2 k + 64 of them would make all rankings long: `lmtx.index.exact` searches it.
     """
     import faiss
 
     n, k = len(queries), min(k, len(labels))
     for start in range(0, len(labels), _LABELS):
         block("labels", labels, slice(start, start + _LABELS))  # faiss would pass over a NaN
-    found = Shortlist.empty(n, k)
+    nearest = Shortlist.empty(n, k)
     for start in range(0, n, _QUERIES):
         rows = slice(start, start + _QUERIES)
         vectors = block("queries", queries, rows)
@@ -32,10 +33,11 @@ def flat(queries: np.ndarray, labels: np.ndarray, k: int, *, excluded: sp.csr_ar
         scores, ids = faiss.knn(
             vectors, labels, min(k + spare, len(labels)), metric=faiss.METRIC_INNER_PRODUCT
         )
-        found.put(rows, without(in_order(ids, scores), hidden, k))
+        nearest.put(rows, without(in_order(ids, scores), hidden, k))
         if len(many := np.flatnonzero(counts > 2 * k + 64)):
-            again = exact(
-                vectors[many], labels, k, excluded=hidden[many], scales=None, device="cpu", precision="fp32"
+            cpu = torch.device("cpu")
+            exactly = exact(
+                vectors[many], labels, k, excluded=hidden[many], scales=None, device=cpu, precision="fp32"
             )
-            found.put(start + many, again)
-    return found
+            nearest.put(start + many, exactly)
+    return nearest

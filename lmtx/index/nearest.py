@@ -1,14 +1,14 @@
-"""The search for the labels nearest to each document: checks what it gets, and chooses the way."""
+"""Search for the labels nearest to each document: checks its input, then calls one of three searches."""
 
 from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
 
-from lmtx.index.cost import cheaper
 from lmtx.index.rankings import Shortlist
 
-_MANY = 384  # queries; from so many on, faiss is quicker than torch for fp32 on a CPU, with 256 far slower
+_MANY_QUERIES = 384
+"""From here on faiss is faster than torch for fp32 on a CPU; with 256 queries it is far slower."""
 
 
 def search(
@@ -18,7 +18,7 @@ def search(
     *,
     excluded: sp.csr_array | None = None,
     scales: np.ndarray | None = None,
-    way: Literal["exact", "graph", "auto"] = "exact",
+    way: Literal["exact", "graph"] = "exact",
     device: str = "auto",
     precision: Literal["auto", "bf16", "fp32"] = "auto",
 ) -> Shortlist:
@@ -32,14 +32,14 @@ def search(
         Floats (n, d) and (L, d), rows of norm 1: the product is the cosine. Products are those of the
         vectors in fp32, whatever type they are stored in.
     k
-        How many; more than L gives L columns.
+        Labels a query; more than L gives L columns.
     excluded
         Boolean CSR (n, L): pairs that are no candidates. None: all labels are candidates.
     scales
         float32 (L,), where `labels` are int8: a row times its scale is the vector. None: `labels` are it.
     way
-        "exact"; "graph", which may miss a few (see `lmtx.index.graph`); or "auto": the graph where it is
-        far cheaper by the model of `lmtx.index.cost`, which it is for very many queries at once.
+        "exact", or "graph", which may miss a few (see `lmtx.index.graph`) and pays only where one index
+        serves millions of queries.
     device
         Of the exact search, one of torch's; "auto": the GPU where there is one. A graph is searched on the
         CPU.
@@ -72,28 +72,20 @@ def search(
         )
     if k < 1:
         raise ValueError(f"k is {k}; at least 1 label a query is needed")
-    if way not in ("exact", "graph", "auto"):
-        raise ValueError(f"way {way!r} is none of exact, graph, auto")
-    place = _place(device)
-    if way == "auto":
-        way = cheaper(len(queries), len(labels), k, place)
+    if way not in ("exact", "graph"):
+        raise ValueError(f"way {way!r} is neither exact nor graph")
     if way == "graph":
         from lmtx.index.graph import graph
 
         return graph(queries, labels, k, excluded=excluded, scales=scales)
-    plain = labels.dtype == np.float32 and labels.flags.c_contiguous
-    if place == "cpu" and plain and precision != "bf16" and len(queries) >= _MANY:
+    from lmtx.devices import resolve_device
+
+    target = resolve_device(device)
+    as_stored = labels.dtype == np.float32 and labels.flags.c_contiguous
+    if target.type == "cpu" and as_stored and precision != "bf16" and len(queries) >= _MANY_QUERIES:
         from lmtx.index.flat import flat
 
         return flat(queries, labels, k, excluded=excluded)
     from lmtx.index.exact import exact
 
-    return exact(queries, labels, k, excluded=excluded, scales=scales, device=place, precision=precision)
-
-
-def _place(device: str) -> str:
-    if device != "auto":
-        return device
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return exact(queries, labels, k, excluded=excluded, scales=scales, device=target, precision=precision)

@@ -1,4 +1,4 @@
-"""Rankings of labels: what a search gives, and what one does with it."""
+"""Rankings of labels: cut, merged and saved."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ class Shortlist:
         """Of n documents, with nothing found yet."""
         return cls(np.full((n, k), -1, np.int32), np.full((n, k), -np.inf, np.float32))
 
-    def put(self, rows: slice | np.ndarray, found: "Shortlist") -> None:
-        """Enter what was found for some of the documents."""
-        self.ids[rows], self.scores[rows] = found.ids, found.scores
+    def put(self, rows: slice | np.ndarray, other: "Shortlist") -> None:
+        """Enter the labels of some of the documents."""
+        self.ids[rows], self.scores[rows] = other.ids, other.scores
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -64,7 +64,7 @@ def without(shortlist: Shortlist, excluded: sp.csr_array | None, k: int) -> Shor
 
 
 def in_order(ids: np.ndarray, scores: np.ndarray) -> Shortlist:
-    """What faiss found, ids and scores (n, k): of equal scores the lower id first, -1 last."""
+    """Sort faiss's ids and scores (n, k): of equal scores the lower id first, -1 last."""
     scores = np.where(ids < 0, -np.inf, scores)
     order = np.lexsort((ids, -scores), axis=1)
     return Shortlist(
@@ -146,16 +146,16 @@ def top(scores: np.ndarray, k: int) -> Shortlist:
     """The k best columns of each row of float (n, L) scores; of equal ones the lower number first."""
     k = min(k, scores.shape[1])
     ids = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-    found = np.take_along_axis(scores, ids, axis=1)
-    worst = found.min(axis=1, keepdims=True)
-    # Where the worst score chosen was also left out, the partition chose any of the equal columns.
+    chosen = np.take_along_axis(scores, ids, axis=1)
+    worst = chosen.min(axis=1, keepdims=True)
+    # Of columns that equal the worst chosen one, the partition takes any: take those of lower number.
     for row in np.flatnonzero((scores >= worst).sum(axis=1) > k):
         better, equal = np.flatnonzero(scores[row] > worst[row]), np.flatnonzero(scores[row] == worst[row])
         ids[row] = np.concatenate([better, equal[: k - len(better)]])
     ids.sort(axis=1)
-    found = np.take_along_axis(scores, ids, axis=1)
-    order = np.argsort(-found, axis=1, kind="stable")
+    chosen = np.take_along_axis(scores, ids, axis=1)
+    order = np.argsort(-chosen, axis=1, kind="stable")
     return Shortlist(
         np.take_along_axis(ids, order, axis=1).astype(np.int32),
-        np.take_along_axis(found, order, axis=1).astype(np.float32),
+        np.take_along_axis(chosen, order, axis=1).astype(np.float32),
     )

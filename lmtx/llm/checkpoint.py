@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from lmtx.encoder import resolve_precision
+from lmtx.devices import resolve_precision
 from lmtx.files import read_json
 from lmtx.llm import hub
 from lmtx.llm.faults import TeacherError

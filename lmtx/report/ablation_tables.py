@@ -1,235 +1,203 @@
-"""The tables of the ablations, from result files alone: teachers, the curriculum, and variants."""
+"""The tables of the ablations: teachers, the curriculum, and variants."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from lmtx.report import words
-from lmtx.report.points import (
-    BASE,
-    Group,
-    clear,
-    difference,
-    intervals,
-    load_groups,
-    on_axis,
-    subset,
+from lmtx.report.groups import BASE, Group, base_of, difference, intervals_of, on_axis, sample_of
+from lmtx.report.render import (
+    GAP,
+    Cell,
+    Column,
+    Table,
+    as_difference,
+    as_number,
+    as_percent,
+    flat,
+    flat_all,
+    number,
+    total,
 )
-from lmtx.report.render import GAP, Cell, Table, interval, number, percent
-from lmtx.report.results import Interval, Result, cycles, flat, load_results, measured, table_of
+from lmtx.report.results import Results, from_zero
+from lmtx.report.schema import Interval
 
 STAGE = "ablations"
-_QUALITY = ("P@1", "R@10")
-_COSTS = ("verdicts", "requests", "prompt_tokens", "answer_tokens", "usd")
 # The axes that a figure or table of their own shows; every other one, a user's too, is a variant.
 _SHOWN_ELSEWHERE = {BASE, "main", "sample", "negatives", "shortlist", "teacher", "curriculum", "map"}
 _VARIANTS = {"targets": "Targets", "labels": "Label text", "judging": "Judging"}
-_VERDICTS = {
-    "yes_rate": "Yes\nrate",
-    "pseudo_precision": "Precision\nof yes",
-    "pseudo_recall": "Recall\nof yes",
-}
+_COSTS = ("verdicts", "requests", "prompt_tokens", "answer_tokens", "usd")
+_SHARES = ("yes_rate", "pseudo_precision", "pseudo_recall")
+_METRICS = ("P@1", "R@10")
+_COUNT = as_number()
+_SEEDS = Column("Seeds", "seeds", _COUNT)
+_VERDICTS = [
+    Column(heading, key, as_percent)
+    for heading, key in zip(("Yes\nrate", "Precision\nof yes", "Recall\nof yes"), _SHARES, strict=True)
+]
+_QUALITY = [Column(name, name, as_percent) for name in _METRICS]
 
 
-def t5_teachers(reports: str | Path, dataset: str) -> Table:
-    """T5: each teacher's verdicts, the student it makes, and what asking it cost."""
-    groups = on_axis(load_groups(reports, dataset), "teacher")
+def t5_teachers(results: Results) -> Table:
+    """T5: each teacher's verdicts, its student, and its cost."""
+    columns = [
+        _SEEDS,
+        *_VERDICTS,
+        *_QUALITY,
+        Column("P@1\n− zero-shot", "gain", as_difference),
+        Column("Verdicts", "verdicts", _COUNT),
+        Column("Requests", "requests", _COUNT),
+        Column("Tokens", "", lambda row, _: number(row["prompt_tokens"] + row["answer_tokens"])),
+        Column("USD", "usd", as_number(2)),
+    ]
+    groups = on_axis(results.groups, "teacher")
     groups = sorted(groups, key=lambda g: g.settings.teacher_kind == "simulated")
-    frame, cells, notes = [], [], []
+    rows, notes = [], []
     for group in groups:
-        simulated = group.settings.teacher_kind == "simulated"
-        cost = {key: _total(group, key) for key in _COSTS}
-        row = {"point": group.name, "teacher": words.teacher(group), "simulated": simulated}
-        frame.append(row | _numbers(group) | flat("gain", group.gain("P@1")) | cost)
-        cells.append(
-            [
-                Cell(words.teacher(group) + (" †" if simulated else "")),
-                number(len(group.points)),
-                *_shares(group),
-                *(_metric(group.metric(name)) for name in _QUALITY),
-                _difference(group.gain("P@1")),
-                *(number(cost[key]) for key in ("verdicts", "requests")),
-                number(cost["prompt_tokens"] + cost["answer_tokens"]),
-                number(cost["usd"], 2),
-            ]
-        )
-        notes += [f"{words.teacher(group)}: {note}." for p in group.points[:1] for note in p.notes]
-    if any(group.settings.teacher_kind == "simulated" for group in groups):
+        teacher, simulated = words.teacher(group), group.settings.teacher_kind == "simulated"
+        row = {"point": group.name, "teacher": teacher, "simulated": simulated} | _numbers(group)
+        row |= flat("gain", group.gain("P@1")) | {key: _total(group, key) for key in _COSTS}
+        rows.append((Cell(f"{teacher} †" if simulated else teacher), row))
+        notes += [f"{teacher}: {note}." for note in group.points[0].notes]
+    if any(row["simulated"] for _, row in rows):
         notes.append("† Simulated: it reads annotations and errs at the rates given.")
-    return Table(
+    return Table.of(
         "t5_teachers",
         "T5 Teachers",
-        f"{_sample(dataset, groups)}Percent. Precision and recall compare a teacher's yes with the "
+        f"{_ran_on(results.dataset, groups)}Percent. Precision and recall compare a teacher's yes with the "
         "annotations, for this table only. The difference is to zero-shot, paired; a star marks an interval "
         "without 0. Requests, tokens and dollars are what its runs asked anew; what the store held is free.",
-        [
-            *("Teacher", "Seeds", *_VERDICTS.values(), *_QUALITY, "P@1\n− zero-shot"),
-            *("Verdicts", "Requests", "Tokens", "USD"),
-        ],
-        [("", cells)],
-        table_of(frame, ("n", "seeds", *_COSTS[:-1])) if frame else table_of([], (), ["teacher"]),
+        "Teacher",
+        columns,
+        [("", rows)],
+        ["n", "seeds", *_COSTS[:-1]],
         notes,
-        words.teachers(groups),
         STAGE,
+        None if rows else ["teacher"],
     )
 
 
-def t6_curriculum(reports: str | Path, dataset: str) -> Table:
-    """T6: the main run cycle by cycle; then, on the subset, what refreshing and restarting add."""
-    results = load_results(reports, dataset)
-    groups = on_axis(load_groups(reports, dataset), "curriculum")
-    groups = sorted(groups, key=lambda g: (g.settings.cycle, not g.settings.refresh, not g.settings.restart))
-    found = ({0: zero} if (zero := measured(results, "zero-shot")) else {}) | cycles(results)
-    frame, main, notes = [], [], []
-    for cycle, r in found.items():
-        frame.append({"part": "main run", **_cycle_numbers(cycle, r)})
+def t6_curriculum(results: Results) -> Table:
+    """T6: the main run cycle by cycle; then, on the subset, the effect of refreshing and restarting."""
+    columns = [
+        Column("Check", "check", as_percent),
+        Column("Recall of\nshortlists", "shortlist_recall", as_percent),
+        *_VERDICTS,
+        *_QUALITY,
+        Column("P@1\n− cycle 1", "minus_cycle_1", as_difference),
+    ]
+    sections, notes = [], []
+    # The main run.
+    by_cycle = from_zero(results.systems)
+    if by_cycle:
+        sections.append((f"Main run: {results.dataset}", []))
+    for cycle, r in by_cycle.items():
+        row = {"part": "main run", "cycle": cycle, "point": r.system, "n": r.n}
+        row |= {key: getattr(r.cycle, key, None) for key in ("check", "shortlist_recall", *_SHARES)}
+        row |= flat_all(r.metrics, _METRICS)
         name = f"Cycle {cycle}" if cycle else "Zero-shot"
-        kept = bool(r.cycle and r.cycle.best)
-        shares = [Cell(percent(frame[-1][key])) for key in ("check", "shortlist_recall", *_VERDICTS)]
-        metrics = [_metric(r.metrics.get(metric)) for metric in _QUALITY]
-        main.append([Cell(f"{name}, kept" if kept else name), *shares, *metrics, Cell(GAP)])
+        kept = ", kept" if r.cycle and r.cycle.best else ""
+        sections[-1][1].append((Cell(name + kept), row))
         if r.stopped is not None:
             notes.append(f"{GAP} {r.label}: no result: {r.stopped}.")
-    base = _base(groups)
-    parts = [(f"Main run: {dataset}", main)] if main else []
+    # The ablation of the curriculum.
+    groups = on_axis(results.groups, "curriculum")
+    groups = sorted(groups, key=lambda g: (g.settings.cycle, not g.settings.refresh, not g.settings.restart))
+    how = ""
     if groups:
-        shown = []
-        for group in groups:
-            d = difference(group, base, "P@1") if base and group is not base else None
-            setting = group.settings
-            row = {"part": "subset", "cycle": setting.cycle, "point": group.name, "refresh": setting.refresh}
-            frame.append(row | {"restart": setting.restart} | _numbers(group) | flat("minus_cycle_1", d))
-            verdicts = [Cell(GAP), *_shares(group)]
-            metrics = [_metric(group.metric(name)) for name in _QUALITY]
-            shown.append([Cell(_way(group)), Cell(GAP), *verdicts, *metrics, _difference(d)])
-        parts.append((f"Ablation: {subset(dataset, groups)}", shown))
+        sections.append((f"Ablation: {sample_of(results.dataset, groups)}", []))
+        how = f" In the ablation: {intervals_of(groups)}."
     else:
         notes.append("Fresh or fixed shortlists, restart or going on: not run yet.")
-    columns = ["part", "cycle", "point", "refresh", "restart", *_numbers(None)]
-    columns += ["check", *flat("minus_cycle_1", None)]
-    how = f" In the ablation: {intervals(groups)}." if groups else ""
-    return Table(
+    for group in groups:
+        s = group.settings
+        row = {"part": "subset", "cycle": s.cycle, "point": group.name, "refresh": s.refresh}
+        row |= {"restart": s.restart} | _numbers(group) | flat("minus_cycle_1", _minus_base(group, groups))
+        lists, start = "fresh" if s.refresh else "fixed", "from E0" if s.restart else "going on"
+        way = "Cycle 1" if s.cycle == 1 else f"Cycle {s.cycle}, {lists} shortlists, {start}"
+        sections[-1][1].append((Cell(way), row))
+    csv_columns = ["part", "cycle", "point", "refresh", "restart", "seeds", "n", *_SHARES]
+    csv_columns += [*flat_all({}, _METRICS), "check", *flat("minus_cycle_1", None)]
+    return Table.of(
         "t6_curriculum",
         "T6 What the curriculum adds",
         "Percent. Check: held-out documents whose top label the teacher accepts. Recall of the shortlists is "
         "the share of the annotated pairs that they hold; it, and precision and recall of the teacher's yes, "
         f"are by the annotations, for this table only.{how}",
-        [
-            *("Cycle", "Check", "Recall of\nshortlists", *_VERDICTS.values()),
-            *(*_QUALITY, "P@1\n− cycle 1"),
-        ],
-        parts or [("", [])],
-        table_of(frame, ("n", "seeds", "cycle"), columns),
+        "Cycle",
+        columns,
+        sections,
+        ["n", "seeds", "cycle"],
         notes,
-        words.curriculum(results, groups),
         STAGE,
+        csv_columns,
     )
 
 
-def variants(reports: str | Path, dataset: str) -> Table:
-    """What else was tried, axis by axis: targets, label text, judging, and the axes that users add."""
-    every = load_groups(reports, dataset)
-    axes = {axis for group in every for axis in group.axes} - _SHOWN_ELSEWHERE
-    frame, parts, names, shown = [], [], {}, []
+def variants(results: Results) -> Table:
+    """All other axes: targets, label text, judging, and those that users add."""
+    columns = [
+        _SEEDS,
+        *_VERDICTS[:2],
+        *_QUALITY,
+        Column("P@1\n− shared", "minus_base", as_difference),
+        Column("Requests", "requests", _COUNT),
+        Column("Train\n(s)", "train_seconds", as_number(1)),
+    ]
+    axes = {axis for group in results.groups for axis in group.axes} - _SHOWN_ELSEWHERE
+    sections, shown = [], []
     for axis in sorted(axes, key=lambda a: ([*_VARIANTS].index(a) if a in _VARIANTS else 9, a)):
-        groups, rows = on_axis(every, axis), []
-        base = _base(groups)
+        groups = on_axis(results.groups, axis)
+        if groups:
+            sections.append((_VARIANTS.get(axis, axis), []))
         for group in groups:
-            names[group.name] = _variant(group, axis)
-            shown += [group] if group not in shown else []
-            d = difference(group, base, "P@1") if base and group is not base else None
-            seconds = group.mean(lambda p: p.seconds.get("train"))
-            row = {"axis": axis, "point": group.name, "variant": names[group.name]}
-            row |= _numbers(group) | flat("minus_base", d) | {"train_seconds": seconds}
-            frame.append(row | {key: _total(group, key) for key in ("requests", "usd")})
-            rows.append(
-                [
-                    Cell(names[group.name] + (" (shared settings)" if group is base else "")),
-                    number(len(group.points)),
-                    *_shares(group)[:2],
-                    *(_metric(group.metric(name)) for name in _QUALITY),
-                    _difference(d),
-                    number(frame[-1]["requests"]),
-                    number(seconds, 1),
-                ]
-            )
-        if rows:
-            parts.append((_VARIANTS.get(axis, axis), rows))
-    return Table(
+            variant = _variant(group, axis)
+            row = {"axis": axis, "point": group.name, "variant": variant} | _numbers(group)
+            row |= flat("minus_base", _minus_base(group, groups))
+            row |= {"train_seconds": group.mean("train_seconds")}
+            row |= {key: _total(group, key) for key in ("requests", "usd")}
+            name = f"{variant} (shared settings)" if group is base_of(groups) else variant
+            sections[-1][1].append((Cell(name), row))
+        shown += [group for group in groups if group not in shown]
+    return Table.of(
         "variants",
         "Variants",
-        f"{_sample(dataset, shown)}Percent. The difference is to the shared settings; a star marks an "
-        "interval without 0. Requests are what all runs asked anew.",
-        [
-            *("Variant", "Seeds", *[*_VERDICTS.values()][:2], *_QUALITY),
-            *("P@1\n− shared", "Requests", "Train\n(s)"),
-        ],
-        parts or [("", [])],
-        table_of(frame, ("n", "seeds", "requests")) if frame else table_of([], (), ["variant"]),
-        [],
-        words.variants(shown, names),
-        STAGE,
+        f"{_ran_on(results.dataset, shown)}Percent. The difference is to the shared settings; a star marks "
+        "an interval without 0. Requests are what all runs asked anew.",
+        "Variant",
+        columns,
+        sections,
+        ["n", "seeds", "requests"],
+        stage=STAGE,
+        csv_columns=None if sections else ["variant"],
     )
 
 
-def _numbers(group: Group | None) -> dict:
-    """A group's seeds, n, verdicts and quality as columns; `None` gives the columns alone."""
-    row = {"seeds": group and len(group.points), "n": group and group.points[0].n}
-    row |= {key: group and group.mean(lambda p, key=key: getattr(p, key)) for key in _VERDICTS}
-    for name in _QUALITY:
-        row |= flat(name, group and group.metric(name))
-    return row
+def _numbers(group: Group) -> dict:
+    """A group's seeds, n, verdicts and quality as columns."""
+    shares = {key: group.mean(key) for key in _SHARES}
+    metrics = flat_all({name: group.metric(name) for name in _METRICS}, _METRICS)
+    return {"seeds": len(group.points), "n": group.points[0].n} | shares | metrics
 
 
-def _cycle_numbers(cycle: int, r: Result) -> dict:
-    row = {"cycle": cycle, "point": r.system, "n": r.n}
-    row |= {key: getattr(r.cycle, key, None) for key in ("check", "shortlist_recall", *_VERDICTS)}
-    for name in _QUALITY:
-        row |= flat(name, r.metrics.get(name))
-    return row
-
-
-def _base(groups: Sequence[Group]) -> Group | None:
-    return next((group for group in groups if BASE in group.axes), None)
+def _minus_base(group: Group, groups: Sequence[Group]) -> Interval | None:
+    """The difference to base in P@1; `None` for base itself and where it was not run."""
+    base = base_of(groups)
+    return None if base is None or group is base else difference(group, base, "P@1")
 
 
 def _total(group: Group, key: str) -> float | None:
-    """A cost summed over a group's runs, which a single unknown value makes unknown."""
-    values = [p.verdicts if key == "verdicts" else getattr(p.cost, key) for p in group.points]
-    return None if None in values else sum(values)
+    """A cost summed over a group's runs."""
+    return total(p.verdicts if key == "verdicts" else getattr(p.cost, key) for p in group.points)
 
 
-def _sample(dataset: str, groups: Sequence[Group]) -> str:
-    return f"{subset(dataset, groups)}; {intervals(groups)}. " if groups else f"{dataset}. "
-
-
-def _way(group: Group) -> str:
-    s = group.settings
-    if s.cycle == 1:
-        return "Cycle 1"
-    lists = "fresh" if s.refresh else "fixed"
-    return f"Cycle {s.cycle}, {lists} shortlists, {'from E0' if s.restart else 'going on'}"
+def _ran_on(dataset: str, groups: Sequence[Group]) -> str:
+    return f"{sample_of(dataset, groups)}; {intervals_of(groups)}. " if groups else f"{dataset}. "
 
 
 def _variant(group: Group, axis: str) -> str:
-    """What a group is on an axis; its name where the axis is a user's own."""
+    """A group's value on an axis in words; its name where the axis is a user's own."""
     s = group.settings
     if axis == "targets":
         return "soft targets" if s.soft_targets else "hard targets"
     if axis == "labels":
         return "with description" if s.descriptions else "name alone"
     return words.teacher(group) if axis == "judging" else group.name
-
-
-def _shares(group: Group) -> list[Cell]:
-    return [Cell(percent(group.mean(lambda p, key=key: getattr(p, key)))) for key in _VERDICTS]
-
-
-def _metric(m: Interval | None) -> Cell:
-    return Cell(percent(m.value), interval(m.low, m.high)) if m else Cell(GAP)
-
-
-def _difference(d: Interval | None) -> Cell:
-    if d is None:
-        return Cell(GAP)
-    mark = "*" if clear(d) else ""
-    return Cell(percent(d.value, sign=True) + mark, interval(d.low, d.high, sign=True))

@@ -1,10 +1,10 @@
-"""The figures of the ablations, from the result files of their points: F3, F4, F5 and the map of teachers."""
+"""The figures of the ablations, from the groups of their runs: F3, F4, F5 and the map of teachers."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
@@ -12,32 +12,24 @@ from matplotlib.transforms import ScaledTranslation
 
 from lmtx.report import drawing, words
 from lmtx.report.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, PURPLE, Drawing
-from lmtx.report.points import SAMPLE, Group, intervals, load_groups, on_axis, rows, subset
-from lmtx.report.render import interval, percent
-from lmtx.report.results import Result, flat, load_results, measured, table_of
+from lmtx.report.figures import COMPARED
+from lmtx.report.groups import SAMPLE, Group, frame_of_groups, intervals_of, on_axis, sample_of
+from lmtx.report.render import flat, interval, percent
+from lmtx.report.results import Results, measured
 
-STAGE = "ablations"
-_COUNTS = ("seed", "seeds", "n")
-_DRAWN = ("random", "hardest", "rejected")
-_COMPARED = {"P@1": "Top label is right", "R@10": "True labels in the top ten"}
+_DRAWN = ["random", "hardest", "rejected"]
 _AMOUNT = FuncFormatter(lambda value, _: f"{value:,.10g}")
 
 
-def f3_sample_size(reports: str | Path, dataset: str) -> Drawing:
+def f3_sample_size(results: Results) -> Drawing:
     """F3: P@1 and the seconds to train against the number of training documents."""
-    groups = on_axis(load_groups(reports, dataset), SAMPLE)
-    groups = sorted(groups, key=lambda g: g.settings.documents)
-    zero = measured(load_results(reports, dataset), "zero-shot")
-    frame = _frame(
-        groups,
-        ("P@1",),
-        {"documents": lambda g: g.settings.documents},
-        {"train_seconds": lambda p: p.seconds.get("train"), "trained_on": lambda p: p.trained_on},
-    )
+    groups = sorted(on_axis(results.groups, SAMPLE), key=lambda g: g.settings.documents)
+    facts, numbers = {"documents": lambda g: g.settings.documents}, ["train_seconds", "trained_on"]
+    frame = frame_of_groups(groups, facts, ["P@1"], numbers)
 
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
-        _zero_line(left, zero, "P@1", level=True)
+        _zero_line(left, results, "P@1", level=True)
         _marks(left, frame, "documents", "P@1", BLUE)
         left.set_title("Quality of the student")
         left.set_ylabel("P@1 (%)")
@@ -52,88 +44,65 @@ def f3_sample_size(reports: str | Path, dataset: str) -> Drawing:
             axes.set_xlabel("Training documents")
             axes.grid(axis="both")
 
-    return _drawing(
-        ("f3_sample_size", "F3 Sample size"),
-        (dataset, groups, SAMPLE),
-        words.sample_size(groups, zero),
-        frame,
-        (7.6, 4.0),
-        draw,
-    )
+    caption = _caption(results.dataset, groups, vary=SAMPLE)
+    message = words.sample_size(groups)
+    return _drawing(results, "f3_sample_size", "F3 Sample size", message, caption, frame, (7.6, 4.0), draw)
 
 
-def f4_negatives(reports: str | Path, dataset: str) -> Drawing:
+def f4_negatives(results: Results) -> Drawing:
     """F4: P@1 and R@10 of each way to draw negatives, one row a strategy."""
-    groups = on_axis(load_groups(reports, dataset), "negatives")
-    order = {drawn: place for place, drawn in enumerate(_DRAWN)}
-    groups = sorted(
-        groups,
-        key=lambda g: (order.get(g.settings.negatives, len(order)), g.settings.rejected_negatives),
-        reverse=True,
-    )
-    zero = measured(load_results(reports, dataset), "zero-shot")
+
+    def order(group: Group) -> tuple[int, int]:
+        drawn = group.settings.negatives
+        return _DRAWN.index(drawn) if drawn in _DRAWN else len(_DRAWN), group.settings.rejected_negatives
+
+    groups = sorted(on_axis(results.groups, "negatives"), key=order, reverse=True)
     facts = {"strategy": words.strategy, "rejected_negatives": lambda g: g.settings.rejected_negatives}
-    frame = _frame(groups, ("P@1", "R@10"), facts, {})
+    frame = frame_of_groups(groups, facts, [*COMPARED], [])
 
     def draw(figure: Figure) -> None:
-        places = {group.name: place for place, group in enumerate(groups)}
+        height = {group.name: y for y, group in enumerate(groups)}
         panels = figure.subplots(1, 2, sharey=True)
-        for axes, (name, title) in zip(panels, _COMPARED.items(), strict=True):
-            _zero_line(axes, zero, name)
-            for y, row in ((places[row["point"]], row) for row in frame.to_dict("records")):
-                if pd.notna(row[name]):
-                    _row_mark(axes, y, row, name)
+        for axes, (name, title) in zip(panels, COMPARED.items(), strict=True):
+            _zero_line(axes, results, name)
+            for row in frame[frame[name].notna()].to_dict("records"):
+                _row_mark(axes, height[row["point"]], row, name)
             axes.set_yticks(range(len(groups)), [words.strategy(g).replace(" + ", "\n+ ") for g in groups])
             axes.set_ylim(-0.6, len(groups) - 0.4)
             axes.set_title(title)
-            axes.set_xlabel(f"{name} (%)")
-            axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-            axes.xaxis.set_major_formatter(drawing.PERCENT)
-            axes.grid(axis="x")
-            axes.spines["left"].set_visible(False)
-            axes.tick_params(length=0)
+            drawing.row_axes(axes, f"{name} (%)")
 
-    return _drawing(
-        ("f4_negatives", "F4 Negatives"),
-        (dataset, groups, ""),
-        words.negatives(groups),
-        frame,
-        (7.6, 1.9 + 0.5 * len(groups)),
-        draw,
-    )
+    message, caption = words.negatives(groups), _caption(results.dataset, groups)
+    size = (7.6, 1.9 + 0.5 * len(groups))
+    return _drawing(results, "f4_negatives", "F4 Negatives", message, caption, frame, size, draw)
 
 
-def f5_shortlist(reports: str | Path, dataset: str) -> Drawing:
-    """F5: P@1 and R@10 against the shortlist's size j; below, what it asks of the teacher and what for."""
-    groups = on_axis(load_groups(reports, dataset), "shortlist")
-    groups = sorted(groups, key=lambda g: g.settings.shortlist)
-    zero = measured(load_results(reports, dataset), "zero-shot")
-    numbers = {
-        "verdicts_per_document": lambda p: p.verdicts_per_document,
-        "yes_rate": lambda p: p.yes_rate,
-        "pseudo_precision": lambda p: p.pseudo_precision,
-        "pseudo_recall": lambda p: p.pseudo_recall,
-        "prompt_tokens": lambda p: p.cost.prompt_tokens,
-        "usd": lambda p: p.cost.usd,
-    }
-    frame = _frame(groups, ("P@1", "R@10"), {"shortlist": lambda g: g.settings.shortlist}, numbers)
+def f5_shortlist(results: Results) -> Drawing:
+    """F5: P@1 and R@10 against the shortlist's size j; below, the number of verdicts and their precision."""
+    groups = sorted(on_axis(results.groups, "shortlist"), key=lambda g: g.settings.shortlist)
+    numbers = [
+        "verdicts_per_document",
+        "yes_rate",
+        "pseudo_precision",
+        "pseudo_recall",
+        "prompt_tokens",
+        "usd",
+    ]
+    frame = frame_of_groups(groups, {"shortlist": lambda g: g.settings.shortlist}, [*COMPARED], numbers)
+    panels = [(name, title, f"{name} (%)", BLUE) for name, title in COMPARED.items()]
+    panels += [
+        ("verdicts_per_document", "What the teacher is asked", "Verdicts a document", ORANGE),
+        ("pseudo_precision", "How much of its yes is annotated", "Share (%)", GREEN),
+    ]
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(2, 2, sharex=True)
+        grid = figure.subplots(2, 2, sharex=True)
         sizes = sorted(frame["shortlist"].unique())
-        for axes, (column, title, label, colour) in zip(
-            panels.flat,
-            (
-                *((name, title, f"{name} (%)", BLUE) for name, title in _COMPARED.items()),
-                ("verdicts_per_document", "What the teacher is asked", "Verdicts a document", ORANGE),
-                ("pseudo_precision", "How much of its yes is annotated", "Share (%)", GREEN),
-            ),
-            strict=True,
-        ):
+        for axes, (column, title, label, colour) in zip(grid.flat, panels, strict=True):
             axes.set_title(title)
             axes.set_ylabel(label)
-            if column in _COMPARED:
-                _zero_line(axes, zero, column, level=True)
+            if column in COMPARED:
+                _zero_line(axes, results, column, level=True)
             _marks(axes, frame, "shortlist", column, colour)
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())
@@ -142,45 +111,32 @@ def f5_shortlist(reports: str | Path, dataset: str) -> Drawing:
             axes.tick_params(length=0)
             if column == "verdicts_per_document":
                 axes.set_ylim(bottom=0)
-        for axes in panels[1]:
+        for axes in grid[1]:
             axes.set_xlabel("Shortlist size j")
 
-    return _drawing(
-        ("f5_shortlist", "F5 Shortlist size"),
-        (dataset, groups, ""),
-        words.shortlist(groups),
-        frame,
-        (7.6, 5.6),
-        draw,
-    )
+    message, caption = words.shortlist(groups), _caption(results.dataset, groups)
+    return _drawing(results, "f5_shortlist", "F5 Shortlist size", message, caption, frame, (7.6, 5.6), draw)
 
 
-def teacher_map(reports: str | Path, dataset: str) -> Drawing:
-    """How good a teacher must be: the student's gain in P@1 for simulated teachers of known error rates."""
+def teacher_map(results: Results) -> Drawing:
+    """How good a teacher must be: the student's gain in P@1 for simulated teachers, by their error rates."""
     groups = [
-        g
-        for g in on_axis(load_groups(reports, dataset), "map")
-        if g.settings.true_yes is not None and g.settings.false_yes is not None
+        group
+        for group in on_axis(results.groups, "map")
+        if group.settings.true_yes is not None and group.settings.false_yes is not None
     ]
-    frame = _frame(
-        groups,
-        ("P@1",),
-        {
-            "true_yes": lambda g: g.settings.true_yes,
-            "false_yes": lambda g: g.settings.false_yes,
-            **{key: lambda g, key=key: flat("gain", g.gain("P@1"))[key] for key in flat("gain", None)},
-        },
-        {"pseudo_precision": lambda p: p.pseudo_precision},
-    )
+    facts = {"true_yes": lambda g: g.settings.true_yes, "false_yes": lambda g: g.settings.false_yes}
+    for column in flat("gain", None):
+        facts[column] = lambda g, column=column: flat("gain", g.gain("P@1"))[column]
+    frame = frame_of_groups(groups, facts, ["P@1"], ["pseudo_precision"])
     frame = frame[frame["drawn"] == "mark"] if len(frame) else frame
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         columns, lines = (sorted(frame[key].unique()) for key in ("false_yes", "true_yes"))
         strongest = frame["gain"].abs().max() or 1
-        for row in frame.to_dict("records"):
-            if pd.notna(row["gain"]):
-                _cell(axes, columns.index(row["false_yes"]), lines.index(row["true_yes"]), row, strongest)
+        for row in frame[frame["gain"].notna()].to_dict("records"):
+            _cell(axes, columns.index(row["false_yes"]), lines.index(row["true_yes"]), row, strongest)
         axes.set_xticks(range(len(columns)), [f"{100 * rate:.3g}" for rate in columns])
         axes.set_yticks(range(len(lines)), [f"{100 * rate:.3g}" for rate in lines])
         axes.set_xlim(-0.5, len(columns) - 0.5)
@@ -190,73 +146,52 @@ def teacher_map(reports: str | Path, dataset: str) -> Drawing:
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
-    return _drawing(
-        ("teacher_map", "How good a teacher must be"),
-        (dataset, groups, ""),
-        words.teacher_map(groups),
-        frame,
-        (7.6, 2.9 + 0.6 * frame["true_yes"].nunique() if len(frame) else 2),
-        draw,
-        "P@1 minus zero-shot, in points; bold: the interval leaves 0 out. Simulated: these teachers read the "
-        "annotations and err at the rates given; no real one does.",
-    )
+    caption = f"{results.dataset}."
+    if groups:
+        caption = f"{sample_of(results.dataset, groups)}; {intervals_of(groups)}. P@1 minus zero-shot, in "
+        caption += "points; bold: the interval leaves 0 out. Simulated: these teachers read the annotations "
+        caption += "and err at the rates given; no real one does."
+    title, message = "How good a teacher must be", words.teacher_map(groups)
+    size = (7.6, 2.9 + 0.6 * frame["true_yes"].nunique())
+    return _drawing(results, "teacher_map", title, message, caption, frame, size, draw)
 
 
 def _drawing(
-    names: tuple[str, str],
-    ran_on: tuple[str, list[Group], str],
-    sentences: list[str],
+    results: Results,
+    name: str,
+    title: str,
+    message: str,
+    caption: str,
     frame: pd.DataFrame,
     size: tuple[float, float],
     draw: Callable[[Figure], None],
-    marks: str = "Dashed: zero-shot.",
 ) -> Drawing:
-    """The figure with its headline and caption, or the gap where its axis was not run."""
-    dataset, groups, vary = ran_on
-    message = sentences[0] if sentences else "Not run yet"
-    caption = f"{dataset}."
-    if groups:
-        several = any(len(group.points) > 1 for group in groups)
-        caption = f"{subset(dataset, groups, vary)}; {intervals(groups)}"
-        caption += ", small points: single seeds. " if several and "Dashed" in marks else ". "
-        caption += marks
-    with drawing.style():
-        figure = drawing.blank(*(size if groups else (7.6, 2)))
-        if groups:
-            draw(figure)
-        else:
-            drawing.gap(figure.subplots(), f"The ablations have no point of this axis on {dataset} yet.")
-        drawing.headline(figure, message, caption)
-    return Drawing(*names, message, caption, figure, frame, sentences[1:], STAGE)
+    """The figure of an axis, or a low one with a gap where the axis was not run."""
+    missing = None
+    if frame.empty:
+        size, missing = (7.6, 2), f"The ablations have no point of this axis on {results.dataset} yet."
+    return Drawing.make(name, title, message, caption, frame, size, draw, missing, stage="ablations")
 
 
-def _frame(
-    groups: Sequence[Group],
-    metrics: tuple[str, ...],
-    facts: dict[str, Callable],
-    numbers: dict[str, Callable],
-) -> pd.DataFrame:
-    """What a figure draws as the columns of its CSV, also where there is nothing to draw."""
-    found = rows(
-        groups,
-        metrics,
-        lambda group: {key: fact(group) for key, fact in facts.items()},
-        lambda point: {key: number(point) for key, number in numbers.items()},
-    )
-    columns = ["point", *facts, "drawn", *_COUNTS, *(c for m in metrics for c in flat(m, None)), *numbers]
-    return table_of(found, _COUNTS, columns)
+def _caption(dataset: str, groups: Sequence[Group], vary: str = "") -> str:
+    """The sample, and the meaning of the marks; the data set alone where nothing was run."""
+    if not groups:
+        return f"{dataset}."
+    several = any(len(group.points) > 1 for group in groups)
+    seeds = ", small points: single seeds" if several else ""
+    return f"{sample_of(dataset, groups, vary)}; {intervals_of(groups)}{seeds}. Dashed: zero-shot."
 
 
 def _marks(axes: Axes, frame: pd.DataFrame, x: str, y: str, colour: str) -> None:
     """Groups as marks with intervals, joined by a line; single seeds as small points."""
-    found = frame[frame[y].notna()]
-    if found.empty:
+    frame = frame[frame[y].notna()]
+    if frame.empty:
         axes.text(0.5, 0.5, "not measured", ha="center", color=MUTED, transform=axes.transAxes)
         axes.set_yticks([])
         return
-    marks, points = (found[found["drawn"] == kind] for kind in ("mark", "point"))
+    marks, points = (frame[frame["drawn"] == kind] for kind in ("mark", "point"))
     axes.plot(marks[x], marks[y].astype(float), color=colour, linewidth=1.2, alpha=0.6)
-    if f"{y}_low" in found:
+    if f"{y}_low" in frame:
         axes.vlines(marks[x], marks[f"{y}_low"], marks[f"{y}_high"], color=colour, linewidth=2)
     aside = axes.transData + ScaledTranslation(6 / 72, 0, axes.figure.dpi_scale_trans)
     axes.plot(points[x], points[y].astype(float), ".", color=MUTED, markersize=4, transform=aside)
@@ -265,7 +200,7 @@ def _marks(axes: Axes, frame: pd.DataFrame, x: str, y: str, colour: str) -> None
     axes.tick_params(length=0)
     axes.margins(x=0.08, y=0.12)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    share = f"{y}_low" in found or y.startswith("pseudo")
+    share = f"{y}_low" in frame or y.startswith("pseudo")
     axes.yaxis.set_major_formatter(drawing.PERCENT if share else _AMOUNT)
 
 
@@ -279,22 +214,24 @@ def _row_mark(axes: Axes, y: float, row: dict, name: str) -> None:
     axes.annotate(text, (row[name], y), (0, 6), textcoords="offset points", fontsize=8.5, ha="center")
 
 
-def _zero_line(axes: Axes, zero: Result | None, name: str, level: bool = False) -> None:
+def _zero_line(axes: Axes, results: Results, name: str, level: bool = False) -> None:
     """Zero-shot as a dashed line: level, its name beside the panel where no interval can lie; or upright."""
+    zero = measured(results.systems, "zero-shot")
     if zero is None or name not in zero.metrics:
         return
     value = zero.metrics[name].value
     look = {"color": PURPLE, "linestyle": (0, (4, 3)), "linewidth": 1.4}
     note = {"textcoords": "offset points", "fontsize": 8, "color": MUTED}
-    if not level:
+    if level:
+        axes.axhline(value, **look)
+        beside = axes.get_yaxis_transform()
+        axes.annotate("zero-shot", (1, value), (3, 0), xycoords=beside, va="center", **note)
+    else:
         axes.axvline(value, **look)
         axes.annotate("zero-shot", (value, 0), (3, 3), xycoords=axes.get_xaxis_transform(), **note)
-        return
-    axes.axhline(value, **look)
-    axes.annotate("zero-shot", (1, value), (3, 0), xycoords=axes.get_yaxis_transform(), va="center", **note)
 
 
-def _log_ticks(axis) -> None:
+def _log_ticks(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 3), numticks=12))
     axis.set_major_formatter(_AMOUNT)
     axis.set_minor_formatter(NullFormatter())
@@ -305,9 +242,9 @@ def _cell(axes: Axes, x: int, y: int, row: dict, strongest: float) -> None:
     """A cell of the map: stronger colour, larger difference; the text stays readable on the strongest."""
     colour = BLUE if row["gain"] >= 0 else ORANGE
     alpha = 0.06 + 0.5 * abs(row["gain"]) / strongest
-    place = (x - 0.5, y - 0.5)
-    axes.add_patch(Rectangle(place, 1, 1, facecolor=colour, alpha=alpha, edgecolor="none"))
-    axes.add_patch(Rectangle(place, 1, 1, fill=False, edgecolor=PAPER, linewidth=2))
+    corner = (x - 0.5, y - 0.5)
+    axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, alpha=alpha, edgecolor="none"))
+    axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=PAPER, linewidth=2))
     weight = "bold" if row["gain_low"] > 0 or row["gain_high"] < 0 else "normal"
     axes.text(x, y + 0.16, percent(row["gain"], sign=True), ha="center", va="center", fontweight=weight)
     ends = interval(row["gain_low"], row["gain_high"], sign=True)

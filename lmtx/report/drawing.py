@@ -2,30 +2,37 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
+from typing import ClassVar
 from xml.sax.saxutils import quoteattr
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from lmtx.files import replacing
-from lmtx.report.render import csv
+from lmtx.report.render import csv, save
 
 # Okabe and Ito's palette: told apart with any colour vision, and readable on white and on dark.
 BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 INK, MUTED, GRID, PAPER = "#1a1c20", "#5c6370", "#d9dce1", "#fefefe"
 # On the page each colour is a variable, which a dark theme sets to a lighter one.
 VARIABLES = {
-    **{INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper"},
-    **{BLUE: "--blue", ORANGE: "--orange", GREEN: "--green", PURPLE: "--purple"},
+    INK: "--ink",
+    MUTED: "--muted",
+    GRID: "--grid",
+    PAPER: "--paper",
+    BLUE: "--blue",
+    ORANGE: "--orange",
+    GREEN: "--green",
+    PURPLE: "--purple",
 }
 
 STYLE = {
@@ -80,13 +87,11 @@ class Drawing:
     message
         The one thing it shows, in a sentence made from its numbers; it stands above the axes.
     caption
-        What the marks are, n, and what is missing.
+        The meaning of the marks, n, and missing results.
     figure
         The matplotlib figure.
     frame
         The numbers drawn, as `name.csv` holds them; fractions.
-    findings
-        Further sentences made from the numbers, which the page shows above the figure.
     stage
         The stage whose results it shows.
     """
@@ -97,21 +102,43 @@ class Drawing:
     caption: str
     figure: Figure
     frame: pd.DataFrame
-    findings: list[str] = field(default_factory=list)
     stage: str = "evaluate"
+
+    folder: ClassVar[str] = "figures"
+    endings: ClassVar[tuple[str, ...]] = ("csv", "pdf", "png", "svg")
+
+    @classmethod
+    def make(
+        cls,
+        name: str,
+        title: str,
+        message: str,
+        caption: str,
+        frame: pd.DataFrame,
+        size: tuple[float, float],
+        draw: Callable[[Figure], None],
+        missing: str | None = None,
+        stage: str = "evaluate",
+    ) -> "Drawing":
+        """Let `draw` fill a figure of `size` inches, and put the message above it and the caption below.
+
+        A text in `missing` replaces the drawing where there is nothing to draw.
+        """
+        with style():
+            figure = blank(*size)
+            if missing is None:
+                draw(figure)
+            else:
+                gap(figure.subplots(), missing)
+            headline(figure, message, caption)
+        return cls(name, title, message, caption, figure, frame, stage)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write `name` as .png, .pdf, .svg and .csv; each appears whole or not at all."""
         contents = {kind: self._render(kind) for kind in _METADATA}
-        contents["csv"] = csv(self.frame).encode()
-        paths = []
-        for ending, content in contents.items():
-            paths.append(Path(folder) / f"{self.name}.{ending}")
-            with replacing(paths[-1]) as scratch:
-                scratch.write_bytes(content)
-        return paths
+        return save(Path(folder) / self.name, contents | {"csv": csv(self.frame).encode()})
 
-    def inline_svg(self) -> str:
+    def to_html(self) -> str:
         """The figure as an SVG element for a page: its colours are the page's variables, its ids its own."""
         svg = self._render("svg").decode()
         svg = svg[svg.index("<svg") :]
@@ -153,7 +180,7 @@ def blank(width: float, height: float) -> Figure:
 
 
 def headline(figure: Figure, message: str, subtitle: str) -> None:
-    """The message in bold above the axes, and below it what the reader must know of the data."""
+    """Write the message in bold above the axes, and the subtitle below them."""
     width = figure.get_size_inches()[0]
     figure.suptitle(fill(message, int(width * 10.5)), x=0.01, ha="left", fontweight="bold", fontsize=11.5)
     figure.supxlabel(
@@ -165,13 +192,28 @@ def headline(figure: Figure, message: str, subtitle: str) -> None:
     )
 
 
+def percent_axis(axis: Axis, ticks: int = 6) -> None:
+    """Write an axis of fractions in percent, with at most so many intervals between ticks."""
+    axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 5, 10]))
+    axis.set_major_formatter(PERCENT)
+
+
+def row_axes(axes: Axes, label: str, ticks: int = 6) -> None:
+    """Axes with a row a system or strategy, and fractions from left to right."""
+    axes.set_xlabel(label)
+    percent_axis(axes.xaxis, ticks)
+    axes.grid(axis="x")
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(length=0)
+
+
 def name_systems(axes: Axes, frame: pd.DataFrame) -> None:
-    """Write the `label` of each row at its place on the y axis; † marks what reads annotations."""
+    """Write the `label` of each row beside it on the y axis; † marks a system that reads annotations."""
     labels = frame["label"].where(frame["zero_shot"].astype(bool), frame["label"] + " †")
     axes.set_yticks(range(len(frame)), [fill(label, 24, break_on_hyphens=False) for label in labels])
 
 
 def gap(axes: Axes, text: str) -> None:
-    """Say on an axes what is missing, instead of drawing."""
+    """Write a text into the axes instead of drawing."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, fill(text, 50), ha="center", va="center", color=MUTED, transform=axes.transAxes)

@@ -2,27 +2,36 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import pandas as pd
-from jinja2 import Environment
+from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from lmtx.files import replacing
+from lmtx.report.schema import Interval
 
 GAP = "—"
 MINUS = "−"
 
 
 class Cell(NamedTuple):
-    """What a reader sees in one place of a table."""
+    """The texts in one cell of a table."""
 
     text: str
     interval: str = ""
     bold: bool = False
+
+
+class Column(NamedTuple):
+    """A column of numbers: its heading, the key of its number in a row, and how a cell shows that."""
+
+    heading: str
+    key: str
+    show: Callable[[dict, str], Cell]
 
 
 @dataclass(frozen=True)
@@ -41,11 +50,9 @@ class Table:
         (heading, rows) of parts that belong together, a row being one `Cell` a column; the
         heading is "" in a table without parts.
     notes
-        Footnotes, among them what is missing and why.
+        Footnotes, among them the reasons for missing results.
     frame
         The numbers as `name.csv` holds them: fractions, seconds, counts; NaN is a gap.
-    findings
-        Sentences made from the numbers, which the page shows above the table.
     stage
         The stage whose results it shows.
     """
@@ -57,22 +64,42 @@ class Table:
     groups: list[tuple[str, list[list[Cell]]]]
     frame: pd.DataFrame
     notes: list[str] = field(default_factory=list)
-    findings: list[str] = field(default_factory=list)
     stage: str = "evaluate"
+
+    folder: ClassVar[str] = "tables"
+    endings: ClassVar[tuple[str, ...]] = ("csv", "md", "tex")
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        title: str,
+        caption: str,
+        first: str,
+        columns: Sequence[Column],
+        sections: Sequence[tuple[str, list[tuple[Cell, dict]]]],
+        counts: Sequence[str],
+        notes: Iterable[str] = (),
+        stage: str = "evaluate",
+        csv_columns: list[str] | None = None,
+    ) -> "Table":
+        """Lay out sections of (first cell, row of numbers) in `columns`, below a `first` heading.
+
+        The CSV has every number of the rows, or `csv_columns` of them; `counts` are whole numbers in it.
+        """
+        groups = []
+        for heading, named in sections:
+            cells = [[cell, *(column.show(row, column.key) for column in columns)] for cell, row in named]
+            groups.append((heading, cells))
+        rows = [row for _, named in sections for _, row in named]
+        frame = frame_of(rows, counts if rows else (), csv_columns)
+        headings = [first, *(column.heading for column in columns)]
+        return cls(name, title, caption, headings, groups or [("", [])], frame, list(notes), stage)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write `name` as .csv, .md and .tex; each appears whole or not at all."""
-        texts = {
-            "csv": csv(self.frame),
-            "md": self.to_markdown(),
-            "tex": self.to_latex(),
-        }
-        paths = []
-        for ending, text in texts.items():
-            paths.append(Path(folder) / f"{self.name}.{ending}")
-            with replacing(paths[-1]) as scratch:
-                scratch.write_text(text, encoding="utf-8", newline="\n")
-        return paths
+        texts = csv(self.frame), self.to_markdown(), self.to_latex()
+        return save(Path(folder) / self.name, dict(zip(self.endings, map(str.encode, texts), strict=True)))
 
     def to_markdown(self) -> str:
         columns = [column.replace("\n", " ") for column in self.columns]
@@ -89,18 +116,66 @@ class Table:
         stacks = [column.split("\n") for column in self.columns]
         depth = max(map(len, stacks))
         header = zip(*([""] * (depth - len(stack)) + stack for stack in stacks), strict=True)
-        return _LATEX.from_string(_LATEX_TABLE).render(table=self, header=list(header))
+        return _LATEX.get_template("table.tex.j2").render(table=self, header=list(header))
 
     def to_html(self) -> str:
         """A `<table>` with its notes, every text escaped."""
-        return _HTML.from_string(_HTML_TABLE).render(table=self)
+        return HTML.get_template("table.html.j2").render(table=self)
 
     _repr_html_ = to_html
 
 
+def as_number(digits: int = 0) -> Callable[[dict, str], Cell]:
+    """Show a count or an amount with so many decimals."""
+    return lambda row, key: number(row.get(key), digits)
+
+
+def as_percent(row: dict, key: str) -> Cell:
+    """Show a fraction in percent, with the interval in KEY_low and KEY_high where it has one."""
+    return Cell(percent(row.get(key)), interval(row.get(f"{key}_low"), row.get(f"{key}_high")))
+
+
+def as_difference(row: dict, key: str) -> Cell:
+    """Show a difference in points with its interval, and a star where that leaves 0 out."""
+    value, low, high = (row.get(column) for column in flat(key, None))
+    star = "" if value is None or low <= 0 <= high else "*"
+    return Cell(percent(value, sign=True) + star, interval(low, high, sign=True))
+
+
+def flat(name: str, interval: Interval | None) -> dict[str, float | None]:
+    """An interval as the three columns NAME, NAME_low, NAME_high; `None` gives three gaps."""
+    ends = {"": "value", "_low": "low", "_high": "high"}
+    return {name + end: getattr(interval, field, None) for end, field in ends.items()}
+
+
+def flat_all(intervals: Mapping[str, Interval], names: Iterable[str]) -> dict[str, float | None]:
+    """`flat` of the intervals of these names, gaps for those that are missing."""
+    return {column: value for name in names for column, value in flat(name, intervals.get(name)).items()}
+
+
+def frame_of(rows: list[dict], counts: Sequence[str], columns: list[str] | None = None) -> pd.DataFrame:
+    """Rows as a frame whose `counts` stay whole numbers where other rows have gaps."""
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(counts, "Int64"))
+
+
+def save(stem: Path, contents: dict[str, bytes]) -> list[Path]:
+    """Write `stem` with each ending of `contents`; each file appears whole or not at all."""
+    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in contents]
+    for path, content in zip(paths, contents.values(), strict=True):
+        with replacing(path) as scratch:
+            scratch.write_bytes(content)
+    return paths
+
+
 def csv(frame: pd.DataFrame) -> str:
-    """A frame as CSV with six significant digits: what a reader can use, and no noise of the last bits."""
+    """A frame as CSV with six significant digits, so without the noise of the last bits."""
     return frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+
+
+def total(values: Iterable[float | None]) -> float | None:
+    """The sum; a single unknown value makes it unknown, and so does having none."""
+    values = list(values)
+    return None if None in values or not values else sum(values)
 
 
 def number(value: float | None, digits: int = 0) -> Cell:
@@ -169,7 +244,18 @@ def latex(text: str) -> str:
     return text.translate(_LATEX_CHARACTERS)
 
 
+def _breakable(text: str) -> Markup:
+    """Let a browser break dotted names at their parts, and nowhere else."""
+    parts = re.split(r"(?<=\w[._])(?=[^\W\d])|(?<=[a-z])(?=[A-Z])", text)
+    return Markup("<wbr>").join(parts)
+
+
+# Both escape every value, so that no cell can be forgotten; the markup is all in the templates.
+_TEMPLATES = FileSystemLoader(Path(__file__).with_name("templates"))
+HTML = Environment(loader=_TEMPLATES, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+HTML.filters["breakable"] = _breakable
 _LATEX = Environment(
+    loader=_TEMPLATES,
     block_start_string="<%",
     block_end_string="%>",
     variable_start_string="<<",
@@ -181,80 +267,3 @@ _LATEX = Environment(
     keep_trailing_newline=True,
     finalize=lambda value: latex(str(value)),
 )
-
-
-def _breakable(text: str) -> Markup:
-    """Let a browser break dotted names at their parts, and nowhere else."""
-    parts = re.split(r"(?<=\w[._])(?=[^\W\d])|(?<=[a-z])(?=[A-Z])", text)
-    return Markup("<wbr>").join(parts)
-
-
-_HTML = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-_HTML.filters["breakable"] = _breakable
-
-# `finalize` escapes every value, so that no cell can be forgotten; the markup is all in the template.
-_LATEX_TABLE = r"""% Needs \usepackage{booktabs,graphicx}.
-\begin{table*}[t]
-\centering
-\caption{<< table.title >>. << table.caption >>}
-\label{tab:<< table.name.replace("_", "-") >>}
-
-\smallskip
-\footnotesize
-\setlength{\tabcolsep}{3pt}
-\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%
-\begin{tabular}{l<% for _ in table.columns[1:] %>r<% endfor %>}
-\toprule
-<% for line in header %>
-<< line[0] >><% for word in line[1:] %> & << word >><% endfor %> \\
-<% endfor %>
-<% for heading, rows in table.groups %>
-\midrule
-<% if heading %>
-\multicolumn{<< table.columns | length >>}{l}{\emph{<< heading >>}} \\
-<% endif %>
-<% for row in rows %>
-<% for cell in row %>
-<% if cell.bold %>\textbf{<< cell.text >>}<% else %><< cell.text >><% endif %>
-<% if not loop.last %> & <% endif %><% endfor %> \\
-<% if row | selectattr("interval") | list %>
-<% for cell in row %><% if cell.interval %>{\tiny << cell.interval >>}<% endif %>
-<% if not loop.last %> & <% endif %><% endfor %> \\
-<% endif %>
-<% endfor %>
-<% endfor %>
-\bottomrule
-\end{tabular}}
-<% for note in table.notes %>
-\par\smallskip{\raggedright << note >>\par}
-<% endfor %>
-\end{table*}
-"""
-
-_HTML_TABLE = """<table>
-<thead><tr>
-{% for column in table.columns %}<th scope="col">{{ column | breakable }}</th>{% endfor %}
-</tr></thead>
-{% for heading, rows in table.groups %}
-<tbody>
-{% if heading %}
-<tr><th colspan="{{ table.columns | length }}" scope="rowgroup">{{ heading }}</th></tr>
-{% endif %}
-{% for row in rows %}
-<tr>
-{% for cell in row %}
-{% set tag = "th" if loop.first else "td" %}
-<{{ tag }}{% if loop.first %} scope="row"{% endif %}>
-{%- if cell.bold %}<b>{{ cell.text | breakable }}</b>{% else %}{{ cell.text | breakable }}{% endif %}
-{%- if cell.interval %}<br><small>{{ cell.interval }}</small>{% endif -%}
-</{{ tag }}>
-{% endfor %}
-</tr>
-{% endfor %}
-</tbody>
-{% endfor %}
-</table>
-{% for note in table.notes %}
-<p class="note">{{ note }}</p>
-{% endfor %}
-"""

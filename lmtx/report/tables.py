@@ -1,74 +1,83 @@
-"""The tables of the study, from result files alone.
+"""The tables of the study, from its results.
 
 Each function returns a `Table`: shown as it stands in a notebook, its numbers in `.frame`.
 """
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from lmtx.report.render import GAP, Cell, Table, interval, number, percent
-from lmtx.report.results import (
-    AT_PREDICTION,
-    Cost,
-    Interval,
-    Result,
-    cycles,
+from lmtx.report.render import (
+    GAP,
+    Cell,
+    Column,
+    Table,
+    as_difference,
+    as_number,
+    as_percent,
     flat,
-    load_results,
-    load_statistics,
-    measured,
-    sample,
-    table_of,
+    flat_all,
+    total,
 )
+from lmtx.report.results import Results, cycles, measured, on_documents
+from lmtx.report.schema import Cost, Result
 
 MAIN_METRICS = ("P@1", "P@3", "P@5", "R@1", "R@3", "R@5", "R@10", "R@100")
 TAIL_METRICS = ("P@1", "PSP@1", "P@3", "PSP@3", "P@5", "PSP@5")
-PARTS = ("encode", "label", "train", "check")
-COSTS = ("usd", "requests", "prompt_tokens", "answer_tokens", "verdicts")
+# The systems of T3, which asks for the price of a language model at prediction time.
+AT_PREDICTION = ("lmtx", "rerank", "icxml")
+_ASKED = ("requests", "prompt_tokens", "answer_tokens", "usd")
+_WORK = ("encode", "label", "train", "check")
+_COUNT, _TENTHS, _CENTS = as_number(), as_number(1), as_number(2)
+_COST = [
+    Column("USD", "usd", _CENTS),
+    Column("Requests", "requests", _COUNT),
+    Column("Prompt\ntokens", "prompt_tokens", _COUNT),
+    Column("Answer\ntokens", "answer_tokens", _COUNT),
+    Column("Verdicts", "verdicts", _COUNT),
+]
 
 
-def t1(reports: str | Path, datasets: Sequence[str]) -> Table:
+def t1(results: Results) -> Table:
     """T1: each data set in numbers, one row a data set."""
-    columns = {
-        "train": "Training\ndocuments",
-        "dev": "Dev\ndocuments",
-        "test": "Test\ndocuments",
-        "labels": "Labels",
-        "with_truth": "Documents\nwith a truth",
-        "truth_labels": "Labels in\na truth",
-        "mean_labels_per_document": "Labels per\ndocument",
-        "mean_words_per_document": "Words per\ndocument",
-        "mean_words_per_label": "Words\nper label",
-    }
-    frame, rows, notes = [], [], []
-    for dataset in datasets:
-        found = load_statistics(reports, dataset)
-        if found is None:
+    counts = [
+        Column("Training\ndocuments", "train", _COUNT),
+        Column("Dev\ndocuments", "dev", _COUNT),
+        Column("Test\ndocuments", "test", _COUNT),
+        Column("Labels", "labels", _COUNT),
+        Column("Documents\nwith a truth", "with_truth", _COUNT),
+        Column("Labels in\na truth", "truth_labels", _COUNT),
+    ]
+    columns = [
+        *counts,
+        Column("Labels per\ndocument", "mean_labels_per_document", _TENTHS),
+        Column("Words per\ndocument", "mean_words_per_document", _TENTHS),
+        Column("Words\nper label", "mean_words_per_label", _TENTHS),
+    ]
+    rows, notes = [], []
+    for dataset, statistics in results.statistics.items():
+        values = {}
+        if statistics is None:
             notes.append(f"{dataset}: no statistics; the stage prepare writes corpus/{dataset}.json.")
-            values = dict.fromkeys(columns)
         else:
-            values = found.model_dump()
-            values |= values["documents"]
-        frame.append({"dataset": dataset, **{key: values[key] for key in columns}})
-        cells = [number(values[key], 1 if key.startswith("mean") else 0) for key in columns]
-        rows.append([Cell(dataset), *cells])
-    return Table(
+            values = statistics.model_dump() | statistics.documents.model_dump()
+        row = {"dataset": dataset} | {column.key: values.get(column.key) for column in columns}
+        rows.append((Cell(dataset), row))
+    return Table.of(
         "t1_datasets",
         "T1 Data sets",
         "Words are separated by white space; labels per document are counted over documents with a truth.",
-        ["Data set", *columns.values()],
+        "Data set",
+        columns,
         [("", rows)],
-        table_of(frame, tuple(key for key in columns if not key.startswith("mean"))),
+        [column.key for column in counts],
         notes,
         stage="prepare",
     )
 
 
-def t2(reports: str | Path, datasets: Sequence[str]) -> Table:
+def t2(results: Results) -> Table:
     """T2: the main comparison, one row a system, the data sets below each other."""
     return _comparison(
-        reports,
-        datasets,
+        results,
         MAIN_METRICS,
         "t2_main",
         "T2 Main comparison",
@@ -78,11 +87,10 @@ def t2(reports: str | Path, datasets: Sequence[str]) -> Table:
     )
 
 
-def t2_tail(reports: str | Path, datasets: Sequence[str]) -> Table:
+def t2_tail(results: Results) -> Table:
     """T2 by propensity: PSP@k, where finding a rare label weighs more, beside P@k."""
     return _comparison(
-        reports,
-        datasets,
+        results,
         TAIL_METRICS,
         "t2_tail",
         "T2 Rare labels",
@@ -92,220 +100,159 @@ def t2_tail(reports: str | Path, datasets: Sequence[str]) -> Table:
     )
 
 
-def _comparison(
-    reports: str | Path, datasets: Sequence[str], metrics: Sequence[str], name: str, title: str, caption: str
-) -> Table:
-    frame, groups, notes = [], [], {}
-    for dataset in datasets:
-        results = load_results(reports, dataset)
-        # What was measured on some of the documents only is not compared with the rest.
-        largest = max((r.n or 0 for r in results), default=0)
-        whole = [r for r in results if r.zero_shot and r.n == largest]
-        best = {
-            name: max((r.metrics[name].value for r in whole if name in r.metrics), default=None)
-            for name in metrics
-        }
-        rows = [_main_row(r, best, largest, notes, dataset) for r in results]
-        groups.append((sample(dataset, results), rows))
-        frame += [_main_numbers(r, metrics, dataset) for r in results]
-    columns = ["System", *metrics, "P@1\n− LMTX"]
-    return Table(name, title, caption, columns, groups, table_of(frame, ("n",)), list(notes))
+def _comparison(results: Results, metrics: Sequence[str], name: str, title: str, caption: str) -> Table:
+    sections, notes, best = [], {}, set()
+    for dataset, systems in results.by_dataset.items():
+        # A system that was measured on some of the documents only is not compared with the rest.
+        largest = max((r.n or 0 for r in systems), default=0)
+        for metric in metrics:
+            compared = [r for r in systems if r.zero_shot and r.n == largest and metric in r.metrics]
+            highest = max((r.metrics[metric].value for r in compared), default=None)
+            best |= {(dataset, r.system, metric) for r in compared if r.metrics[metric].value == highest}
+        sections.append((on_documents(dataset, systems), []))
+        for r in systems:
+            row = _identity(dataset, r) | {"family": r.family, "n": r.n} | flat_all(r.metrics, metrics)
+            row |= flat("P@1_minus_lmtx", (r.against_lmtx or {}).get("P@1"))
+            row |= {"gap": r.stopped, "notes": "; ".join(r.notes)}
+            sections[-1][1].append((_label(dataset, r, notes), row))
+            if r.system == "lmtx" and r.cycle is not None:
+                note = f"{r.label} ({dataset}) is cycle {r.cycle.number}, which the teacher's check keeps."
+                notes[note] = None
+
+    def bold_if_best(row: dict, metric: str) -> Cell:
+        return as_percent(row, metric)._replace(bold=(row["dataset"], row["system"], metric) in best)
+
+    columns = [Column(metric, metric, bold_if_best) for metric in metrics]
+    columns.append(Column("P@1\n− LMTX", "P@1_minus_lmtx", as_difference))
+    return Table.of(name, title, caption, "System", columns, sections, ["n"], notes)
 
 
-def t2_literal(reports: str | Path, datasets: Sequence[str]) -> Table:
-    """T2 by what stands in the text: tags that a document spells out, and tags that it does not."""
+def t2_literal(results: Results) -> Table:
+    """T2 on labels that the text spells out, and on labels that it does not."""
     kinds, metrics = {"literal": "Literal", "other": "Other"}, ("P@1", "R@10")
-    frame, groups, notes = [], [], {}
-    for dataset in datasets:
-        rows = []
-        results = [r for r in load_results(reports, dataset) if r.by_literalness]
-        for r in results:
-            row = {"dataset": dataset, "system": r.system, "label": r.label}
-            cells = [_label(r, notes, dataset)]
+    columns = []
+    for kind, heading in kinds.items():
+        columns += [Column(f"{heading}\n{metric}", f"{kind}_{metric}", as_percent) for metric in metrics]
+        columns.append(Column(f"{heading}\nP@1 − LMTX", f"{kind}_P@1_minus_lmtx", as_difference))
+    sections, notes = [], {}
+    for dataset, systems in results.by_dataset.items():
+        split = [r for r in systems if r.by_literalness]
+        if split:
+            sizes = ", ".join(f"{split[0].by_literalness[kind].n:,} {kind}" for kind in kinds)
+            sections.append((f"{dataset}, test documents: {sizes}", []))
+        for r in split:
+            row = _identity(dataset, r)
             for kind in kinds:
-                part = r.by_literalness[kind]
-                row[f"{kind}_n"] = part.n
+                pairs = r.by_literalness[kind]
+                row[f"{kind}_n"] = pairs.n
                 for metric in metrics:
-                    m = part.metrics.get(metric)
-                    row |= flat(f"{kind}_{metric}", m)
-                    cells.append(Cell(percent(m.value), interval(m.low, m.high)) if m else Cell(GAP))
-                d = (part.against_lmtx or {}).get("P@1")
-                row |= flat(f"{kind}_P@1_minus_lmtx", d)
-                cells.append(_paired(d))
-            frame.append(row)
-            rows.append(cells)
-        if rows:
-            sizes = ", ".join(f"{results[0].by_literalness[kind].n:,} {kind}" for kind in kinds)
-            groups.append((f"{dataset}, test documents: {sizes}", rows))
-    return Table(
+                    row |= flat(f"{kind}_{metric}", pairs.metrics.get(metric))
+                row |= flat(f"{kind}_P@1_minus_lmtx", (pairs.against_lmtx or {}).get("P@1"))
+            sections[-1][1].append((_label(dataset, r, notes), row))
+    return Table.of(
         "t2_literal",
         "T2 Labels in the text",
         "Percent, over the documents with an annotated label whose name stands in their text (literal) and "
         "over those with one whose name does not (other); labels of the other kind are no candidates. "
         "Differences as in T2.",
-        [
-            "System",
-            *(f"{name}\n{column}" for name in kinds.values() for column in (*metrics, "P@1 − LMTX")),
-        ],
-        groups or [("", [])],
-        table_of(frame, ()),
-        list(notes),
+        "System",
+        columns,
+        sections,
+        [],
+        notes,
     )
 
 
-def t3(reports: str | Path, datasets: Sequence[str]) -> Table:
-    """T3: LMTX against a language model at prediction time: quality, and what 1,000 documents cost."""
-    metrics, per_thousand = ("P@1", "P@5", "R@10"), ("requests", "prompt_tokens", "answer_tokens", "usd")
-    frame, groups, notes = [], [], {}
-    for dataset in datasets:
-        results, rows = load_results(reports, dataset), []
-        lmtx = measured(results, "lmtx")
-        for r in results:
+def t3(results: Results) -> Table:
+    """T3: LMTX against a language model at prediction time: quality, and the cost of 1,000 documents."""
+    metrics = ("P@1", "P@5", "R@10")
+    columns = [
+        *(Column(metric, metric, as_percent) for metric in metrics),
+        Column("Requests\nper 1,000", "requests_per_1000", _COUNT),
+        Column("Prompt tokens\nper 1,000", "prompt_tokens_per_1000", _COUNT),
+        Column("Answer tokens\nper 1,000", "answer_tokens_per_1000", _COUNT),
+        Column("USD\nper 1,000", "usd_per_1000", _CENTS),
+        Column("Seconds\nper 1,000", "seconds_per_1000", _TENTHS),
+    ]
+    sections, notes = [], {}
+    for dataset, systems in results.by_dataset.items():
+        lmtx = measured(systems, "lmtx")
+        sections.append((on_documents(dataset, systems), []))
+        for r in systems:
             if r.system not in AT_PREDICTION:
                 continue
-            row = {"dataset": dataset, "system": r.system, "label": r.label, "n": r.n}
-            for name in metrics:
-                row |= flat(name, r.metrics.get(name))
-            scale = 1000 / r.n if r.n else None
             # The teacher of LMTX is gone at prediction time: it sends nothing.
-            bill = dict.fromkeys(per_thousand, 0) if r is lmtx else r.bill and r.bill.model_dump()
-            for key in per_thousand:
-                known = bill and bill[key] is not None and scale
-                row[f"{key}_per_1000"] = bill[key] * scale if known else None
-            parts = ("rank",) if r is lmtx else ("ask", "encode", "rank")
-            seconds = [r.seconds[part] for part in parts if r.seconds.get(part) is not None]
-            row["seconds_per_1000"] = sum(seconds) * scale if seconds and scale else None
-            frame.append(row)
-            cells = [_label(r, notes, dataset)]
-            for name in metrics:
-                m = r.metrics.get(name)
-                cells.append(Cell(percent(m.value), interval(m.low, m.high)) if m else Cell(GAP))
-            cells += [number(row[f"{key}_per_1000"], 2 if key == "usd" else 0) for key in per_thousand]
-            rows.append([*cells, number(row["seconds_per_1000"], 1)])
-        groups.append((sample(dataset, results), rows))
-    return Table(
+            bill, work = (Cost(), ["rank"]) if r is lmtx else (r.bill, ["ask", "encode", "rank"])
+            seconds = [r.seconds[step] for step in work if r.seconds.get(step) is not None]
+            amounts = {key: getattr(bill, key, None) for key in _ASKED} | {"seconds": total(seconds)}
+            row = _identity(dataset, r) | {"n": r.n} | flat_all(r.metrics, metrics)
+            for key, amount in amounts.items():
+                row[f"{key}_per_1000"] = amount * (1000 / r.n) if amount is not None and r.n else None
+            sections[-1][1].append((_label(dataset, r, notes), row))
+    return Table.of(
         "t3_prediction",
         "T3 A language model at prediction time",
         "Quality in percent with 95 % bootstrap intervals; then what tagging 1,000 documents asks for where "
         "nothing is stored yet, and the seconds it took in this run on the host that the provenance names. "
         "LMTX's are for embedding the documents and searching; its training is in T4. The re-ranker's leave "
         "out E0's embedding of the documents, and what a teacher has answered before takes none.",
-        [
-            "System",
-            *metrics,
-            "Requests\nper 1,000",
-            "Prompt tokens\nper 1,000",
-            "Answer tokens\nper 1,000",
-            "USD\nper 1,000",
-            "Seconds\nper 1,000",
-        ],
-        groups,
-        table_of(frame, ("n",)),
-        list(notes),
+        "System",
+        columns,
+        sections,
+        ["n"],
+        notes,
     )
 
 
-def t4(reports: str | Path, datasets: Sequence[str]) -> Table:
-    """T4: seconds and cost by part, one row a system; LMTX's row is the sum over its cycles."""
-    results = {
-        dataset: [r for r in _whole_curriculum(load_results(reports, dataset)) if r.family != "hybrid"]
-        for dataset in datasets
+def t4(results: Results) -> Table:
+    """T4: seconds and cost by part of the work, one row a system; LMTX's row is the sum over its cycles."""
+    by_dataset = {
+        dataset: [r for r in _whole_curriculum(systems) if r.family != "hybrid"]
+        for dataset, systems in results.by_dataset.items()
     }
-    measured = {part for found in results.values() for r in found for part in r.seconds}
-    parts = [*PARTS, *sorted(measured - set(PARTS))]
-    frame, groups, notes = [], [], {}
-    for dataset, found in results.items():
-        rows = []
-        for r in found:
-            seconds = {part: r.seconds.get(part) for part in parts}
-            known = [value for value in seconds.values() if value is not None]
-            seconds["total"] = sum(known) if known else None
-            cost = dict.fromkeys(COSTS) if r.stopped else {key: getattr(r.cost, key) for key in COSTS}
-            frame.append(
-                {
-                    "dataset": dataset,
-                    "system": r.system,
-                    "label": r.label,
-                    **{f"{part}_seconds": value for part, value in seconds.items()},
-                    **cost,
-                }
-            )
-            cells = [number(value, 1) for value in seconds.values()]
-            cells += [number(value, 2 if key == "usd" else 0) for key, value in cost.items()]
-            rows.append([_label(r, notes, dataset), *cells])
-        groups.append((dataset, rows))
-    return Table(
+    others = {step for systems in by_dataset.values() for r in systems for step in r.seconds} - {*_WORK}
+    work = [*_WORK, *sorted(others)]
+    sections, notes = [], {}
+    for dataset, systems in by_dataset.items():
+        sections.append((dataset, []))
+        for r in systems:
+            row = _identity(dataset, r) | {f"{step}_seconds": r.seconds.get(step) for step in work}
+            row["total_seconds"] = total(value for value in r.seconds.values() if value is not None)
+            row |= {column.key: None if r.stopped else getattr(r.cost, column.key) for column in _COST}
+            sections[-1][1].append((_label(dataset, r, notes), row))
+    columns = [Column(f"{step[:1].upper()}{step[1:]}\n(s)", f"{step}_seconds", _TENTHS) for step in work]
+    return Table.of(
         "t4_cost",
         "T4 Time and cost by part",
         "Seconds on the host that the provenance names. Requests, tokens and dollars are what the run asked "
         "for; verdicts also count those taken from the store. LMTX is the sum over its cycles.",
-        [
-            "System",
-            *(f"{part[:1].upper()}{part[1:]}\n(s)" for part in parts),
-            "Total\n(s)",
-            "USD",
-            "Requests",
-            "Prompt\ntokens",
-            "Answer\ntokens",
-            "Verdicts",
-        ],
-        groups,
-        table_of(frame, COSTS[1:]),
-        list(notes),
+        "System",
+        [*columns, Column("Total\n(s)", "total_seconds", _TENTHS), *_COST],
+        sections,
+        [column.key for column in _COST[1:]],
+        notes,
     )
 
 
-def _whole_curriculum(results: list[Result]) -> list[Result]:
-    """The results with LMTX's cost summed over its cycles: all of them are paid for, one is kept."""
-    ran = [r for r in cycles(results).values() if r.stopped is None]
-    parts = dict.fromkeys(part for r in ran for part, value in r.seconds.items() if value is not None)
+def _whole_curriculum(systems: list[Result]) -> list[Result]:
+    """The systems with LMTX's cost summed over its cycles: all of them are paid for, one is kept."""
+    ran = [r for r in cycles(systems).values() if r.stopped is None]
+    if not ran:
+        return systems
+    steps = dict.fromkeys(step for r in ran for step, value in r.seconds.items() if value is not None)
     whole = {
-        "seconds": {part: sum(r.seconds.get(part) or 0 for r in ran) for part in parts},
-        "cost": Cost(**{key: _sum(getattr(r.cost, key) for r in ran) for key in COSTS}),
+        "seconds": {step: sum(r.seconds.get(step) or 0 for r in ran) for step in steps},
+        "cost": Cost(**{column.key: total(getattr(r.cost, column.key) for r in ran) for column in _COST}),
     }
-    return [r.model_copy(update=whole) if r.system == "lmtx" and ran else r for r in results]
+    return [r.model_copy(update=whole) if r.system == "lmtx" else r for r in systems]
 
 
-def _sum(values: Iterable[float | None]) -> float | None:
-    """The sum, which a single unknown value makes unknown."""
-    values = list(values)
-    return None if None in values else sum(values)
+def _identity(dataset: str, r: Result) -> dict:
+    return {"dataset": dataset, "system": r.system, "label": r.label}
 
 
-def _main_row(
-    r: Result, best: dict[str, float | None], largest: int, notes: dict[str, None], dataset: str
-) -> list[Cell]:
-    cells = [_label(r, notes, dataset)]
-    if r.system == "lmtx" and r.cycle is not None:
-        notes[f"{r.label} ({dataset}) is cycle {r.cycle.number}, which the teacher's check keeps."] = None
-    for name in best:
-        m = r.metrics.get(name)
-        if m is None:
-            cells.append(Cell(GAP))
-        else:
-            bold = r.zero_shot and m.value == best[name] and r.n == largest
-            cells.append(Cell(percent(m.value), interval(m.low, m.high), bold))
-    return [*cells, _paired((r.against_lmtx or {}).get("P@1"))]
-
-
-def _paired(d: Interval | None) -> Cell:
-    """A paired difference with its interval, and a star where that leaves 0 out."""
-    if d is None:
-        return Cell(GAP)
-    mark = "" if d.low <= 0 <= d.high else "*"
-    return Cell(percent(d.value, sign=True) + mark, interval(d.low, d.high, sign=True))
-
-
-def _main_numbers(r: Result, metrics: Sequence[str], dataset: str) -> dict:
-    row = {"dataset": dataset, "system": r.system, "label": r.label, "family": r.family, "n": r.n}
-    for name in metrics:
-        row |= flat(name, r.metrics.get(name))
-    row |= flat("P@1_minus_lmtx", (r.against_lmtx or {}).get("P@1"))
-    return row | {"gap": r.stopped, "notes": "; ".join(r.notes)}
-
-
-def _label(r: Result, notes: dict[str, None], dataset: str) -> Cell:
-    """The system's name, and in `notes` what a reader must know about it."""
+def _label(dataset: str, r: Result, notes: dict[str, None]) -> Cell:
+    """The system's name; its notes, and the reason for a missing result, join `notes`."""
     if r.stopped is not None:
         notes[f"{GAP} {r.label} ({dataset}): no result: {r.stopped}."] = None
     for note in r.notes:

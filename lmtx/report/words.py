@@ -1,21 +1,19 @@
-"""What the ablations show, in sentences made from their numbers: other numbers, other sentences.
+"""The sentence that heads each figure, made from its numbers: other numbers, other sentences.
 
-Every function takes groups of one axis and returns its sentences, the shortest first, which heads the
-figure. "Clearly" means that the 95 % interval of a difference leaves 0 out (`points.difference`).
+"Clearly" means that the 95 % interval of a difference leaves 0 out.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby, takewhile
-from math import log2
 
-from lmtx.report.points import BASE, Group, clear, difference
-from lmtx.report.render import interval, listed, percent
-from lmtx.report.results import Interval, Result, cycles
+import pandas as pd
 
+from lmtx.report.groups import Group, difference, positive
+from lmtx.report.render import interval, percent
+from lmtx.report.results import cycles, measured
+from lmtx.report.schema import Result
 
-def points_of(d: Interval) -> str:
-    """A difference with its interval, as a sentence writes it."""
-    return f"{percent(d.value, sign=True)} {interval(d.low, d.high, sign=True)} points"
+_NOT_RUN = "Not run yet"
 
 
 def strategy(group: Group) -> str:
@@ -34,219 +32,123 @@ def teacher(group: Group) -> str:
     return s.teacher + (f", {s.mode}" if s.mode else "")
 
 
-def sample_size(groups: Sequence[Group], zero: Result | None) -> list[str]:
-    """F3: from where on more documents add nothing clear; what a doubling adds and takes; zero-shot."""
-    groups = sorted(_with(groups, "P@1"), key=lambda g: g.settings.documents)
+def main_comparison(systems: list[Result]) -> str:
+    """LMTX's P@1 and its paired gain over zero-shot, as far as both are measured."""
+    lmtx, zero = measured(systems, "lmtx"), measured(systems, "zero-shot")
+    if lmtx is None:
+        return "LMTX has no result yet"
+    first = f"LMTX's first label is right for {percent(lmtx.metrics['P@1'].value)} % of the documents"
+    d = (zero.against_lmtx or {}).get("P@1") if zero else None
+    if d is None:
+        return first
+    gain = d.reverse
+    span = interval(gain.low, gain.high, sign=True)
+    if gain.low <= 0 <= gain.high:
+        return f"{first}: no clear difference to its encoder before training, {span} points"
+    side = "above" if gain.value > 0 else "below"
+    return f"{first}, {percent(abs(gain.value))} points {side} its encoder before training {span}"
+
+
+def curriculum(systems: list[Result]) -> str:
+    """F6: which cycle the check keeps, and its P@1 beside that of zero-shot."""
+    ran = {number: r for number, r in cycles(systems).items() if "P@1" in r.metrics}
+    if not ran:
+        return "No cycle of LMTX has a result yet"
+    count = f"{len(ran)} cycle{'s' if len(ran) > 1 else ''}"
+    best = next((number for number, r in ran.items() if r.cycle and r.cycle.best), None)
+    if best is None:
+        return f"{count} ran, and none was kept"
+    message = f"Of {count}, the teacher's check keeps cycle {best}"
+    if zero := measured(systems, "zero-shot"):
+        before, after = zero.metrics["P@1"].value, ran[best].metrics["P@1"].value
+        verb = "rises" if after > before else "falls" if after < before else "stays"
+        message += f": P@1 {verb} from {percent(before)} % to {percent(after)} %"
+    return message
+
+
+def rare_labels(frame: pd.DataFrame) -> str:
+    """Who contributes most from labels that no training annotation holds."""
+    zero_shot = frame["zero_shot"].astype(bool)
+    measured_systems = frame[zero_shot & frame["never"].notna()]
+    if measured_systems.empty:
+        return "No system has a result yet"
+    best = measured_systems.loc[measured_systems["never"].idxmax()]
+    message = f"Labels that were never annotated: {best['label']} finds most, "
+    message += f"{percent(best['never'])} points of P@5"
+    if not zero_shot.all():
+        message += f"; with annotations, {percent(frame[~zero_shot]['never'].max())}"
+    return message
+
+
+def sample_size(groups: Sequence[Group]) -> str:
+    """F3: from where on more documents add nothing clear to P@1."""
+    groups = sorted(_measured(groups), key=lambda g: g.settings.documents)
     if not groups:
-        return []
-    knee = next(i for i, g in enumerate(groups) if not any(_above(h, g, "P@1") for h in groups[i + 1 :]))
-    first, here, last = groups[0], groups[knee], groups[-1]
-    if here is last:
-        sentences = [f"More documents pay up to the largest sample, {_documents(last)}"]
-    else:
-        sentences = [f"From {_documents(here)} on, more of them add nothing clear"]
-    doublings = [
-        f"{percent(_per_doubling(a, b), sign=True)} points from {_documents(a)} to {b.settings.documents:,}"
-        for a, b in ((first, here), (here, last))
-        if a.settings.documents < b.settings.documents
-    ]
-    if doublings:
-        sentences.append(f"Each doubling of the documents changes P@1 by {listed(doublings)}.")
-    seconds = [g.mean(lambda p: p.seconds.get("train")) for g in (first, last)]
-    times = log2(last.settings.documents / first.settings.documents)
-    if times and all(seconds):
-        factor = (seconds[1] / seconds[0]) ** (1 / times)
-        sentences.append(f"Each doubling multiplies the seconds to train by {factor:.1f}.")
-    if zero is not None and any(g.gain("P@1") for g in groups):
-        better = next((g for g in groups if _helps(g)), None)
-        than = f"clearly above zero-shot ({percent(zero.metrics['P@1'].value)} %)"
-        sentences.append(
-            f"No sample is {than}." if better is None else f"{_documents(better)} are the fewest {than}."
-        )
-    return sentences
+        return _NOT_RUN
+    knee = next(g for i, g in enumerate(groups) if not any(_above(h, g) for h in groups[i + 1 :]))
+    documents = f"{knee.settings.documents:,} documents"
+    if knee is groups[-1]:
+        return f"More documents pay up to the largest sample, {documents}"
+    return f"From {documents} on, more of them add nothing clear"
 
 
-def negatives(groups: Sequence[Group]) -> list[str]:
-    """F4: which strategy is best in P@1 and in R@10, and which others are clearly below it."""
-    sentences = []
-    for name in ("P@1", "R@10"):
-        if found := _with(groups, name):
-            best = max(found, key=lambda g: g.metric(name).value)
-            others = [g for g in found if g is not best]
-            below = [g for g in others if _above(best, g, name)]
-            count = f"{len(below)} of {len(others)} others" if len(below) < len(others) else "all others"
-            count = count if below else "no other"
-            value = percent(best.metric(name).value)
-            lead = f"Best {name}: {strategy(best)}, {value} %, clearly above {count}"
-            sentences.append(lead if not sentences else f"{lead}.")
-            for far, what in ((True, "Clearly below it"), (False, "Within noise of it")):
-                if shown := [strategy(g) for g in others if (g in below) is far]:
-                    sentences.append(f"{what} in {name}: {listed(shown)}.")
-    return sentences
-
-
-def shortlist(groups: Sequence[Group]) -> list[str]:
-    """F5: the smallest shortlist within noise of the best, what it asks, and what a longer one adds."""
-    groups = sorted(_with(groups, "P@1"), key=lambda g: g.settings.shortlist)
+def negatives(groups: Sequence[Group]) -> str:
+    """F4: which strategy is best in P@1, and how many others are clearly below it."""
+    groups = _measured(groups)
     if not groups:
-        return []
+        return _NOT_RUN
     best = max(groups, key=lambda g: g.metric("P@1").value)
-    small = next(g for g in groups if g is best or not _above(best, g, "P@1"))
-    j, top = small.settings.shortlist, best.settings.shortlist
-    value, highest = (percent(g.metric("P@1").value) for g in (small, best))
-    if small is not best:
-        sentences = [
-            f"j = {j} is the shortest list within noise of the best, j = {top}",
-            f"Its P@1 is {value} %, that of j = {top} is {highest} %.",
-        ]
-    elif best is groups[0]:
-        sentences = [f"The shortest list, j = {j}, is as good as any longer one: P@1 {value} %"]
-    else:
-        sentences = [f"j = {j} is best, P@1 {value} %, clearly above every shorter list"]
-    asked = [g.mean(lambda p: p.verdicts_per_document) for g in (small, groups[-1])]
-    if small is not groups[-1] and all(asked):
-        longest = f"{asked[1]:.1f} at j = {groups[-1].settings.shortlist}"
-        sentences.append(f"It asks for {asked[0]:.1f} verdicts a document, against {longest}.")
-    shares = [(g, share) for g in groups if (share := g.mean(lambda p: p.pseudo_precision)) is not None]
-    if len(shares) > 1:
-        (a, before), (b, after) = shares[0], shares[-1]
-        sentences.append(
-            f"The share of yes that is annotated {_moves(before, after)} "
-            f"between j = {a.settings.shortlist} and j = {b.settings.shortlist}."
-        )
-    return sentences
+    below, others = sum(_above(best, g) for g in groups), len(groups) - 1
+    count = "no other" if not below else f"{below} of {others} others" if below < others else "all others"
+    return f"Best P@1: {strategy(best)}, {percent(best.metric('P@1').value)} %, clearly above {count}"
 
 
-def teachers(groups: Sequence[Group]) -> list[str]:
-    """T5: the best teacher that reads no annotations, who helps clearly, and who does not."""
-    found = _with(groups, "P@1")
-    real = [g for g in found if g.settings.teacher_kind != "simulated"]
-    sentences = []
-    if real:
-        best = max(real, key=lambda g: g.metric("P@1").value)
-        value = percent(best.metric("P@1").value)
-        sentences.append(f"Of the teachers that read no annotations, {teacher(best)} is best: P@1 {value} %.")
-    compared = [g for g in found if g.gain("P@1") is not None]
-    for wanted, verb in ((True, "is"), (False, "is not")):
-        shown = [
-            f"{teacher(g)} ({percent(g.gain('P@1').value, sign=True)})"
-            for g in compared
-            if _helps(g) is wanted
-        ]
-        if shown:
-            sentences.append(f"The student {verb} clearly above zero-shot with {'; '.join(shown)}.")
-    return sentences
+def shortlist(groups: Sequence[Group]) -> str:
+    """F5: the smallest shortlist within noise of the best in P@1."""
+    groups = sorted(_measured(groups), key=lambda g: g.settings.shortlist)
+    if not groups:
+        return _NOT_RUN
+    best = max(groups, key=lambda g: g.metric("P@1").value)
+    shortest = next(g for g in groups if g is best or not _above(best, g))
+    j, value = best.settings.shortlist, percent(best.metric("P@1").value)
+    if shortest is not best:
+        return f"j = {shortest.settings.shortlist} is the shortest list within noise of the best, j = {j}"
+    if best is groups[0]:
+        return f"The shortest list, j = {j}, is as good as any longer one: P@1 {value} %"
+    return f"j = {j} is best, P@1 {value} %, clearly above every shorter list"
 
 
-def teacher_map(groups: Sequence[Group]) -> list[str]:
-    """The map: for each share of true labels found, how many others a teacher may accept and still help."""
-    found = [g for g in groups if g.gain("P@1") is not None]
-    found.sort(key=lambda g: (-g.settings.true_yes, g.settings.false_yes))
-    helping = [g for g in found if _helps(g)]
+def teacher_map(groups: Sequence[Group]) -> str:
+    """The map: the weakest teacher that lifts the student clearly above zero-shot."""
+    groups = [g for g in groups if g.gain("P@1") is not None]
+    if not groups:
+        return _NOT_RUN
+    groups.sort(key=lambda g: (-g.settings.true_yes, g.settings.false_yes))
+    helping = [g for g in groups if _helps(g)]
     if not helping:
-        return ["No teacher on the map lifts the student clearly above zero-shot"]
-    rows = [list(row) for _, row in groupby(found, key=lambda g: g.settings.true_yes)]
-    rows = [row for row in rows if any(map(_helps, row))]
-    unbroken = [list(takewhile(_helps, row)) for row in rows]
-    if sum(map(len, unbroken)) == len(helping):
-        least = unbroken[-1][-1].settings
-        headline = (
-            f"The weakest teacher that helps says yes to {_share(least.true_yes)} of the true labels "
-            f"and to at most {_share(least.false_yes)} of the others"
-        )
-    else:  # by chance: one that errs more helps clearly where one that errs less does not
-        headline = f"{len(helping)} of {len(found)} teachers lift the student clearly above zero-shot"
-    cells = [
-        f"{_share(row[0].settings.true_yes)} true yes at "
-        f"{listed([_share(g.settings.false_yes) for g in row if _helps(g)])} false yes"
-        for row in rows
-    ]
-    sentences = [headline, f"The student is clearly above zero-shot with {'; '.join(cells)}."]
-    shares = [g.mean(lambda p: p.pseudo_precision) for g in helping]
-    if shares and None not in shares:
-        sentences.append(
-            f"Among the teachers that help, at least {percent(min(shares))} % of the yes is annotated."
-        )
-    return sentences
+        return "No teacher on the map lifts the student clearly above zero-shot"
+    # Of each row of the map, the teachers that help, up to the first one that does not.
+    rows = [list(takewhile(_helps, row)) for _, row in groupby(groups, key=lambda g: g.settings.true_yes)]
+    if sum(map(len, rows)) < len(helping):
+        # By chance, one that errs more helps where one that errs less does not: no weakest can be named.
+        return f"{len(helping)} of {len(groups)} teachers lift the student clearly above zero-shot"
+    weakest = [row for row in rows if row][-1][-1].settings
+    return (
+        f"The weakest teacher that helps says yes to {_share(weakest.true_yes)} of the true labels "
+        f"and to at most {_share(weakest.false_yes)} of the others"
+    )
 
 
-def curriculum(results: Sequence[Result], groups: Sequence[Group]) -> list[str]:
-    """T6: how the verdicts move over the main run's cycles; what refreshing and restarting add."""
-    sentences = []
-    measured = [r.cycle for r in cycles(list(results)).values() if r.cycle and r.cycle.yes_rate is not None]
-    if len(measured) > 1:
-        a, b = measured[0], measured[-1]
-        moves = f"the teacher's yes-rate {_moves(a.yes_rate, b.yes_rate)}"
-        if a.pseudo_precision is not None and b.pseudo_precision is not None:
-            moves += f" and the annotated share of its yes {_moves(a.pseudo_precision, b.pseudo_precision)}"
-        sentences.append(f"Between cycle {a.number} and cycle {b.number} of the main run {moves}.")
-    base = next((g for g in groups if BASE in g.axes), None)
-    second = {(g.settings.refresh, g.settings.restart): g for g in groups if BASE not in g.axes}
-    if base and (plain := second.get((True, True))) and (d := difference(plain, base, "P@1")):
-        sentences.append(f"On the subset, a second cycle changes P@1 by {points_of(d)}{_noise(d)}.")
-    # Two ways that differ in nothing but the one thing; there may be no run of all four.
-    for what, pairs in (
-        ("Fresh shortlists against those of cycle 1", [((True, r), (False, r)) for r in (True, False)]),
-        ("Starting from E0 against going on from cycle 1", [((f, True), (f, False)) for f in (True, False)]),
-    ):
-        pair = next(
-            ((second[one], second[other]) for one, other in pairs if {one, other} <= second.keys()), ()
-        )
-        if pair and (d := difference(*pair, "P@1")):
-            sentences.append(f"{what}: {points_of(d)} of P@1{_noise(d)}.")
-    return sentences
-
-
-def variants(groups: Sequence[Group], names: dict[str, str]) -> list[str]:
-    """The variants that differ clearly from base in P@1, and those that do not; `names` by group."""
-    base = next((g for g in groups if BASE in g.axes), None)
-    if base is None:
-        return []
-    found = [(g, d) for g in groups if g is not base and (d := difference(g, base, "P@1")) is not None]
-    sentences = []
-    for wanted, start in ((True, "Clearly different from"), (False, "Not clearly different from")):
-        shown = [f"{names[g.name]} ({percent(d.value, sign=True)})" for g, d in found if clear(d) is wanted]
-        if shown:
-            sentences.append(f"{start} the shared settings in P@1: {listed(shown)}.")
-    modes = {(g.settings.teacher, g.settings.mode): g for g in groups if "judging" in g.axes}
-    for (name, mode), one in modes.items():
-        other = modes.get((name, "pointwise")) if mode == "listwise" else None
-        if other and (d := difference(one, other, "P@1")):
-            sentences.append(f"Listwise against pointwise, {name}: {points_of(d)} of P@1{_noise(d)}.")
-    return sentences
-
-
-def _above(one: Group, other: Group, name: str) -> bool:
-    d = difference(one, other, name)
-    return clear(d) and d.value > 0
+def _above(one: Group, other: Group) -> bool:
+    return positive(difference(one, other, "P@1"))
 
 
 def _helps(group: Group) -> bool:
-    d = group.gain("P@1")
-    return clear(d) and d.value > 0
+    return positive(group.gain("P@1"))
 
 
-def _with(groups: Iterable[Group], name: str) -> list[Group]:
-    return [group for group in groups if group.metric(name) is not None]
-
-
-def _per_doubling(a: Group, b: Group) -> float:
-    gain = b.metric("P@1").value - a.metric("P@1").value
-    return gain / log2(b.settings.documents / a.settings.documents)
-
-
-def _documents(group: Group) -> str:
-    return f"{group.settings.documents:,} documents"
-
-
-def _moves(before: float, after: float) -> str:
-    if percent(before) == percent(after):
-        return f"stays at {percent(after)} %"
-    return f"{'rises' if after > before else 'falls'} from {percent(before)} % to {percent(after)} %"
-
-
-def _noise(d: Interval) -> str:
-    return "" if clear(d) else ", within noise"
+def _measured(groups: Sequence[Group]) -> list[Group]:
+    return [group for group in groups if group.metric("P@1") is not None]
 
 
 def _share(fraction: float) -> str:

@@ -11,9 +11,8 @@ from pydantic import ValidationError
 from lmtx.config import EncoderConfig
 from lmtx.curriculum import judge
 from lmtx.encoder import Encoder
-from lmtx.files import read_json, replacing
+from lmtx.files import CARD, read_json, replacing
 from lmtx.index import Shortlist
-from lmtx.progress import CARD
 from lmtx.tagger.calibration import Calibration, fit
 from lmtx.tagger.card import model_card
 from lmtx.tagger.labels import TABLE, LabelIndex, TaggerError, label_table

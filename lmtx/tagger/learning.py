@@ -3,24 +3,23 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from lmtx import curriculum, teachers
-from lmtx.config import Config
+from lmtx.config import Config, Describe
 from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
-from lmtx.index import Shortlist, search
+from lmtx.index import Shortlist
 from lmtx.llm.models import MODELS, on_disk
 from lmtx.tagger import Tagger
-from lmtx.tagger.opinion import FEWEST, Opinion, by_names, by_people, by_wording
-from lmtx.tagger.preparing import Source, Sources, enough, read_sources, read_whole, settings_for
+from lmtx.tagger.checking import Check
+from lmtx.tagger.opinion import FEWEST
+from lmtx.tagger.preparing import Source, enough, read_sources, read_whole, settings_for
 from lmtx.teachers.discrimination import tells_apart
 from lmtx.teachers.ensemble import named_labels
 
@@ -40,6 +39,8 @@ def learn(
     max_cost: float | None = None,
     dry_run: bool = False,
     settings: Sequence[str] = (),
+    language: str | None = None,
+    describe: Describe = "name",
     records: str | Path | None = None,
     say: Callable[[str], None] = print,
 ) -> Tagger | None:
@@ -51,10 +52,10 @@ def learn(
     Parameters
     ----------
     documents
-        A file (JSONL, CSV, Parquet, or a text a line), a folder of .txt and .md files, or texts. Annotations
-        in a column `labels` train nothing: they check, and are the best check there is.
+        A file (JSONL, CSV, TSV, Parquet, or a text a line), a folder of .txt and .md files, or texts.
+        Annotations in a column `labels` train nothing: they check, and are the best check there is.
     labels
-        A file, or texts; see `data/README.md`.
+        A file, a SKOS vocabulary, or texts; see `data/README.md`.
     teacher
         A preset of `conf/teacher`. None: the language model where it is on this machine (`lmtx model
         qwen-1.5b`), together with the ensemble where documents name their labels; else the ensemble.
@@ -69,6 +70,8 @@ def learn(
         Only say what it would take.
     settings
         `section.key=value`: parameters of the study, on top of what this function chooses.
+    language, describe
+        Of a SKOS vocabulary's labels; see `lmtx.datasets.skos.read`.
     records
         A folder of recorded verdicts on these documents, which need no model; None: there are none.
     say
@@ -91,7 +94,8 @@ def learn(
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="lmtx-learn-")))
         say("reading documents and labels")
         model = on_disk("qwen-1.5b")
-        found = read_sources(documents, labels, scratch, free=(teacher or "") == "ensemble" or not model)
+        free = teacher == "ensemble" or not model
+        found = read_sources(documents, labels, scratch, free, language, describe, say)
         corpus = found.corpus
         name = teacher or (_judge_for(corpus) if model else "ensemble")
         config = settings_for(name, corpus, max_cost, settings)
@@ -112,112 +116,48 @@ def learn(
         budget = teachers.Budget(getattr(config.teacher, "max_cost", None) or max_cost)
         options = {"store": store, "corpus": corpus, "records": records, "budget": budget}
         judge = stack.enter_context(teachers.build(config.teacher, embeddings=embeddings, **options))
-        excluded = corpus.excluded["train"]
-        shortlist = curriculum.shortlist(
-            embeddings["train"], embeddings["labels"], corpus.train, corpus.labels, config.shortlist, excluded
-        )
+        rows = np.arange(corpus.train.num_rows)
+        vectors = embeddings["train"], embeddings["labels"]
+        shortlist = curriculum.propose(config.shortlist, corpus, rows, *vectors)
         if config.teacher.kind != "ensemble":
             pairs = teachers.Pairs.from_shortlist(corpus.train, corpus.labels, shortlist.ids)
             _agree(judge.plan(pairs), cycles, max_cost, say)
         if dry_run:
             return None
         reason = _cannot_judge(config, judge, corpus, found.annotated, shortlist)
-        story: dict = {"teacher": config.teacher.name, "checks": []}
-        student, best = None, e0
+        check = Check(config, found, e0, options, say)
+        stack.callback(check.close)
+        best = None
         if reason is None:
-            judges = _Judges(config, found, options, stack)
-            student, best = _cycles(config, found, embeddings, judge, e0, cycles, judges, story, say)
-        kept = f"after cycle {student}" if student else "E0, the encoder before training"
-        why = reason or story["checks"][-1 if student is None else student - 1]
-        outcome = f"Kept: {kept}; {why}."
+            best = curriculum.learn(config, corpus, embeddings, judge, check.improves, cycles)
+        kept = f"after cycle {check.accepted}" if best else "E0, the encoder before training"
+        outcome = f"Kept: {kept}; {reason or check.reason}."
         say(outcome)
         if config.teacher.kind == "ensemble" and name != teacher:
             say(_within_reach())
         card = {
             "outcome": outcome,
-            "trained": student is not None,
-            "learned": story
-            | {
+            "trained": best is not None,
+            "learned": {
+                "teacher": config.teacher.name,
+                "checks": check.sentences,
+                "cycles": check.cycles,
                 "documents": corpus.train.num_rows,
                 "held_out": corpus.dev.num_rows,
                 "labels": corpus.labels.num_rows,
                 "cost": asdict(judge.cost),
             },
         }
-        if student is not None:
+        if best:
             card["teacher"] = config.teacher.name
-        tagger = Tagger.build(best, corpus.labels, card)
+        tagger = Tagger.build(best.student if best else e0, corpus.labels, card)
         depth = min(5, corpus.labels.num_rows)
-        if student is not None and corpus.dev.num_rows * depth >= CALIBRATED:
+        if best and corpus.dev.num_rows * depth >= CALIBRATED:
             tagger.calibrate(corpus.dev, judge, depth=depth, excluded=corpus.excluded["dev"])
         if destination is not None:
             tagger.export(destination)
             say(f"{len(tagger.labels):,} labels; tag with: lmtx tag {destination} -k 5")
         return tagger
-
-
-def _cycles(
-    config: Config,
-    found: Sources,
-    embeddings: dict[str, np.ndarray],
-    judge: teachers.Teacher,
-    e0: Encoder,
-    cycles: int,
-    judges: "_Judges",
-    story: dict,
-    say: Callable[[str], None],
-) -> tuple[int | None, Encoder]:
-    """The number of the best cycle and its student; None and E0 where none is better."""
-    corpus = found.corpus
-    best, number, previous = e0, None, None
-    dev, hidden = corpus.dev, corpus.excluded["dev"]
-    before = search(embeddings["dev"], embeddings["labels"], 1, excluded=hidden)
-    for cycle in range(1, cycles + 1):
-        say(f"cycle {cycle} of at most {cycles}: the teacher judges, the student learns")
-        lesson = curriculum.cycle(config, corpus, embeddings, judge, previous)
-        vectors = lesson.student.encode_documents(dev), lesson.student.encode_labels(corpus.labels)
-        after = search(*vectors, 1, excluded=hidden)
-        opinion = judges.opinion((best, lesson.student), (before, after))
-        yes = float((lesson.judged["answer"].to_numpy() == teachers.YES).mean())
-        story["checks"].append(str(opinion))
-        story.setdefault("cycles", []).append(
-            {"pairs": lesson.judged.num_rows, "yes": yes, "steps": len(lesson.log.losses)} | asdict(opinion)
-        )
-        say(f"cycle {cycle}: {lesson.judged.num_rows:,} pairs, {yes:.0%} yes; {opinion}")
-        if not opinion.accepted:
-            break
-        best, number, before, previous = lesson.student, cycle, after, lesson.student
-    return number, best
-
-
-@dataclass(frozen=True)
-class _Judges:
-    """Who may say whether a student is better: the best judge that there is beside the teacher."""
-
-    config: Config
-    found: Sources
-    options: dict[str, Any]
-    stack: ExitStack
-
-    def opinion(self, encoders: tuple[Encoder, Encoder], rankings: tuple[Shortlist, Shortlist]) -> Opinion:
-        corpus = self.found.corpus
-        if enough(self.found.annotated):
-            return by_people(self.found.annotated, *rankings)
-        if self.config.teacher.kind == "ensemble":
-            return by_names(corpus.dev, corpus.labels, corpus.excluded["dev"], *encoders)
-        return by_wording(self._second, corpus.dev, corpus.labels, *rankings)
-
-    @cached_property
-    def _second(self) -> teachers.Teacher:
-        """The language model in another wording; it shares the weights in memory with the teacher."""
-        teacher = self.config.teacher
-        members = getattr(teacher, "of", {"": teacher}).values()
-        model = next(member for member in members if member.kind != "ensemble")
-        prompt = "question" if model.prompt == "strict" else "strict"
-        changes = {"prompt": prompt, "acceptance": None, "threshold": 0.5, "name": f"{model.name}-{prompt}"}
-        if model.kind == "openai":
-            changes["mode"] = "pointwise"
-        return self.stack.enter_context(teachers.build(model.model_copy(update=changes), **self.options))
 
 
 def _cannot_judge(

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from lmtx.config import Config, load_presets
+from lmtx.config import Config, Describe, load_presets
 from lmtx.corpus import DOCUMENT_SCHEMA, Corpus
-from lmtx.datasets.own import Labels, read_side
+from lmtx.datasets.labels import Labels
+from lmtx.datasets.own import read_side
 from lmtx.datasets.spool import hashes, lowest
 from lmtx.encoder import Encoder
 from lmtx.tagger.labels import TaggerError
@@ -41,15 +42,26 @@ class Sources:
     annotated: sp.csr_array
 
 
-def read_sources(documents: Source, labels: Source, scratch: Path, free: bool) -> Sources:
+def read_sources(
+    documents: Source,
+    labels: Source,
+    scratch: Path,
+    free: bool,
+    language: str | None,
+    describe: Describe,
+    say: Callable[[str], None],
+) -> Sources:
     """Documents and labels, read as the study reads one's own; a part is held out.
 
-    Annotated documents are held out first; else a tenth, or a quarter where the check is `free`.
+    Annotated documents are held out first; else a tenth, or a quarter where the check is `free`. `language`
+    and `describe` are for a SKOS vocabulary (`lmtx.datasets.skos.read`).
     """
     files = [Path(source).absolute() for source in (documents, labels) if isinstance(source, str | Path)]
     if len(files) == 2 and files[0] == files[1]:
         raise TaggerError(f"documents and labels are the same file, {documents}; name one of each")
-    known = Labels(_file(labels, scratch / "labels.jsonl"))
+    known = Labels(_file(labels, scratch / "labels.jsonl"), language, describe)
+    if known.note:
+        say(known.note)
     side = read_side(_file(documents, scratch / "documents.jsonl"), known, scratch)
     side.check_uids()
     table = known.table()

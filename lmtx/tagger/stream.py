@@ -1,6 +1,5 @@
-"""JSON lines in, JSON lines out: documents are tagged as they arrive, in memory that does not grow."""
+"""Documents in, answers out: they are tagged as they arrive, in memory that does not grow."""
 
-import json
 import queue
 import sys
 import threading
@@ -9,33 +8,37 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TextIO
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
 
+from lmtx.datasets.formats import unit
+from lmtx.datasets.lines import Faults
+from lmtx.datasets.own import Document, documents
+from lmtx.datasets.spool import whole
 from lmtx.tagger import Tagger
 from lmtx.tagger.labels import TaggerError
+from lmtx.tagger.writing import WRITERS
 
 FIRST, SIZE = 16, 256  # documents in the first batch, so that an answer comes soon, and in the others
 WAIT = 0.05  # seconds that a batch waits for more documents
-_BYTES = 8 << 20  # of lines read ahead, and of lines in a batch
+_CHARACTERS = 8 << 20  # of documents read ahead, and of those in a batch
 _SHOWN = 5
 
 
-@dataclass(frozen=True)
-class Line:
-    """A line of input: where it stands, as `FILE:NUMBER` for people, its number and its bytes."""
+class DocumentError(TaggerError):
+    """A row of input that is no document."""
 
-    place: str
+
+class Broken(NamedTuple):
+    """A row of input that is no document: its number, and what is wrong with it."""
+
     number: int
-    content: bytes
-
-
-class LineError(TaggerError):
-    """A line that is no document."""
+    error: str
 
 
 @dataclass
 class Summary:
-    """What a stream came to: documents tagged, broken lines, seconds."""
+    """The outcome of a stream: documents tagged and skipped, seconds."""
 
     documents: int = 0
     broken: int = 0
@@ -43,122 +46,76 @@ class Summary:
 
     def __str__(self) -> str:
         rate = f", {self.documents / self.seconds:,.0f} a second" if self.seconds else ""
-        broken = f"; {self.broken:,} broken lines" if self.broken else ""
+        broken = f"; {self.broken:,} skipped" if self.broken else ""
         return f"{self.documents:,} documents tagged in {self.seconds:.1f} s{rate}{broken}"
 
 
 def tag_stream(
     tagger: Tagger,
-    sources: Iterable[tuple[str, BinaryIO]],
+    sources: Iterable[Path],
     out: TextIO,
     *,
     k: int = 5,
     threshold: float | None = None,
     strict: bool = False,
+    form: str = "jsonl",
+    text: bool = False,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
 ) -> Summary:
-    """Tag the documents of JSON lines; one line of output a line of input, in the same order.
+    """Tag the documents of files, one answer a document, in the same order.
 
-    A line is an object with `text`, and maybe `title` and `uid`; empty lines are passed over. Its answer
-    is `{"uid": …, "labels": […]}` with the labels of `Tagger.tag`; the line's number stands in for a
-    missing uid. A line that is no document is answered with `"labels": []` and an `error`, so that
-    input and output stay side by side.
+    A row that is no document is answered with no labels and an `error`, so that input and output stay
+    side by side; the corpus of Annif leaves it out.
 
     Parameters
     ----------
     sources
-        Names and open binary files, read one after the other.
+        Files or folders as `data/README.md` describes them, and `STANDARD_INPUT` for JSON lines; they are
+        read one after the other.
     out
         Flushed after each batch. A batch is at most 256 documents (16 in the first), and no document
         waits longer than 0.05 s for others.
     k, threshold
         As for `Tagger.tag`.
     strict
-        Raise `LineError` at the first broken line, after the documents before it are answered.
+        Raise `DocumentError` at the first broken row, after the documents before it are answered.
+    form
+        A key of `lmtx.tagger.writing.WRITERS`.
+    text
+        Whether an answer holds the document's title or, without one, its text.
     say
-        Tells the user of the first five broken lines.
+        Tells the user of the first five broken rows.
     """
     started, summary = time.monotonic(), Summary()
-    lines = _LineQueue(_BYTES)
-    threading.Thread(target=_read, args=(sources, lines), daemon=True).start()
-    for batch in _batches(lines):
-        records: list[dict[str, Any]] = []
-        failed = None
-        for line in batch:
-            try:
-                records.append(parse(line))
-            except LineError as error:
-                if strict:
-                    failed = error
-                    break
-                records.append({"uid": line.number, "error": str(error)})
-                summary.broken += 1
-                if summary.broken <= _SHOWN:
-                    say(f"{error}; the line is skipped")
-        documents = [record for record in records if "error" not in record]
-        labels = iter(
-            tagger.tag(
-                [record["text"] for record in documents],
-                k,
-                threshold,
-                [record["title"] for record in documents],
-            )
-        )
-        for record in records:
-            error = {"error": record["error"]} if "error" in record else {}
-            answer = {"uid": record["uid"], "labels": [] if error else next(labels), **error}
-            out.write(json.dumps(answer, ensure_ascii=False) + "\n")
+    answers = WRITERS[form](out, tagger, text)
+    items = _BoundedQueue(_CHARACTERS)
+    threading.Thread(target=_read, args=(sources, items), daemon=True).start()
+    for batch in _batches(items):
+        broken = [number for number, item in enumerate(batch) if isinstance(item, Broken)]
+        answered = batch[: broken[0]] if strict and broken else batch
+        readable = [item for item in answered if isinstance(item, Document)]
+        titles = [document.title for document in readable]
+        labels = iter(tagger.tag([document.text for document in readable], k, threshold, titles))
+        for item in answered:
+            if isinstance(item, Document):
+                answers.write(item, next(labels))
+                continue
+            answers.skip(*item)
+            summary.broken += 1
+            if summary.broken <= _SHOWN:
+                say(f"{item.error}; it is skipped")
         out.flush()
-        summary.documents += len(documents)
-        if failed:
-            raise failed
+        summary.documents += len(readable)
+        if len(answered) < len(batch):
+            raise DocumentError(batch[len(answered)].error)
     if summary.broken > _SHOWN:
-        say(f"{summary.broken:,} lines were skipped in all; the first {_SHOWN} are named above")
+        say(f"{summary.broken:,} were skipped in all; the first {_SHOWN} are named above")
     summary.seconds = time.monotonic() - started
     return summary
 
 
-def parse(line: Line, what: str = "document", numbered: bool = True) -> dict[str, Any]:
-    """The `text`, `title` ("" for none) and `uid` of a line.
-
-    Without a uid it gets the line's number, or None where not `numbered`. `what` the line should be, an
-    error says.
-
-    Raises `LineError` naming the place, what was found and what is expected.
-    """
-    expected = f'a {what} is a line such as {{"text": "…"}}'
-    try:
-        record = json.loads(line.content.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise LineError(
-            f"{line.place}: byte {error.start + 1} is not UTF-8; save the file as UTF-8"
-        ) from None
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise LineError(f"{line.place}: not JSON ({error}): {_shown(line)}; {expected}") from None
-    if not isinstance(record, dict) or "text" not in record:
-        raise LineError(f"{line.place}: no `text` in {_shown(line)}; {expected}")
-    text, title, uid = record["text"], record.get("title"), record.get("uid")
-    if not isinstance(text, str) or not text.strip():
-        raise LineError(f"{line.place}: `text` is {_cut(repr(text))}; expected a string that is not empty")
-    if not isinstance(title, str | None):
-        raise LineError(f"{line.place}: `title` is {_cut(repr(title))}; expected a string or null")
-    if not isinstance(uid, str | int | None):
-        raise LineError(f"{line.place}: `uid` is {_cut(repr(uid))}; expected a string or a whole number")
-    # A lone half of a surrogate pair can be written in JSON, but is no text that could be encoded.
-    text, title = (part.encode("utf-8", "replace").decode() for part in (text, title or ""))
-    return {"text": text, "title": title, "uid": line.number if uid is None and numbered else uid}
-
-
-def read_lines(name: str, file: BinaryIO) -> Iterator[Line]:
-    """The lines of a file that are not empty, without a byte order mark or line ends."""
-    for number, content in enumerate(file, 1):
-        content = content.removeprefix(b"\xef\xbb\xbf") if number == 1 else content
-        if content := content.strip():
-            yield Line(f"{name}:{number}", number, content)
-
-
-class _LineQueue(queue.Queue):
-    """A queue that is full when its lines hold `maxsize` bytes: lines may be a few bytes or megabytes."""
+class _BoundedQueue(queue.Queue):
+    """A queue that is full when its texts hold `maxsize` characters: a text may be a word or a book."""
 
     def _init(self, maxsize: int) -> None:
         self.queue: deque = deque()
@@ -178,43 +135,48 @@ class _LineQueue(queue.Queue):
 
 
 def _weight(item: Any) -> int:
-    return len(item.content) if isinstance(item, Line) else 1
+    return 1 + len(item.text) if isinstance(item, Document) else 1
 
 
-def _read(sources: Iterable[tuple[str, BinaryIO]], lines: queue.Queue) -> None:
-    """Put each line into the queue, then None, or what went wrong."""
+class _PutFaults(Faults):
+    """Faults that go into a queue, between the documents around them."""
+
+    def __init__(self, source: Path, items: queue.Queue) -> None:
+        super().__init__(source, unit(source))
+        self._items = items
+
+    def add(self, number: int, message: str) -> None:
+        self._items.put(Broken(number, self.located(number, message)))
+
+
+def _read(sources: Iterable[Path], items: queue.Queue) -> None:
+    """Put each document into the queue, then None, or what went wrong."""
     try:
-        for name, file in sources:
-            for line in read_lines(name, file):
-                lines.put(line)
-        lines.put(None)
+        for source in sources:
+            for document in documents(source, _PutFaults(source, items), bar=False):
+                uid, title, text = document.uid, *whole([document.title, document.text])
+                uid = whole([uid])[0] if isinstance(uid, str) else uid
+                items.put(Document(document.number, uid, title, text, None))
+        items.put(None)
     except BaseException as error:
-        lines.put(error)
+        items.put(error)
 
 
-def _batches(lines: queue.Queue) -> Iterator[list[Line]]:
-    """Lines that are there together, each batch closed by its size, its bytes or the wait."""
-    size, item = FIRST, lines.get()
-    while isinstance(item, Line):
-        batch, held, deadline = [item], len(item.content), time.monotonic() + WAIT
+def _batches(items: queue.Queue) -> Iterator[list[Document | Broken]]:
+    """Items that are there together, each batch closed by its size, its characters or the wait."""
+    size, item = FIRST, items.get()
+    while isinstance(item, Document | Broken):
+        batch, held, deadline = [item], _weight(item), time.monotonic() + WAIT
         with suppress(queue.Empty):
-            while len(batch) < size and held < _BYTES:
-                item = lines.get(timeout=max(0.0, deadline - time.monotonic()))
-                if not isinstance(item, Line):
+            while len(batch) < size and held < _CHARACTERS:
+                item = items.get(timeout=max(0.0, deadline - time.monotonic()))
+                if not isinstance(item, Document | Broken):
                     break
                 batch.append(item)
-                held += len(item.content)
+                held += _weight(item)
         yield batch
         size = SIZE
-        if isinstance(item, Line):
-            item = lines.get()
+        if isinstance(item, Document | Broken):
+            item = items.get()
     if isinstance(item, BaseException):
         raise item
-
-
-def _shown(line: Line) -> str:
-    return _cut(repr(line.content.decode("utf-8", "replace")))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}…"

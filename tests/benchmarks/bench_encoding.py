@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 from lmtx.config import EncoderConfig, load_config
 from lmtx.datasets import read
 from lmtx.encoder import Encoder
-from lmtx.pretrained import model_source
+from lmtx.encoder.pretrained import model_source
 
 
 def documentation(count: int) -> list[str]:

@@ -6,14 +6,11 @@ the extra `bench`; without it its row is left out.
 
     python tests/benchmarks/bench_search.py --documents 30000 --labels 501070 --parts flat,memory
 
-The memory row runs both ways in processes of their own, from memory-mapped files. The model behind
-`shortlist.search=auto` takes its constants from `--parts model` (see `lmtx/index/cost.py`).
+The memory row runs both ways in processes of their own, from memory-mapped files.
 """
 
 import importlib.util
 import tempfile
-import time
-from functools import partial
 from pathlib import Path
 
 import faiss
@@ -22,9 +19,8 @@ import torch
 from rows import Row, apart, options, report, take_turns
 
 from lmtx.index import search
-from lmtx.index.cost import BREADTH, BUILD, LINKS, QUERY
 
-PARTS = ("flat", "memory", "hnswlib", "model")
+PARTS = ("flat", "memory", "hnswlib")
 FREE = 32
 
 
@@ -128,37 +124,6 @@ def hnswlib_rows(chosen, queries: np.ndarray, labels: np.ndarray) -> list[Row]:
     reached = [recall(found[name], queries, labels) for name in ("ours", "theirs")]
     note = f"recall@10 {reached[0]:.4f} and {reached[1]:.4f}; M = 100, ef_construction = ef = 300"
     return [Row.of("Shortlist", sizes(queries, labels, 300), names, *seconds.values(), note=note)]
-
-
-def model_rows(chosen, queries: np.ndarray, labels: np.ndarray) -> list[Row]:
-    """The constants of the cost model, at two sizes; processor time, so that other work counts less."""
-
-    def timed(work) -> tuple[float, np.ndarray | None]:
-        started = time.process_time()
-        value = work()
-        return time.process_time() - started, value
-
-    rows = []
-    wanted = faiss.SearchParametersHNSW(efSearch=BREADTH)
-    for n_labels in (chosen.hnsw_labels // 4, chosen.hnsw_labels):
-        part = labels[:n_labels]
-        index = faiss.IndexHNSWFlat(part.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
-        index.hnsw.efConstruction = BREADTH
-
-        exact = partial(search, queries, part, chosen.k, device="cpu")
-        first, _ = timed(exact)
-        build, _ = timed(partial(index.add, part))
-        query, (_, ids) = timed(partial(index.search, queries, chosen.k, params=wanted))
-        second, _ = timed(exact)
-        product = (first + second) / 2 / (len(queries) * n_labels)
-        step = product * BREADTH * np.log2(n_labels)
-        found = f"BUILD {build / n_labels / step:.2f}, QUERY {query / len(queries) / step:.2f}"
-        print(f"{n_labels:,} labels: {found} (the model has {BUILD} and {QUERY})")
-        names = ("lmtx.index.search, exact", "faiss graph, build and query")
-        note = f"processor time; the graph's recall@10 {recall(ids, queries, part):.4f}"
-        case, spent = sizes(queries, part, chosen.k), ([(first + second) / 2], [build + query])
-        rows.append(Row.of("Shortlist", case, names, *spent, note=note))
-    return rows
 
 
 def sizes(queries: np.ndarray, labels: np.ndarray, k: int) -> str:

@@ -81,7 +81,7 @@ def ours_steps(encoder: Encoder, texts: list[str], labels: list[str], tokens: tu
     source = PseudoLabels(
         encoder.tokenize(texts, tokens[0]), encoder.tokenize(labels, tokens[1]), own, nothing, nothing
     )
-    train(encoder, source.batches(settings), source.steps(settings), settings)
+    train(encoder, source, settings)
 
 
 def theirs_steps(model, arguments: SentenceTransformerTrainingArguments, pairs: datasets.Dataset):

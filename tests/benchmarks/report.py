@@ -18,7 +18,7 @@ import faiss
 import torch
 from rows import Row, quantity, read_rows, row_of, threads, times
 
-from lmtx.encoder import resolve_precision
+from lmtx.devices import resolve_precision
 from lmtx.files import read_json, replacing, write_json
 from lmtx.provenance import commit, host, versions
 

@@ -14,11 +14,11 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
-from lmtx.encoder import BLOCK, Encoder
+from lmtx.encoder.handover import hand_over, take_over
+from lmtx.encoder.model import BLOCK, Encoder
+from lmtx.encoder.tokens import Tokens, blocks
 from lmtx.files import replacing
-from lmtx.group import hand_over, take_over
 from lmtx.processes import launch, wanted
-from lmtx.tokens import Tokens, blocks
 
 
 def embed(encoder: Encoder, texts: Mapping[str, Tokens], folder: str | Path) -> float:

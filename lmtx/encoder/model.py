@@ -1,36 +1,24 @@
-"""E: texts to unit vectors. Any sentence-transformers model, batched by length, in bf16 where it pays."""
+"""The bi-encoder: any sentence-transformers model, batched by length, in bf16 where the hardware has it."""
 
 import copy
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
 from tqdm.auto import tqdm
 
 from lmtx.config import EncoderConfig
-from lmtx.files import replacing, write_json
-from lmtx.pretrained import check_hash, model_source, open_model
-from lmtx.progress import CARD
-from lmtx.tokens import Tokens, blocks
+from lmtx.devices import resolve_precision
+from lmtx.encoder.pretrained import check_hash, model_source, open_model
+from lmtx.encoder.tokens import Tokens, blocks
+from lmtx.files import CARD, replacing, write_json
 
 BLOCK = 16_384
 """Texts that are sorted by length, embedded and, on disk, written at a time."""
 
 _TOKENIZED = 4096  # at a time: a tokenizer's own output takes several times what a block's token ids do
-
-_optimizer_steps = 0  # of all optimizers of this process
-
-
-def _count_step(*_) -> None:
-    global _optimizer_steps
-    _optimizer_steps += 1
-
-
-register_optimizer_step_post_hook(_count_step)
 
 
 class Encoder:
@@ -51,12 +39,8 @@ class Encoder:
         self.config = config
         self.device = model.device
         self.precision = resolve_precision(config.precision, self.device)
-        self._copy = None  # of the network in bf16, and what it was made from
-        self._copied = None
-
-    def __getstate__(self) -> dict:
-        # Without the copy: the versions of copied weights begin anew, and would no longer tell.
-        return self.__dict__ | {"_copy": None, "_copied": None}
+        self._frozen = True
+        self._bf16 = None  # a copy of the network, kept while its weights are frozen
 
     @classmethod
     def load(cls, config: EncoderConfig, folder: str | Path | None = None) -> "Encoder":
@@ -166,20 +150,24 @@ class Encoder:
         vectors = torch.cat([self._embed([tokens[i] for i in part], self.model) for part in parts])
         return vectors[np.argsort(np.concatenate(parts))]
 
-    def _inference_model(self) -> torch.nn.Module:
-        """What encodes: in bf16 a copy, so that the weights that are trained and saved stay fp32.
+    def unfreeze(self) -> None:
+        """Announce that the weights change from here on, as `train` does.
 
-        The copy is kept until weights move or change. Their versions tell of every change but that by
-        a fused optimizer, hence the count of optimizer steps.
+        In bf16 the encoder computes with a copy of its fp32 weights. It keeps that copy as long as its
+        weights are frozen; an unfrozen encoder makes a new copy for each block that it encodes.
         """
+        self._frozen, self._bf16 = False, None
+
+    def _inference_model(self) -> torch.nn.Module:
+        """The network in the precision that encodes; the weights that are trained and saved stay fp32."""
         if self.precision == "fp32":
             return self.model.eval()
-        state = itertools.chain(self.model.parameters(), self.model.buffers())
-        weights = (_optimizer_steps, [(tensor.data_ptr(), tensor._version) for tensor in state])
-        if self._copied != weights:
-            self._copy = copy.deepcopy(self.model).to(torch.bfloat16).eval()
-            self._copied = weights
-        return self._copy
+        if self._bf16 is not None:
+            return self._bf16
+        copied = copy.deepcopy(self.model).to(torch.bfloat16).eval()
+        if self._frozen:
+            self._bf16 = copied
+        return copied
 
     def _embed(self, tokens: Sequence[Sequence[int]], model: torch.nn.Module) -> torch.Tensor:
         features = self.model.tokenizer.pad({"input_ids": list(tokens)}, return_tensors="pt").to(self.device)
@@ -203,16 +191,3 @@ def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterable[np.
         size = max(1, batch_tokens // max(1, int(lengths[order[start]])))
         yield order[start : start + size]
         start += size
-
-
-def resolve_precision(precision: str, device: torch.device) -> str:
-    """What "auto" means on `device`: bf16 where the hardware multiplies it, else fp32."""
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if device.type == "cpu":
-        return (
-            "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
-        )
-    return "fp32"

@@ -1,4 +1,4 @@
-"""Where each result of a study lies, and which notebook makes it. The only module that knows a path."""
+"""Where each result of a study lies. The only module that knows a path."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from lmtx.config import Config, find_upwards, load_config
-from lmtx.tokens import Tokens
 
 
 class StudyError(RuntimeError):
@@ -59,57 +58,22 @@ class Study:
     def need(self, *paths: Path) -> None:
         """Make sure that results of earlier notebooks are there.
 
-        In a scratch workspace the notebooks that make what is missing are run first, on the same
-        parameters. In the study itself that is DVC's task, and a missing result raises `StudyError`.
+        In a scratch workspace, run the notebooks that make the missing ones, on the same parameters. In the
+        study itself that is DVC's task, and a missing result raises `StudyError`.
         """
+        from lmtx.study.notebooks import maker, run
+
         for path in paths:
             if path.exists():
                 continue
-            notebook, parameters = self._maker(path)
+            notebook, parameters = maker(self, path)
             if self.root == find_upwards(self.opened["config"]).parent.resolve():
                 raise StudyError(f"{path} is missing; `dvc repro` makes it with notebooks/{notebook}.ipynb")
-            self._run(notebook, parameters)
+            run(self, notebook, parameters)
 
     def load_embeddings(self) -> dict[str, np.ndarray]:
         """E0's unit vectors, float32 (n, d), under "train", "dev", "test" and "labels"; memory-mapped."""
         return {file.stem: np.load(file, mmap_mode="r") for file in sorted(self.embeddings.glob("*.npy"))}
-
-    def load_tokens(self) -> dict[str, Tokens]:
-        """The texts as E0's token ids, under "train", "dev", "test" and "labels"; memory-mapped."""
-        return {file.parent.name: Tokens.load(file.parent) for file in sorted(self.tokens.glob("*/ids.npy"))}
-
-    def _maker(self, path: Path) -> tuple[str, dict[str, str]]:
-        """The notebook that makes `path`, and its parameters."""
-        name = path.name
-        if path in (self.corpus, self.truth, self.statistics):
-            return "01_prepare", {}
-        if path in (self.embeddings, self.tokens, self.model("zero-shot")):
-            return "02_encode", {}
-        if path == self.results:
-            return "06_evaluate", {}
-        if path == self.ablations:
-            return "06_ablations", {}
-        if path == self.point(name) or name.startswith("ablate-"):
-            return "05_ablation", {"point": name.removeprefix("ablate-")}
-        if path == self.labelled(name):
-            return "03_label", {"cycle": name}
-        if name.startswith("lmtx-"):
-            return "04_train", {"cycle": name.removeprefix("lmtx-")}
-        if name == "supervised":
-            return "05_supervised", {}
-        return "05_baselines", {"baseline": name}
-
-    def _run(self, notebook: str, parameters: dict[str, str]) -> None:
-        import papermill
-
-        source = find_upwards(self.opened["config"]).parent / "notebooks" / f"{notebook}.ipynb"
-        name = "-".join([notebook, *parameters.values()])
-        target = self.reports / "notebooks" / f"{name}.ipynb"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        print(f"running {name} first, for what this notebook needs")
-        papermill.execute_notebook(
-            source, target, {**self.opened, **parameters}, progress_bar=False, kernel_name="python3"
-        )
 
     @property
     def name(self) -> str:
@@ -135,11 +99,6 @@ class Study:
         return self.processed / "embeddings"
 
     @property
-    def tokens(self) -> Path:
-        """Folder of the texts as E0's token ids: train/, dev/, test/ and labels/, of ids.npy and ends.npy."""
-        return self.processed / "tokens"
-
-    @property
     def store(self) -> Path:
         """The verdict store, shared by all data sets and runs, outside DVC's outputs."""
         return self.root / "data" / "verdicts.sqlite"
@@ -162,7 +121,7 @@ class Study:
         return self.processed / "ablations" / name
 
     def record(self, name: str) -> Path:
-        """What a stage took: time, cost, versions; a JSON file that no other stage's result hangs on."""
+        """The record of a stage: time, cost, versions; a JSON file. No other stage depends on it."""
         return self.processed / "records" / f"{name}.json"
 
     def model(self, system: str) -> Path:

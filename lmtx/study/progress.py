@@ -1,20 +1,10 @@
-"""How far a curriculum has come: the systems checked so far, the best of them, and whether it has ended."""
+"""Progress of a curriculum: the systems checked so far, the best of them, and whether it has ended."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lmtx.files import read_json, replacing, write_json
-
-CARD = "lmtx.json"
-"""The file in a model's folder that says what the model is."""
-
-
-def write_card(folder: str | Path, card: dict) -> None:
-    """Put a folder with nothing but `card` where a model would be: for a cycle that was not trained."""
-    with replacing(folder) as scratch:
-        scratch.mkdir()
-        write_json(scratch / CARD, card)
+from lmtx.files import CARD, read_json
 
 
 @dataclass(frozen=True)
@@ -35,19 +25,24 @@ class Progress:
         The systems checked, in order.
     threshold
         The teacher's threshold in every check: that of the first cycle, so that the scores compare.
+    ended
+        Why a cycle could not be trained; None: each could.
     """
 
     checked: tuple[Checked, ...] = ()
     threshold: float = 0.5
+    ended: str | None = None
 
     @property
     def best(self) -> Checked:
-        """The system of highest check; the earlier one of two equals."""
-        return max(self.checked, key=lambda entry: entry.check)
+        """The system of highest check, the earlier one of two equals; E0 where nothing was checked."""
+        return max(self.checked, key=lambda entry: entry.check, default=Checked("zero-shot", 0.0))
 
     @property
     def stopped(self) -> str | None:
         """Why no further cycle is trained, or None: the last one did not improve on the best before it."""
+        if self.ended:
+            return self.ended
         if len(self.checked) < 2 or self.best == self.checked[-1]:
             return None
         last = self.checked[-1]
@@ -61,13 +56,18 @@ class Progress:
         """The progress with one more system checked."""
         return replace(self, checked=(*self.checked, Checked(system, score)))
 
+    def end(self, reason: str) -> "Progress":
+        """The progress with the reason why the next cycle cannot be trained."""
+        return replace(self, ended=reason)
+
     @classmethod
     def load(cls, model: str | Path) -> "Progress":
         """The progress up to the system saved in the folder `model`."""
         card = read_json(Path(model) / CARD)
         checked = tuple(Checked(**entry) for entry in card["checked"])
-        return cls(checked, card.get("threshold", cls.threshold))
+        return cls(checked, card.get("threshold", cls.threshold), card.get("ended"))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a model's card."""
-        return {"checked": [asdict(entry) for entry in self.checked], "threshold": self.threshold}
+        checked = [asdict(entry) for entry in self.checked]
+        return {"checked": checked, "threshold": self.threshold, "ended": self.ended}

@@ -1,0 +1,155 @@
+"""Pairs of texts, a batch at a time: what one training step sees."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import scipy.sparse as sp
+
+from lmtx.config import TrainingConfig
+from lmtx.encoder import Tokens
+
+_MATRICES = ("positives", "rejected", "excluded", "p_yes")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's texts as token ids, and which of them belong together.
+
+    Attributes
+    ----------
+    documents, labels
+        Token ids of B documents and of U distinct labels.
+    positives
+        int64 (B,): the column of each document's positive.
+    ignored
+        bool (B, U): pairs that are no negatives.
+    weights
+        float32 (B,): how much each document counts in the loss; None: all the same.
+    """
+
+    documents: list[list[int]]
+    labels: list[list[int]]
+    positives: np.ndarray
+    ignored: np.ndarray
+    weights: np.ndarray | None = None
+
+
+class PairSource(Protocol):
+    """Supplies the pairs that an encoder is trained on."""
+
+    @property
+    def trainable(self) -> np.ndarray:
+        """Rows of the documents that have a pair."""
+
+    def batches(self, settings: TrainingConfig) -> Iterator[Batch]:
+        """Every trainable document once an epoch, in an order and with draws fixed by `settings.seed`."""
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """A teacher's verdicts as a pair source: batches of documents with one accepted label each.
+
+    Attributes
+    ----------
+    documents, labels
+        Token ids of all documents and labels.
+    positives, rejected
+        Boolean CSR (n_docs, L): what the teacher accepted and what it rejected.
+    excluded
+        Boolean CSR (n_docs, L): pairs that are no candidates, so no negatives either.
+    p_yes
+        CSR (n_docs, L) with the teacher's p_yes of each accepted pair, by which the loss is weighted;
+        None: all pairs weigh the same.
+    """
+
+    documents: Sequence[list[int]]
+    labels: Sequence[list[int]]
+    positives: sp.csr_array
+    rejected: sp.csr_array
+    excluded: sp.csr_array
+    p_yes: sp.csr_array | None = None
+
+    @property
+    def trainable(self) -> np.ndarray:
+        """Rows of the documents that have a pseudo-positive."""
+        return np.flatnonzero(np.diff(self.positives.indptr))
+
+    def batches(self, settings: TrainingConfig) -> Iterator[Batch]:
+        """Every trainable document once an epoch, in an order and with draws fixed by `settings.seed`."""
+        rng = np.random.default_rng(settings.seed)
+        no_negatives = self.positives + self.excluded
+        for _ in range(settings.epochs):
+            order = rng.permutation(self.trainable)
+            for start in range(0, len(order), settings.batch_size):
+                yield self._batch(order[start : start + settings.batch_size], no_negatives, settings, rng)
+
+    def save(self, folder: Path) -> None:
+        """Write all of it to `folder`, for the processes that share a training."""
+        Tokens.write(folder / "documents", self.documents)
+        Tokens.write(folder / "labels", self.labels)
+        for name in _MATRICES:
+            if getattr(self, name) is not None:
+                sp.save_npz(folder / f"{name}.npz", getattr(self, name))
+
+    @classmethod
+    def load(cls, folder: Path) -> "PseudoLabels":
+        """Open what `save` wrote; the texts stay on disk."""
+        files = {name: folder / f"{name}.npz" for name in _MATRICES}
+        matrices = {name: sp.load_npz(file) for name, file in files.items() if file.is_file()}
+        return cls(Tokens.load(folder / "documents"), Tokens.load(folder / "labels"), **matrices)
+
+    def _batch(
+        self,
+        rows: np.ndarray,
+        no_negatives: sp.csr_array,
+        settings: TrainingConfig,
+        rng: np.random.Generator,
+    ) -> Batch:
+        # One of each document's positives, drawn anew in every epoch.
+        drawn = np.array([rng.choice(_row(self.positives, row)) for row in rows])
+        # Labels that the teacher rejected join as hard negatives.
+        joined = []
+        for row in rows if settings.rejected_negatives else ():
+            rejected = _row(self.rejected, row)
+            joined.append(
+                rng.choice(rejected, min(len(rejected), settings.rejected_negatives), replace=False)
+            )
+        columns = np.unique(np.concatenate([drawn, *joined]))
+        positives = np.searchsorted(columns, drawn)
+        # A document's other positives are none of its negatives, nor are excluded pairs.
+        ignored = no_negatives[rows][:, columns].toarray()
+        if settings.negatives == "rejected":
+            ignored |= ~self.rejected[rows][:, columns].toarray()
+        elif settings.negatives == "random":
+            _keep_random(ignored, positives, settings.hard_negatives, rng)
+        return Batch(
+            [self.documents[row] for row in rows],
+            [self.labels[column] for column in columns],
+            positives,
+            ignored,
+            None if self.p_yes is None else np.asarray(self.p_yes[rows, drawn], dtype=np.float32).ravel(),
+        )
+
+
+def _keep_random(ignored: np.ndarray, positives: np.ndarray, count: int, rng: np.random.Generator) -> None:
+    """Leave each document `count` of its negatives, drawn at random, by ignoring the others too."""
+    for row, positive in zip(ignored, positives, strict=True):
+        negatives = np.setdiff1d(np.flatnonzero(~row), positive)
+        row[rng.permutation(negatives)[count:]] = True
+
+
+def alike(texts: Sequence[Sequence[int]]) -> np.ndarray:
+    """Which texts are the same: bool (n, n), True on the diagonal.
+
+    A label that stands twice in a batch would be its own negative.
+    """
+    numbers: dict[tuple[int, ...], int] = {}
+    numbered = [numbers.setdefault(tuple(text), len(numbers)) for text in texts]
+    return np.equal.outer(numbered, numbered)
+
+
+def _row(matrix: sp.csr_array, row: int) -> np.ndarray:
+    return matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]
