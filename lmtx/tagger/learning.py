@@ -17,6 +17,8 @@ from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search
 from lmtx.tagger import Tagger
+from lmtx.tagger.card import excerpt
+from lmtx.tagger.measuring import calibrate_on
 from lmtx.tagger.opinion import FEWEST, Opinion, by_names, by_people, by_wording
 from lmtx.tagger.preparing import Source, Sources, enough, read_sources, read_whole, settings_for
 from lmtx.teachers.discrimination import tells_apart
@@ -26,7 +28,7 @@ from lmtx.teachers.models import MODELS, on_disk
 NAMED = 0.2
 """Share of the documents that name a label, from which on letters count beside a language model."""
 CALIBRATED = 500
-"""Verdicts from which on a score is calibrated."""
+"""Verdicts from which on the teacher is asked for a calibration; with fewer, `lmtx review` asks people."""
 
 
 def learn(
@@ -134,6 +136,7 @@ def learn(
         card = {
             "outcome": outcome,
             "trained": student is not None,
+            "example": excerpt(corpus.dev),
             "learned": story
             | {
                 "documents": corpus.train.num_rows,
@@ -145,9 +148,10 @@ def learn(
         if student is not None:
             card["teacher"] = config.teacher.name
         tagger = Tagger.build(best, corpus.labels, card)
-        depth = min(5, corpus.labels.num_rows)
-        if student is not None and corpus.dev.num_rows * depth >= CALIBRATED:
-            tagger.calibrate(corpus.dev, judge, depth=depth, excluded=corpus.excluded["dev"])
+        if enough(found.annotated):
+            calibrate_on(tagger, corpus.dev, found.annotated)
+        elif student is not None and corpus.dev.num_rows * 5 >= CALIBRATED:
+            tagger.calibrate(corpus.dev, judge, depth=5, excluded=corpus.excluded["dev"])
         if destination is not None:
             tagger.export(destination)
             say(f"{len(tagger.labels):,} labels; tag with: lmtx tag {destination} -k 5")

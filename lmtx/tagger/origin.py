@@ -11,6 +11,7 @@ from lmtx.corpus import load_corpus
 from lmtx.encoder import Encoder
 from lmtx.files import read_json, replacing, write_json
 from lmtx.study import Study
+from lmtx.tagger.card import excerpt
 from lmtx.tagger.labels import VECTORS, LabelIndex, TaggerError
 
 
@@ -101,6 +102,7 @@ def export_study(
         known = {"statistics": study.statistics, "results": study.results / f"{system}.json"}
         found = {name: read_json(file) for name, file in known.items() if file.is_file()}
         tagger.card = tagger.card | found
+        tagger.card["example"] = excerpt(load_corpus(study.corpus).test)
         tagger.calibration = None
         _calibrate(tagger, study, ask, depth, say)
     if tagger.card.get("system") == "zero-shot":
@@ -133,4 +135,7 @@ def _calibrate(tagger, study: Study, ask: bool, depth: int, say: Callable[[str],
                 say(f"{plan}\nno calibration: the teacher would have to be asked; to ask it: --ask-teacher")
                 return
         made = tagger.calibrate(corpus.dev, teacher, depth=depth, excluded=excluded)
-    say(f"calibrated on {made.pairs:,} verdicts of {made.teacher} on {made.documents:,} held-out documents")
+    if made is None:
+        say("no calibration: too few verdicts, or the teacher's yes does not rise with the score")
+        return
+    say(f"calibrated on {made.pairs:,} verdicts of {made.judge} on {made.documents:,} held-out documents")
