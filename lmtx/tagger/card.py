@@ -30,7 +30,7 @@ def model_card(name: str, card: dict, calibration: Calibration | None, n_labels:
     trained = (
         f"trained by LMTX on the verdicts of a teacher, {card['teacher']}" if "teacher" in card else "trained"
     )
-    if not card.get("trained", card.get("system") != "zero-shot"):
+    if not is_trained(card):
         trained = "as it came: not trained on these documents"
     parts = [f"---\n{_metadata(name, card)}\n---", f"# {name}"]
     parts += [f"**{card['outcome']}**"] if "outcome" in card else []
@@ -48,6 +48,11 @@ def model_card(name: str, card: dict, calibration: Calibration | None, n_labels:
         _LICENCE.format(encoder=encoder["name"]),
     ]
     return "\n".join(part.strip() + "\n" for part in parts if part)
+
+
+def is_trained(card: dict) -> bool:
+    """Whether the encoder is a student; else it is E0 as it came."""
+    return card.get("trained", card.get("system") != "zero-shot")
 
 
 def _metadata(name: str, card: dict) -> str:
