@@ -368,6 +368,62 @@ def test_a_teacher_that_costs_is_not_asked_unasked(study, tmp_path):
     assert "Not calibrated" in (tmp_path / "out" / "README.md").read_text()
 
 
+def test_people_s_answers_calibrate_an_export(study, tmp_path):
+    """The share of right labels above a threshold is a precision, by documents that people annotated."""
+    from lmtx.tagger.origin import export_study
+
+    ranked = tag(Tagger.load(study), k=5)
+    rows = [
+        {"title": title, "text": text, "labels": [labels[0]["uid"]]}
+        for title, text, labels in zip(
+            DOCUMENTS["title"].to_pylist(), DOCUMENTS["text"].to_pylist(), ranked, strict=True
+        )
+    ]
+    annotated = tmp_path / "annotated.jsonl"
+    annotated.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"text": "no labels"}]))
+    said = []
+    export_study(study, tmp_path / "out", annotated=annotated, say=said.append)
+    made = Tagger.load(tmp_path / "out").calibration
+    assert made.by_people and (made.documents, made.depth, made.pairs) == (40, 5, 200)
+    assert made.thresholds[0].yes == pytest.approx(0.2)
+    assert said[0] == "calibrated on people's answers on 40 documents"
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "From 200 answers of people" in text and "Precision means **by people**" in text
+    annotated.write_text(json.dumps(rows[0]) + "\n")
+    with pytest.raises(TaggerError, match=r"says too little for a calibration: 1 of its documents"):
+        export_study(study, tmp_path / "out", annotated=annotated, say=said.append)
+    assert Tagger.load(tmp_path / "out").calibration == made
+
+
+def test_the_hub_reads_the_card_s_figures(study, tmp_path):
+    from huggingface_hub import ModelCard
+
+    from lmtx.tagger.origin import export_study
+
+    export_study(study, tmp_path / "out", say=lambda _: None)
+    data = ModelCard.load(tmp_path / "out" / "README.md").data
+    assert data.library_name == "sentence-transformers" and data.model_name == "out"
+    (result,) = data.eval_results
+    assert (result.metric_name, result.metric_value, result.dataset_name) == ("P@1", 0.5, "tiny")
+
+
+def test_the_card_s_example_is_what_the_tagger_answers(study, tmp_path):
+    from lmtx.tagger.origin import export_study
+
+    export_study(study, tmp_path / "out", say=lambda _: None)
+    tagger = Tagger.load(tmp_path / "out")
+    text = tagger.card["example"]
+    assert len(text) >= 40 and any(whole.startswith(text) for whole in DOCUMENTS["text"].to_pylist())
+    for label in tagger.tag([text], 3)[0]:
+        row = f"| {label['text']} | {label['score']:.3f} | {label['p_yes']} |"
+        assert row in (tmp_path / "out" / "README.md").read_text()
+    best = tagger.tag([text], 1)[0][0]
+    tagger.add_labels([text], ["the document itself"])
+    tagger.export(tmp_path / "out")
+    rows = (tmp_path / "out" / "README.md").read_text().partition("| label | score")[2].splitlines()
+    assert rows[2].startswith(f"| {text} | ") and rows[3].startswith(f"| {best['text']} | ")
+
+
 def test_the_card_s_recipe_is_python_and_its_table_reads(study, tmp_path):
     from lmtx.tagger.origin import export_study
 

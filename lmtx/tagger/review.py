@@ -20,12 +20,13 @@ from lmtx.tagger.asking import ask, keys
 from lmtx.tagger.calibration import PEOPLE, Calibration, fit, share
 from lmtx.tagger.card import excerpt, percent
 from lmtx.tagger.measuring import read_documents
-from lmtx.tagger.opinion import Opinion
 from lmtx.tagger.proposals import E0, STUDENT, Proposals, propose, systems_of
 
+# By semanlink's annotations, 50 documents choose the better of two encoders 10.7 points apart in 96 % of
+# draws so. To wait for a difference beyond chance would keep the student in 86 %, were it the worse one.
 RULE = (
-    "The student passed a check before people saw it, so it stays unless they find E0's first label better "
-    "beyond chance (sign test, one-sided, 10 %)."
+    "The tagger uses the encoder whose first label people found right more often; at a tie the student, "
+    "which passed a check before."
 )
 
 
@@ -161,16 +162,16 @@ def _compare(proposals: Proposals, told: np.ndarray, yes: np.ndarray) -> dict:
     right = {name: (yes & here).any(axis=1)[rows].astype(float) for name, here in first.items()}
     result = {"first": {name: share(of, np.ones(len(of))) for name, of in right.items()}, "uses": E0}
     if STUDENT in right:
-        student_better = int((right[STUDENT] > right[E0]).sum())
-        e0_better = int((right[E0] > right[STUDENT]).sum())
-        opinion = Opinion(PEOPLE, better=e0_better, worse=student_better, documents=len(right[E0]))
         gain = {k: 100 * v for k, v in paired_difference(right[STUDENT], right[E0]).items()}
-        result["uses"] = E0 if opinion.accepted else STUDENT
+        chance = (
+            "chance may explain that" if gain["low"] <= 0 <= gain["high"] else "more than chance explains"
+        )
+        result["uses"] = STUDENT if gain["value"] >= 0 else E0
         result["rule"] = RULE
         result["difference"] = (
             f"The student's first label against E0's: {gain['value']:+.1f} [{gain['low']:+.1f}, "
-            f"{gain['high']:+.1f}] points, better for {student_better:,} and worse for {e0_better:,} of "
-            f"{opinion.documents:,} documents"
+            f"{gain['high']:+.1f}] points, better for {(right[STUDENT] > right[E0]).sum():,} and worse for "
+            f"{(right[E0] > right[STUDENT]).sum():,} of {len(right[E0]):,} documents: {chance}"
         )
     return result
 
