@@ -48,8 +48,8 @@ def _add_tag(commands: argparse._SubParsersAction) -> None:
     limits.add_argument(
         "--precision",
         type=float,
-        help="only labels from the score on at which the teacher accepts this share (0.8: 80 %%); no "
-        "precision by people, which `lmtx evaluate` measures",
+        help="only labels from the score on at which this share is right (0.8: 80 %%), by the answers of "
+        "people (`lmtx review`, or `lmtx export --annotated`)",
     )
     parser.add_argument(
         "--strict", action="store_true", help="stop at the first broken line instead of skipping it"

@@ -101,6 +101,15 @@ def test_a_promise_that_cannot_be_made():
         calibrated().step(0.999)
 
 
+def test_what_a_teacher_accepts_is_no_precision():
+    made = fit(*simulated(400), judge="qwen", documents=400, depth=10)
+    with pytest.raises(
+        TaggerError, match=rf"only the teacher, qwen.*--threshold {made.step(0.8).score:.3f}: .* 80%"
+    ):
+        made.threshold(0.8)
+    assert calibrated().threshold(0.8) == calibrated().step(0.8).score
+
+
 def test_a_threshold_that_measurement_contradicts_is_not_offered():
     """The yes stops rising at 60 %, where a logistic curve goes on."""
     rng = np.random.default_rng(0)

@@ -93,9 +93,19 @@ class Calibration:
             f"score {best.score:.3f} or more, and higher scores are too rare to tell"
         )
 
-    def threshold(self, wanted: float) -> float:
-        """The lowest score from which on the judge accepts at least this share of the labels."""
-        return self.step(wanted).score
+    def threshold(self, precision: float) -> float:
+        """The lowest score from which on at least this share of the labels is right, by people.
+
+        Raises `TaggerError` when no score reaches it, and where the answers are a teacher's.
+        """
+        step = self.step(precision)
+        if not self.by_people:
+            raise TaggerError(
+                f"only the teacher, {self.judge}, judged this tagger, and the share that it accepts is no "
+                "precision. Let people answer with `lmtx review`; or, to take the teacher's word, "
+                f"--threshold {step.score:.3f}: from there on it accepts {step.wanted:.0%}"
+            )
+        return step.score
 
     def save(self, folder: str | Path) -> None:
         """Write calibration.json."""
