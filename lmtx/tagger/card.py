@@ -236,7 +236,7 @@ def _teacher(card: dict, results: dict) -> str:
 
 def _metrics(results: dict) -> str:
     if not results.get("metrics"):
-        return "## Metrics\n\nNot measured."
+        return "## Metrics\n\nNot measured on annotated test documents."
     shown = [(metric, results["metrics"][metric]) for metric in _SHOWN if metric in results["metrics"]]
     rows = [
         f"| {metric} | {100 * v['value']:.1f} | {100 * v['low']:.1f} to {100 * v['high']:.1f} |"
@@ -255,11 +255,10 @@ def _threshold(calibration: Calibration | None) -> str:
     if calibration is None:
         return "## Threshold\n\nNot calibrated: scores order the labels of a document, and say no more."
     first, last = calibration.thresholds[0], calibration.thresholds[-1]
-    steps = [calibration.step(w) for w in _WANTED if first.wanted < w <= last.wanted]
     rows = [
         f"| {step.wanted:.0%} | {step.score:.3f} | {100 * step.yes:.1f} | "
         f"{100 * step.low:.1f} to {100 * step.high:.1f} | {step.labels:.2f} |"
-        for step in steps
+        for step in (calibration.step(w) for w in _WANTED if first.wanted < w <= last.wanted)
     ]
     yes = "precision" if calibration.by_people else "accepted"
     table = [
@@ -273,15 +272,16 @@ def _threshold(calibration: Calibration | None) -> str:
         else "*Accepted* means **by the teacher**; it is no precision, which only people give.\n"
         "Where the teacher errs, so does this table. No annotation went into it."
     )
-    said = "answers of people" if calibration.by_people else f"verdicts of {calibration.judge}"
+    said, documents = f"verdicts of {calibration.judge}", "documents that the encoder was not trained on"
+    if calibration.by_people:
+        said, documents = "answers of people", "documents"
     return f"""
 ## Threshold
 
 {chr(10).join(table) if rows else "No score gives half of the labels a yes."}
 
 From {calibration.pairs:,} {said}, on the best {calibration.depth} labels of
-{calibration.documents:,} documents that the encoder was not trained on: {first.yes:.1%} of all these labels
-got a yes.
+{calibration.documents:,} {documents}: {first.yes:.1%} of all these labels got a yes.
 A threshold is measured on answers that it was not chosen on. {meaning}
 """
 
