@@ -131,6 +131,15 @@ def test_one_system_is_asked_about_its_first_five(systems):
     assert (proposals.weights == 1).all()
 
 
+@pytest.mark.parametrize("n_labels", [1, 2, 4])
+def test_fewer_labels_than_proposals_are_all_asked_about(encoders, n_labels):
+    few = {name: Tagger.build(encoder, LABELS.slice(0, n_labels)) for name, encoder in encoders.items()}
+    proposals = propose(few, document_table(TEXTS))
+    asked = np.sort(proposals.ids, axis=1)
+    assert (asked == [-1] * (5 - n_labels) + list(range(n_labels))).all()
+    assert (proposals.weights == (proposals.ids >= 0)).all()
+
+
 # --- keys and the file ---------------------------------------------------------------------------
 
 
