@@ -11,6 +11,7 @@ _EXPORTS = {
     "Study": "lmtx.study",
     "Tagger": "lmtx.tagger",
     "learn": "lmtx.tagger.learning",
+    "review": "lmtx.tagger.review",
 }
 
 __all__ = [*_EXPORTS]

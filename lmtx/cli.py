@@ -18,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     _add_export(commands)
     _add_verdicts(commands)
     _add_learn(commands)
+    _add_review(commands)
     _add_evaluate(commands)
     _add_model(commands)
     options, rest = parser.parse_known_args(arguments)
@@ -47,8 +48,8 @@ def _add_tag(commands: argparse._SubParsersAction) -> None:
     limits.add_argument(
         "--precision",
         type=float,
-        help="only labels from the score on at which the teacher accepts this share (0.8: 80 %%); no "
-        "precision by people, which `lmtx evaluate` measures",
+        help="only labels from the score on at which this share is right (0.8: 80 %%), by the answers of "
+        "people (`lmtx review`, or `lmtx export --annotated`)",
     )
     parser.add_argument(
         "--strict", action="store_true", help="stop at the first broken line instead of skipping it"
@@ -99,6 +100,9 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--int8", action="store_true", help="label vectors at a quarter of the size")
     parser.add_argument(
         "--ask-teacher", action="store_true", help="calibrate even where that costs the teacher requests"
+    )
+    parser.add_argument(
+        "--annotated", type=Path, help="calibrate on documents with people's answers in the column `labels`"
     )
     parser.set_defaults(run=_reporting(_export))
 
@@ -164,6 +168,20 @@ def _add_learn(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_reporting(_learn))
 
 
+def _add_review(commands: argparse._SubParsersAction) -> None:
+    text = "answer y or n to proposed labels: measures and calibrates a tagger, beside E0"
+    parser = _command(commands, "review", text)
+    parser.add_argument("folder", type=Path, help="an exported tagger")
+    parser.add_argument(
+        "documents", type=Path, help="as for `lmtx learn`, best such as it did not learn from"
+    )
+    parser.add_argument(
+        "--documents", dest="count", type=int, default=50, help="how many (default: %(default)s)"
+    )
+    parser.add_argument("--answers", type=Path, help="the file of the answers (default: FOLDER.review.jsonl)")
+    parser.set_defaults(run=_reporting(_review))
+
+
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     text = "measure a tagger on annotated documents, beside E0, BM25 and their fusion"
     parser = _command(commands, "evaluate", text)
@@ -224,7 +242,13 @@ def _export(options: argparse.Namespace) -> None:
 
     _hush()
     storage = "int8" if options.int8 else None
-    export_study(options.folder, options.destination, storage=storage, ask=options.ask_teacher)
+    export_study(
+        options.folder,
+        options.destination,
+        storage=storage,
+        ask=options.ask_teacher,
+        annotated=options.annotated,
+    )
 
 
 def _learn(options: argparse.Namespace) -> None:
@@ -245,6 +269,13 @@ def _learn(options: argparse.Namespace) -> None:
         describe=options.describe,
         say=lambda text: print(text, flush=True),
     )
+
+
+def _review(options: argparse.Namespace) -> None:
+    from lmtx.tagger.review import review
+
+    _hush()
+    review(options.folder, options.documents, count=options.count, answers=options.answers)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -25,7 +25,6 @@ from lmtx.encoder import Encoder
 from lmtx.files import read_json, write_json
 from lmtx.index import search
 from lmtx.tagger import LabelIndex, Tagger, TaggerError
-from lmtx.tagger.calibration import Calibration, fit
 from lmtx.tagger.labels import pack
 from lmtx.teachers import NO, NONE, YES, Teacher, VerdictStore
 
@@ -33,16 +32,17 @@ DOCUMENTS = document_table(random_texts(40, seed=1), [f"cat{i % 12}" if i % 3 el
 LABELS = label_table(random_texts(60, longest=20, seed=2))
 
 
-class Even(Teacher):
-    """Yes to even sums of row and column; none to the pair `neither`."""
+class FirstTwo(Teacher):
+    """Yes to the first two labels of `ranked`, int (n, k); none to the first one of document 0."""
 
-    def __init__(self, store, neither):
-        super().__init__("even", {"kind": "even"}, store)
-        self.neither = neither
+    def __init__(self, store, ranked):
+        super().__init__("first two", {"kind": "first two"}, store)
+        self.ranked = ranked
 
     def ask(self, pairs):
-        answer = np.where((pairs.rows + pairs.columns) % 2 == 0, YES, NO).astype(np.int8)
-        answer[(pairs.rows == self.neither[0]) & (pairs.columns == self.neither[1])] = NONE
+        liked = (self.ranked[pairs.rows, :2] == pairs.columns[:, None]).any(axis=1)
+        answer = np.where(liked, YES, NO).astype(np.int8)
+        answer[(pairs.rows == 0) & (pairs.columns == self.ranked[0, 0])] = NONE
         yield np.arange(len(pairs)), np.where(answer == YES, 0.75, 0.25).astype(np.float32), answer
 
 
@@ -241,75 +241,20 @@ def test_an_interrupted_export_leaves_what_was_there(tagger, exported, monkeypat
 # --- calibration ---------------------------------------------------------------------------------
 
 
-def simulated_pairs(n, seed=0):
-    """Scores, verdicts with P(yes | score) = score², and ten pairs a document."""
-    rng = np.random.default_rng(seed)
-    scores = rng.uniform(0, 1, n)
-    return scores, rng.uniform(size=n) < scores**2, np.arange(n) // 10
-
-
-def calibrated(n=8000, seed=0):
-    scores, accepted, rows = simulated_pairs(n, seed)
-    return fit(scores, accepted, rows, teacher="scripted", documents=n // 10, depth=10)
-
-
-def test_a_calibration_finds_the_probability_behind_the_verdicts():
-    made = calibrated()
-    grid = np.linspace(0.05, 0.95, 50)
-    assert np.abs(made.p_yes(grid) - grid**2).max() < 0.1
-    assert np.abs(made.p_yes(grid) - grid**2).mean() < 0.03
-    rising = [(step.score, step.p_yes, step.precision) for step in made.steps]
-    assert rising == sorted(rising)
-    assert (np.diff(made.p_yes(np.linspace(-1, 2, 200))) >= 0).all()
-
-
-@pytest.mark.parametrize("wanted", [0.4, 0.6, 0.8])
-def test_a_threshold_keeps_its_promise_on_other_documents(wanted):
-    """E[yes | score >= t] = (1 + t + t²) / 3 for uniform scores."""
-    made = calibrated()
-    step = made.step(wanted)
-    assert made.threshold(wanted) == step.score
-    scores, accepted, _ = simulated_pairs(40_000, seed=1)
-    kept = accepted[scores >= step.score]
-    assert kept.mean() == pytest.approx(wanted, abs=0.04)
-    assert step.low < kept.mean() < step.high
-    assert step.labels == pytest.approx(10 * (1 - step.score), abs=0.3)
-
-
-def test_the_first_step_is_everything_judged():
-    scores, accepted, rows = simulated_pairs(1000)
-    first = fit(scores, accepted, rows, teacher="t", documents=100, depth=10).steps[0]
-    assert first.score == scores.min() and first.labels == 10
-    assert first.precision == pytest.approx(accepted.mean())
-
-
-def test_a_promise_that_cannot_be_made():
-    made = calibrated()
-    with pytest.raises(TaggerError, match=r"no threshold reaches a precision of 99\.9%.*at most 9\d\.\d%"):
-        made.step(0.999)
-    with pytest.raises(TaggerError, match="49 verdicts are too few"):
-        fit(*(column[:49] for column in simulated_pairs(100)), teacher="t", documents=10, depth=10)
-
-
-def test_equal_scores_stay_together():
-    scores = np.repeat([0.1, 0.2], 500)
-    made = fit(scores, scores > 0.15, np.arange(1000) // 10, teacher="t", documents=100, depth=10)
-    assert [(step.score, step.p_yes) for step in made.steps] == [(0.1, 0.0), (0.2, 1.0)]
-
-
 def test_the_teacher_calibrates_and_the_folder_keeps_it(tagger, tmp_path):
     with VerdictStore(tmp_path / "verdicts.sqlite") as store:
-        teacher = Even(store, neither=(0, tagger.rank(DOCUMENTS, 1).ids[0, 0]))
+        teacher = FirstTwo(store, tagger.rank(DOCUMENTS, 5).ids)
         excluded = sp.csr_array((np.ones(1, bool), ([1], [4])), shape=(len(DOCUMENTS), len(LABELS)))
         made = tagger.calibrate(DOCUMENTS, teacher, depth=5, excluded=excluded)
-    assert (made.documents, made.depth, made.pairs, made.teacher) == (40, 5, 199, "even")
+    assert (made.documents, made.depth, made.pairs, made.judge) == (40, 5, 199, "first two")
     tagger.export(tmp_path / "tagger")
     again = Tagger.load(tmp_path / "tagger")
     assert again.calibration == made == tagger.calibration
     (answer,) = again.tag(["ant1"], k=1)
     assert answer[0]["p_yes"] == round(float(made.p_yes(np.array(answer[0]["score"]))), 4)
     text = (tmp_path / "tagger" / "README.md").read_text()
-    assert "From 199 verdicts of even" in text and "means **by the teacher**; it is no precision" in text
+    assert made.thresholds[0].yes == pytest.approx(79 / 199)
+    assert "From 199 verdicts of first two" in text and "means **by the teacher**; it is no precision" in text
 
 
 def test_a_broken_calibration_is_named(exported):
@@ -382,7 +327,7 @@ def test_a_study_s_model_becomes_a_tagger_with_card_and_calibration(study, tmp_p
     export_study(study, tmp_path / "out", say=said.append)
     tagger = Tagger.load(tmp_path / "out")
     assert uids(tag(tagger)) == uids(tag(Tagger.load(study)))
-    assert tagger.calibration.teacher == "ensemble" and tagger.calibration.pairs == 300
+    assert tagger.calibration.judge == "ensemble" and tagger.calibration.pairs == 300
     assert said[0] == "calibrated on 300 verdicts of ensemble on 30 held-out documents"
     text = (tmp_path / "out" / "README.md").read_text()
     for line in (
@@ -423,6 +368,62 @@ def test_a_teacher_that_costs_is_not_asked_unasked(study, tmp_path):
     assert "Not calibrated" in (tmp_path / "out" / "README.md").read_text()
 
 
+def test_people_s_answers_calibrate_an_export(study, tmp_path):
+    """The share of right labels above a threshold is a precision, by documents that people annotated."""
+    from lmtx.tagger.origin import export_study
+
+    ranked = tag(Tagger.load(study), k=5)
+    rows = [
+        {"title": title, "text": text, "labels": [labels[0]["uid"]]}
+        for title, text, labels in zip(
+            DOCUMENTS["title"].to_pylist(), DOCUMENTS["text"].to_pylist(), ranked, strict=True
+        )
+    ]
+    annotated = tmp_path / "annotated.jsonl"
+    annotated.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"text": "no labels"}]))
+    said = []
+    export_study(study, tmp_path / "out", annotated=annotated, say=said.append)
+    made = Tagger.load(tmp_path / "out").calibration
+    assert made.by_people and (made.documents, made.depth, made.pairs) == (40, 5, 200)
+    assert made.thresholds[0].yes == pytest.approx(0.2)
+    assert said[0] == "calibrated on people's answers on 40 documents"
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "From 200 answers of people" in text and "Precision means **by people**" in text
+    annotated.write_text(json.dumps(rows[0]) + "\n")
+    with pytest.raises(TaggerError, match=r"says too little for a calibration: 1 of its documents"):
+        export_study(study, tmp_path / "out", annotated=annotated, say=said.append)
+    assert Tagger.load(tmp_path / "out").calibration == made
+
+
+def test_the_hub_reads_the_card_s_figures(study, tmp_path):
+    from huggingface_hub import ModelCard
+
+    from lmtx.tagger.origin import export_study
+
+    export_study(study, tmp_path / "out", say=lambda _: None)
+    data = ModelCard.load(tmp_path / "out" / "README.md").data
+    assert data.library_name == "sentence-transformers" and data.model_name == "out"
+    (result,) = data.eval_results
+    assert (result.metric_name, result.metric_value, result.dataset_name) == ("P@1", 0.5, "tiny")
+
+
+def test_the_card_s_example_is_what_the_tagger_answers(study, tmp_path):
+    from lmtx.tagger.origin import export_study
+
+    export_study(study, tmp_path / "out", say=lambda _: None)
+    tagger = Tagger.load(tmp_path / "out")
+    text = tagger.card["example"]
+    assert len(text) >= 40 and any(whole.startswith(text) for whole in DOCUMENTS["text"].to_pylist())
+    for label in tagger.tag([text], 3)[0]:
+        row = f"| {label['text']} | {label['score']:.3f} | {label['p_yes']} |"
+        assert row in (tmp_path / "out" / "README.md").read_text()
+    best = tagger.tag([text], 1)[0][0]
+    tagger.add_labels([text], ["the document itself"])
+    tagger.export(tmp_path / "out")
+    rows = (tmp_path / "out" / "README.md").read_text().partition("| label | score")[2].splitlines()
+    assert rows[2].startswith(f"| {text} | ") and rows[3].startswith(f"| {best['text']} | ")
+
+
 def test_the_card_s_recipe_is_python_and_its_table_reads(study, tmp_path):
     from lmtx.tagger.origin import export_study
 
@@ -445,9 +446,3 @@ def test_labels_in_chunks_and_in_other_string_types(encoder):
         {"uid": pa.array(["x"], pa.large_string()), "text": pa.array(["ant1"], pa.large_string())}
     )
     assert len(index.extended(wide, encoder.encode_labels(wide))) == 61
-
-
-def test_calibration_round_trip(tmp_path):
-    made = calibrated(1000)
-    made.save(tmp_path)
-    assert Calibration.load(tmp_path) == made

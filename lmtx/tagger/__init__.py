@@ -107,14 +107,14 @@ class Tagger:
             At most so many labels a document.
         threshold
             Only labels whose cosine is at least this; `calibration.threshold` finds one for a wanted
-            precision. None: always k labels.
+            share of yes. None: always k labels.
         titles
             Of the documents, for an encoder that reads titles; None, also for a single one: no title.
 
         Returns
         -------
         For each document its labels, best first: dictionaries with uid, text, score (the cosine) and,
-        where the tagger is calibrated, p_yes, how likely the teacher would accept the label.
+        where the tagger is calibrated, p_yes, how likely its judge (people, or the teacher) says yes.
         """
         if isinstance(texts, str):
             raise TypeError("texts is one string; give a list of documents, such as [text]")
@@ -150,7 +150,7 @@ class Tagger:
         *,
         depth: int = 10,
         excluded: sp.csr_array | None = None,
-    ) -> Calibration:
+    ) -> Calibration | None:
         """Learn what a score is worth from the teacher's verdicts on the best labels of some documents.
 
         Parameters
@@ -166,7 +166,8 @@ class Tagger:
 
         Returns
         -------
-        The calibration, which is now this tagger's. Pairs whose answer is none count for nothing.
+        The calibration, which is now this tagger's; None where the verdicts say too little. Pairs whose
+        answer is none count for nothing.
         """
         ranking = self.rank(documents, depth, excluded=excluded)
         judged = judge(teacher, documents, self.labels.table, ranking)
@@ -176,9 +177,9 @@ class Tagger:
             judged["similarity"].to_numpy()[known],
             answer[known] == YES,
             judged["document"].to_numpy()[known],
-            teacher=teacher.name,
+            judge=teacher.name,
             documents=len(documents),
-            depth=depth,
+            depth=ranking.ids.shape[1],
         )
         return self.calibration
 
@@ -215,6 +216,10 @@ class Tagger:
         folder = Path(folder)
         self.check_destination(folder)
         labels = self.labels.stored_as(storage or self.labels.storage)
+        card = self.card
+        if "example" in card:  # its answer is that of the labels and thresholds of today
+            answer = self.tag([card["example"]], 3)[0]
+            card = card | {"example": {"text": card["example"], "labels": answer}}
         model, config = self.encoder.model, self.encoder.config
         longest = model.max_seq_length
         try:
@@ -226,7 +231,7 @@ class Tagger:
                 labels.save(scratch)
                 if self.calibration is not None:
                     self.calibration.save(scratch)
-                text = model_card(folder.resolve().name, self.card, self.calibration, len(labels))
+                text = model_card(folder.resolve().name, card, self.calibration, len(labels))
                 (scratch / "README.md").write_text(text, encoding="utf-8")
         finally:
             model.max_seq_length = longest

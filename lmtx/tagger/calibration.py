@@ -1,41 +1,46 @@
-"""What a score is worth: the share of labels that the teacher would accept, learnt from its verdicts.
+"""What a score is worth: how likely a label of this score is right, learnt from a judge's answers.
 
-No annotation is used. The measure is the teacher's yes: where it errs, so does the precision
-given here. It holds for documents like those judged, which the student must not have trained on.
+The judge is people, whose share of yes is a *precision*, or the teacher, whose share is called *accepted*:
+where the teacher errs, so do the figures here. They hold for documents like those judged, which the student
+must not have trained on.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit
 
 from lmtx.files import read_json, write_json
 from lmtx.tagger.labels import TaggerError
 
 FILE = "calibration.json"
-_BIN = 50  # judged pairs in the smallest step
+PEOPLE = "people"
+"""The judge whose yes is precision."""
+FEWEST = 50
+"""Answers from which on scores are calibrated."""
+_ABOVE = 20  # answers that a threshold must leave
 
 
 @dataclass(frozen=True)
-class Step:
-    """A range of scores within which the teacher's yes is equally likely.
+class Threshold:
+    """From which score on a wanted share of labels is right.
 
     Attributes
     ----------
+    wanted
+        The share that the curve promises from the score up.
     score
-        The cosine at which the step begins; it ends where the next one begins.
-    p_yes
-        Share of yes within the step.
-    precision, low, high
-        Share of yes among all pairs from this score up, with its 95 % bootstrap interval over documents.
+        The lowest cosine that is enough for it.
+    yes, low, high
+        The share measured on answers that the threshold was not chosen on, with its 95 % interval.
     labels
-        How many labels a document has from this score up, on average.
+        How many of the judged labels a document has from this score up, on average.
     """
 
+    wanted: float
     score: float
-    p_yes: float
-    precision: float
+    yes: float
     low: float
     high: float
     labels: float
@@ -43,50 +48,64 @@ class Step:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Scores and the teacher's verdicts on them.
+    """A logistic curve from scores to the probability of a yes, and thresholds.
 
     Attributes
     ----------
-    teacher
-        Its name.
+    judge
+        `PEOPLE`, or the teacher's name.
     documents, depth, pairs
-        How many documents were judged, how many labels of each, and how many verdicts that gave.
-    steps
-        Rising in score and in p_yes.
+        How many documents were judged, among how many best labels of each, and how many answers that gave.
+    slope, intercept
+        P(yes | score) = 1 / (1 + exp(-(slope * score + intercept))), slope > 0.
+    thresholds
+        Rising in `wanted` and in `score`; the first one keeps everything that was judged.
     """
 
-    teacher: str
+    judge: str
     documents: int
     depth: int
     pairs: int
-    steps: tuple[Step, ...]
+    slope: float
+    intercept: float
+    thresholds: tuple[Threshold, ...]
+
+    @property
+    def by_people(self) -> bool:
+        """Whether a yes is people's, so that its share is a precision."""
+        return self.judge == PEOPLE
 
     def p_yes(self, scores: np.ndarray) -> np.ndarray:
-        """How likely the teacher accepts labels of these scores: float64, the shape of `scores`.
+        """How likely the judge accepts labels of these scores: float64, the shape of `scores`."""
+        return expit(self.slope * np.asarray(scores, dtype=np.float64) + self.intercept)
 
-        A score below the first step, where nothing was judged, counts as the first step.
+    def step(self, wanted: float) -> Threshold:
+        """The lowest threshold that gives at least this share of yes.
+
+        Raises `TaggerError` when none does, naming the best there is.
         """
-        begins = np.array([step.score for step in self.steps[1:]])
-        values = np.array([step.p_yes for step in self.steps])
-        return values[np.searchsorted(begins, scores, side="right")]
-
-    def step(self, precision: float) -> Step:
-        """The lowest step from which on the precision is at least this; its score is the threshold.
-
-        Raises `TaggerError` when no step reaches it, naming the best there is.
-        """
-        for step in self.steps:
-            if step.precision >= precision:
-                return step
-        best = max(self.steps, key=lambda step: step.precision)
+        for threshold in self.thresholds:
+            if threshold.wanted >= wanted:
+                return threshold
+        best = self.thresholds[-1]
         raise TaggerError(
-            f"no threshold reaches a precision of {precision:.1%}: {self.teacher} accepts at most "
-            f"{best.precision:.1%}, of the labels that score {best.score:.3f} or more"
+            f"no threshold reaches {wanted:.1%}: {self.judge} said yes to {best.yes:.1%} of the labels that "
+            f"score {best.score:.3f} or more, and higher scores are too rare to tell"
         )
 
     def threshold(self, precision: float) -> float:
-        """The lowest score from which on the teacher accepts at least this share of the labels."""
-        return self.step(precision).score
+        """The lowest score from which on at least this share of the labels is right, by people.
+
+        Raises `TaggerError` when no score reaches it, and where the answers are a teacher's.
+        """
+        step = self.step(precision)
+        if not self.by_people:
+            raise TaggerError(
+                f"only the teacher, {self.judge}, judged this tagger, and the share that it accepts is no "
+                "precision. Let people answer with `lmtx review`; or, to take the teacher's word, "
+                f"--threshold {step.score:.3f}: from there on it accepts {step.wanted:.0%}"
+            )
+        return step.score
 
     def save(self, folder: str | Path) -> None:
         """Write calibration.json."""
@@ -100,9 +119,13 @@ class Calibration:
             return None
         try:
             saved = read_json(path)
-            return cls(**saved | {"steps": tuple(Step(**step) for step in saved["steps"])})
+            return cls(**saved | {"thresholds": tuple(Threshold(**row) for row in saved["thresholds"])})
         except (TypeError, KeyError, ValueError) as error:
-            raise TaggerError(f"{path} cannot be read ({error}); remove it, or export again") from None
+            reason = "an older version wrote it" if "steps" in str(path.read_bytes()) else error
+            raise TaggerError(
+                f"{path} cannot be read ({reason}); remove it, then calibrate with `lmtx review`, or export "
+                "again"
+            ) from None
 
 
 def fit(
@@ -110,59 +133,125 @@ def fit(
     accepted: np.ndarray,
     rows: np.ndarray,
     *,
-    teacher: str,
+    judge: str,
     documents: int,
     depth: int,
-    bootstrap: int = 1000,
+    weights: np.ndarray | None = None,
     seed: int = 0,
-) -> Calibration:
-    """Calibrate on judged pairs.
+) -> Calibration | None:
+    """Calibrate on judged pairs; None where they say too little.
 
-    Pairs are binned by score, at least 50 a bin; isotonic regression then joins bins whose shares of
-    yes do not rise (Zadrozny and Elkan, "Transforming classifier scores into accurate multiclass
-    probability estimates", KDD 2002).
+    That is: fewer than 50, or so few of one kind that the yes does not rise with the score in each half of
+    the documents. Thresholds are chosen on the curve of all pairs. Each is measured by cross-fitting: it is
+    chosen anew on one half of the documents and its share of yes counted on the other half, both ways.
 
     Parameters
     ----------
     scores
         float (n,): cosines.
     accepted
-        bool (n,): the teacher's yes.
+        bool (n,): the judge's yes.
     rows
         int (n,): each pair's document, from 0 to `documents` - 1.
-    bootstrap, seed
-        Draws for the intervals.
-
-    Raises `TaggerError` for fewer than 50 pairs.
+    weights
+        float (n,): how many pairs each stands for, where pairs were drawn; None: one.
+    seed
+        Of the division into halves.
     """
-    from sklearn.isotonic import IsotonicRegression
-
-    if len(scores) < _BIN:
-        raise TaggerError(f"{len(scores)} verdicts are too few for a calibration; at least {_BIN} are needed")
+    if len(scores) < FEWEST:
+        return None
     order = np.argsort(scores, kind="stable")
-    scores, accepted, rows = scores[order], accepted[order], rows[order]
-    begins = _bins(scores)
-    sizes = np.diff([*begins, len(scores)])
-    shares = np.add.reduceat(accepted.astype(float), begins) / sizes
-    fitted = IsotonicRegression().fit_transform(np.arange(len(begins)), shares, sample_weight=sizes)
-    new = np.diff(fitted, prepend=-1) > 1e-9
-    steps, begins, fitted = [], begins[new], fitted[new]
-    # Per document, how many pairs stand from each step up, and how many of them are accepted.
-    kept, yes = (np.zeros((documents, len(begins))) for _ in range(2))
-    for place, begin in enumerate(begins):
-        kept[:, place] = np.bincount(rows[begin:], minlength=documents)
-        yes[:, place] = np.bincount(rows[begin:], weights=accepted[begin:], minlength=documents)
-    draws = np.random.default_rng(seed).multinomial(documents, np.full(documents, 1 / documents), bootstrap)
-    drawn = (draws @ yes) / np.maximum(draws @ kept, 1)
-    low, high = np.percentile(drawn, (2.5, 97.5), axis=0)
-    precision = yes.sum(axis=0) / kept.sum(axis=0)
-    for place, begin in enumerate(begins):
-        values = (scores[begin], fitted[place], precision[place], low[place], high[place])
-        steps.append(Step(*(float(value) for value in values), float(kept[:, place].mean())))
-    return Calibration(teacher, documents, depth, len(scores), tuple(steps))
+    scores, accepted, rows = np.asarray(scores, np.float64)[order], accepted[order], rows[order]
+    weights = np.ones(len(scores)) if weights is None else weights[order]
+    second = (np.random.default_rng(seed).permutation(documents) % 2).astype(bool)[rows]
+    whole, *halves = (
+        _logistic(scores[some], accepted[some], weights[some])
+        for some in (np.ones(len(scores), dtype=bool), ~second, second)
+    )
+    if whole is None or None in halves:
+        return None
+    overall = share(_sums(rows, weights * accepted, documents), _sums(rows, weights, documents))
+    most = float(weights.sum() / documents)
+    first = Threshold(np.floor(100 * overall["value"]) / 100, float(scores[0]), *overall.values(), most)
+    thresholds = [first]
+    for percent in range(int(100 * first.wanted) + 1, 100):
+        wanted = percent / 100
+        score = _lowest(scores, weights, whole, wanted)
+        above = scores >= score
+        if above.sum() < _ABOVE:
+            break
+        # A half's answers are measured with the threshold of the other half.
+        limits = [
+            _lowest(scores[some], weights[some], curve, wanted)
+            for some, curve in zip((~second, second), halves, strict=True)
+        ]
+        tested = weights * (scores >= np.where(second, *limits))
+        if not tested.any():
+            break
+        measured = share(_sums(rows, tested * accepted, documents), _sums(rows, tested, documents))
+        if measured["high"] >= wanted:
+            labels = float(weights[above].sum() / documents)
+            thresholds.append(Threshold(wanted, score, *measured.values(), labels))
+    return Calibration(judge, documents, depth, len(scores), *whole, tuple(thresholds))
 
 
-def _bins(scores: np.ndarray) -> np.ndarray:
-    """Where bins of at least 50 of the rising scores begin; equal scores share a bin."""
-    begins: Sequence[int] = range(0, len(scores) - _BIN + 1, max(_BIN, len(scores) // 100))
-    return np.unique(np.searchsorted(scores, scores[np.asarray(begins)], side="left"))
+def share(yes: np.ndarray, shown: np.ndarray) -> dict[str, float]:
+    """The share of yes with its 95 % interval, where a document's answers may hang together.
+
+    Wilson's interval, for as many independent answers as would have the variance that the ratio has over
+    documents (Rao and Scott, "A simple method for the analysis of clustered binary data", Biometrics 1992).
+    Where all answers agree, a document counts as one.
+
+    Parameters
+    ----------
+    yes, shown
+        float (documents,): each document's number of yes, and of answers.
+
+    Returns
+    -------
+    dict
+        "value", "low" and "high".
+    """
+    total = shown.sum()
+    value = yes.sum() / total
+    variance = np.square(yes - value * shown).sum() / total**2
+    n = value * (1 - value) / variance if variance > 1e-12 else np.count_nonzero(shown)
+    z = 1.959964
+    middle = (value + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(value * (1 - value) / n + z**2 / (4 * n**2))
+    return {"value": float(value), "low": float(middle - half), "high": float(middle + half)}
+
+
+def _sums(rows: np.ndarray, values: np.ndarray, documents: int) -> np.ndarray:
+    return np.bincount(rows, weights=values, minlength=documents)
+
+
+def _lowest(scores: np.ndarray, weights: np.ndarray, curve: tuple[float, float], wanted: float) -> float:
+    """The lowest of the rising scores from which on the mean of the curve is `wanted`; inf: there is none."""
+    p_yes = expit(curve[0] * scores + curve[1])
+    means = np.cumsum((weights * p_yes)[::-1])[::-1] / np.cumsum(weights[::-1])[::-1]
+    enough = np.flatnonzero(means >= wanted)
+    return float(scores[enough[0]]) if len(enough) else np.inf
+
+
+def _logistic(scores: np.ndarray, accepted: np.ndarray, weights: np.ndarray) -> tuple[float, float] | None:
+    """Slope and intercept of the most likely rising curve; None where there is none.
+
+    Targets are drawn in by one answer of each kind, so that separated scores have a finite slope (Platt,
+    "Probabilistic outputs for support vector machines", 1999).
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    yes = np.count_nonzero(accepted)
+    no = len(accepted) - yes
+    if not yes or not no or scores.min() == scores.max():
+        return None
+    target = np.where(accepted, (yes + 1) / (yes + 2), 1 / (no + 2))
+    centre, width = scores.mean(), scores.std()
+    # Each pair stands there as a yes and as a no, in the proportion of its target.
+    twice = np.tile((scores - centre) / width, 2)[:, None]
+    kinds = np.repeat([1, 0], len(scores))
+    shares = np.concatenate([weights * target, weights * (1 - target)])
+    fitted = LogisticRegression(C=np.inf).fit(twice, kinds, sample_weight=shares)
+    slope = float(fitted.coef_[0, 0]) / width
+    return (float(slope), float(fitted.intercept_[0] - slope * centre)) if slope > 0 else None

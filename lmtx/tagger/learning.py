@@ -17,7 +17,9 @@ from lmtx.encoder import Encoder
 from lmtx.index import Shortlist
 from lmtx.llm.models import MODELS, on_disk
 from lmtx.tagger import Tagger
+from lmtx.tagger.card import excerpt
 from lmtx.tagger.checking import Check
+from lmtx.tagger.measuring import calibrate_on
 from lmtx.tagger.opinion import FEWEST
 from lmtx.tagger.preparing import Source, enough, read_sources, read_whole, settings_for
 from lmtx.teachers.discrimination import tells_apart
@@ -26,7 +28,7 @@ from lmtx.teachers.ensemble import named_labels
 NAMED = 0.2
 """Share of the documents that name a label, from which on letters count beside a language model."""
 CALIBRATED = 500
-"""Verdicts from which on a score is calibrated."""
+"""Verdicts from which on the teacher is asked for a calibration; with fewer, `lmtx review` asks people."""
 
 
 def learn(
@@ -139,6 +141,7 @@ def learn(
         card = {
             "outcome": outcome,
             "trained": best is not None,
+            "example": excerpt(corpus.dev),
             "learned": {
                 "teacher": config.teacher.name,
                 "checks": check.sentences,
@@ -152,9 +155,10 @@ def learn(
         if best:
             card["teacher"] = config.teacher.name
         tagger = Tagger.build(best.student if best else e0, corpus.labels, card)
-        depth = min(5, corpus.labels.num_rows)
-        if best and corpus.dev.num_rows * depth >= CALIBRATED:
-            tagger.calibrate(corpus.dev, judge, depth=depth, excluded=corpus.excluded["dev"])
+        if enough(found.annotated):
+            calibrate_on(tagger, corpus.dev, found.annotated)
+        elif best and corpus.dev.num_rows * 5 >= CALIBRATED:
+            tagger.calibrate(corpus.dev, judge, depth=5, excluded=corpus.excluded["dev"])
         if destination is not None:
             tagger.export(destination)
             say(f"{len(tagger.labels):,} labels; tag with: lmtx tag {destination} -k 5")

@@ -5,16 +5,19 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import scipy.sparse as sp
 
 from lmtx.baselines import Inputs
 from lmtx.baselines.bm25 import rank as bm25
 from lmtx.corpus import DOCUMENT_SCHEMA, Corpus
+from lmtx.datasets.assemble import Side
 from lmtx.datasets.own import Labels, read_side
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, fuse, search
 from lmtx.metrics import evaluate, paired_difference, per_document
 from lmtx.tagger import Tagger, TaggerError
+from lmtx.tagger.calibration import PEOPLE, fit
 
 CUTOFFS = (1, 3, 5, 10)
 _SHOWN = ("P@1", "P@3", "P@5", "R@5", "R@10", "nDCG@5")
@@ -39,18 +42,8 @@ def measure(folder: str | Path, annotated: str | Path) -> str:
         When either cannot be used, or no document is annotated.
     """
     tagger = Tagger.load(folder)
-    table = tagger.labels.table
-    with TemporaryDirectory(prefix="lmtx-evaluate-") as scratch:
-        names = Path(scratch) / "labels.jsonl"
-        names.write_text(table.to_pandas().to_json(orient="records", lines=True, force_ascii=False))
-        side = read_side(Path(annotated).absolute(), Labels(names), Path(scratch))
-        truth = side.spool.truth(table.num_rows)
-        rows = np.flatnonzero(np.diff(truth.indptr))
-        if not len(rows):
-            raise TaggerError(f"no document of {annotated} has labels; fill the column `labels`")
-        documents = side.spool.table().cast(DOCUMENT_SCHEMA).take(rows)
-    truth = sp.csr_array(truth[rows])
-    depth = min(100, table.num_rows)
+    documents, truth = read_annotated(tagger, annotated)
+    depth = min(100, len(tagger.labels))
     systems = _rankings(tagger, documents, depth)
     lines = {}
     for name, ranking in systems.items():
@@ -60,11 +53,52 @@ def measure(folder: str | Path, annotated: str | Path) -> str:
     difference = paired_difference(first["this tagger"], first["E0"])
     verdict = "better" if difference["low"] > 0 else "worse" if difference["high"] < 0 else "no different"
     return (
-        f"{len(rows):,} annotated documents, {table.num_rows:,} labels; percent, with 95 % intervals\n"
+        f"{len(documents):,} annotated documents, {len(tagger.labels):,} labels; "
+        "percent, with 95 % intervals\n"
         f"{pd.DataFrame(lines).T.to_string()}\n"
         f"P@1 against E0: {100 * difference['value']:+.1f} [{100 * difference['low']:+.1f}, "
         f"{100 * difference['high']:+.1f}] points: {verdict} as far as these documents tell"
     )
+
+
+def read_documents(tagger: Tagger, path: str | Path, scratch: Path) -> Side:
+    """Documents of a file, and the annotations it may have, by the tagger's labels; files go to `scratch`.
+
+    Raises `CorpusError` naming file, line and value.
+    """
+    names = scratch / "labels.jsonl"
+    names.write_text(tagger.labels.table.to_pandas().to_json(orient="records", lines=True, force_ascii=False))
+    labels = Labels(names)
+    labels.path = Path("the tagger's labels")  # in error messages
+    return read_side(Path(path).absolute(), labels, scratch)
+
+
+def read_annotated(tagger: Tagger, path: str | Path) -> tuple[pa.Table, sp.csr_array]:
+    """The annotated documents of a file: n rows uid, title, text; and boolean CSR (n, L).
+
+    Raises `TaggerError` where no document is annotated, and what `read_documents` raises.
+    """
+    with TemporaryDirectory(prefix="lmtx-annotated-") as scratch:
+        side = read_documents(tagger, path, Path(scratch))
+        truth = side.spool.truth(len(tagger.labels))
+        rows = np.flatnonzero(np.diff(truth.indptr))
+        if not len(rows):
+            raise TaggerError(f"no document of {path} has labels; fill the column `labels`")
+        return side.spool.table().cast(DOCUMENT_SCHEMA).take(rows), sp.csr_array(truth[rows])
+
+
+def calibrate_on(tagger: Tagger, documents: pa.Table, annotated: sp.csr_array, depth: int = 5) -> None:
+    """Calibrate on people's annotations, boolean CSR (n, L): a label that is not annotated is wrong.
+
+    Documents without annotations count for nothing. Where the annotations say too little, the tagger has no
+    calibration.
+    """
+    rows = np.flatnonzero(np.diff(annotated.indptr))
+    ranking = tagger.rank(documents.take(rows), depth)
+    n, depth = ranking.ids.shape
+    right = np.asarray(annotated[rows[:, None], ranking.ids].todense()).ravel()
+    places = np.repeat(np.arange(n), depth)
+    tagger.calibration = fit(ranking.scores.ravel(), right, places, judge=PEOPLE, documents=n, depth=depth)
 
 
 def _rankings(tagger: Tagger, documents, depth: int) -> dict[str, Shortlist]:

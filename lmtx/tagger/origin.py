@@ -11,6 +11,7 @@ from lmtx.corpus import load_corpus
 from lmtx.encoder import Encoder
 from lmtx.files import read_json, replacing, write_json
 from lmtx.study import Study
+from lmtx.tagger.card import excerpt
 from lmtx.tagger.labels import VECTORS, LabelIndex, TaggerError
 
 
@@ -67,6 +68,7 @@ def export_study(
     *,
     storage: str | None = None,
     ask: bool = False,
+    annotated: str | Path | None = None,
     depth: int = 10,
     say: Callable[[str], None] = print,
 ) -> None:
@@ -85,6 +87,9 @@ def export_study(
     ask
         Calibrate even where the teacher must be asked, which may cost money; false: only where its
         stored verdicts suffice, or it is free.
+    annotated
+        Documents with people's answers in the column `labels`, to calibrate on instead of the teacher's
+        verdicts: `lmtx tag --precision` then means precision. The encoder must not have learnt from them.
     depth
         How many labels of each held-out document the calibration rests on.
     say
@@ -93,6 +98,7 @@ def export_study(
     Raises what `Tagger.load`, `Tagger.export` and the teacher raise.
     """
     from lmtx.tagger import Tagger
+    from lmtx.tagger.measuring import calibrate_on, read_annotated
 
     tagger = Tagger.load(folder)
     study = study_of(folder)
@@ -101,8 +107,19 @@ def export_study(
         known = {"statistics": study.statistics, "results": study.results / f"{system}.json"}
         found = {name: read_json(file) for name, file in known.items() if file.is_file()}
         tagger.card = tagger.card | found
+        tagger.card["example"] = excerpt(load_corpus(study.corpus).test)
         tagger.calibration = None
-        _calibrate(tagger, study, ask, depth, say)
+        if annotated is None:
+            _calibrate(tagger, study, ask, depth, say)
+    if annotated is not None:
+        documents, truth = read_annotated(tagger, annotated)
+        calibrate_on(tagger, documents, truth)
+        if tagger.calibration is None:
+            raise TaggerError(
+                f"{annotated} says too little for a calibration: {documents.num_rows:,} of its documents "
+                "have labels; annotate more"
+            )
+        say(f"calibrated on people's answers on {documents.num_rows:,} documents")
     if tagger.card.get("system") == "zero-shot":
         outcome = (
             "This is E0, the encoder before training: the study kept no cycle, or you chose this system."
@@ -133,4 +150,7 @@ def _calibrate(tagger, study: Study, ask: bool, depth: int, say: Callable[[str],
                 say(f"{plan}\nno calibration: the teacher would have to be asked; to ask it: --ask-teacher")
                 return
         made = tagger.calibrate(corpus.dev, teacher, depth=depth, excluded=excluded)
-    say(f"calibrated on {made.pairs:,} verdicts of {made.teacher} on {made.documents:,} held-out documents")
+    if made is None:
+        say("no calibration: too few verdicts, or the teacher's yes does not rise with the score")
+        return
+    say(f"calibrated on {made.pairs:,} verdicts of {made.judge} on {made.documents:,} held-out documents")
