@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from own_sets import SETS
 from tickets import concerns, tickets
 from tiny_encoders import document_table, label_table
 
@@ -97,28 +98,17 @@ def test_a_language_model_teaches_a_tagger_that_is_better(tmp_path, no_model):
     assert "**Kept: after cycle" in (tmp_path / "tagger" / "README.md").read_text()
 
 
-def test_texts_that_name_their_labels_are_learnt_by_letters_or_left_alone(no_model):
-    """Either way the tagger is not worse than the encoder, and what is said agrees with the truth."""
-    animals = [
-        f"{first}{second}"
-        for first in ("red", "blue", "old", "big")
-        for second in ("fox", "owl", "elk", "cod")
-    ]
-    rng = np.random.default_rng(0)
-    truth = {}
-    for number in range(240):
-        label = int(rng.integers(len(animals)))
-        other = animals[int(rng.integers(len(animals)))]
-        place = ["meadow", "forest", "harbour", "valley"][number % 4]
-        truth[f"Report {number}. Seen near the {place}: {animals[label]}, at dawn, not {other[::-1]}."] = [
-            label
-        ]
-    tagger = learn(list(truth), animals, teacher="ensemble", say=lambda text: None)
-    e0 = untrained(tagger)
-    after, before = right(tagger, truth), right(e0, truth)
+@pytest.mark.parametrize("name", SETS)
+def test_a_tagger_is_never_worse_than_the_encoder_and_what_is_said_is_true(name, no_model):
+    """With the ensemble as the teacher, on small data sets of different fields whose truth is known."""
+    texts, labels, truth = SETS[name]()
+    tagger = learn(texts, labels, teacher="ensemble", say=lambda text: None)
+    before, after = right(untrained(tagger), truth), right(tagger, truth)
     won, lost = (after & ~before).sum(), (before & ~after).sum()
-    assert lost - won <= 2 * np.sqrt(won + lost)
     assert tagger.card["trained"] == tagger.card["outcome"].startswith("Kept: after cycle")
+    if not tagger.card["trained"]:
+        assert won == lost == 0
+    assert lost - won <= 2 * np.sqrt(won + lost)
 
 
 def test_peoples_answers_are_the_judge_where_there_are_some(files, no_model):

@@ -487,6 +487,9 @@ def test_the_readme_gets_its_numbers_from_the_results(reports, tmp_path):
     assert text.endswith("<!-- /main-table -->\nrest\n")
     report.update_readme(readme, report.load(reports, "toy"))
     assert readme.read_text(encoding="utf-8") == text, "a second time changes nothing"
+    assert "TF-IDF <b>" not in text
+    report.update_readme(readme, report.load(reports, "toy"), None)  # every system
+    assert "TF-IDF <b>" in readme.read_text(encoding="utf-8")
 
 
 def test_the_readme_compares_the_data_sets_where_there_are_several(tmp_path):

@@ -5,10 +5,10 @@
 
 from pathlib import Path
 
-from lmtx.report.readme import update_readme
+from lmtx.report.readme import SHORT, update_readme
 from lmtx.report.results import Results, load
 
-__all__ = ["Results", "load", "update_readme", "write"]
+__all__ = ["SHORT", "Results", "load", "update_readme", "write"]
 
 
 def write(results: Results, reports: str | Path) -> list[Path]:

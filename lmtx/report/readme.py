@@ -1,6 +1,7 @@
-"""The main comparison in the few columns that fit a README."""
+"""The main comparison in the few columns that fit a README, and all of its rows for docs/results.md."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from lmtx.files import replacing
@@ -9,15 +10,17 @@ from lmtx.report.results import Results, measured
 from lmtx.report.schema import Interval
 
 MARKERS = ("<!-- main-table -->", "<!-- /main-table -->")
+SHORT = ("zero-shot", "hybrid-tfidf", "maclr", "supervised", "lmtx", "hybrid-lmtx-tfidf")
+"""The rows of the README: E0, the rivals, the ceiling, LMTX, and its fusion with words."""
 _METRICS = ("P@1", "P@5", "R@10", "R@100")
 
 
-def readme_table(results: Results) -> str:
+def readme_table(results: Results, names: Collection[str] | None = None) -> str:
     """The systems on `results.dataset`; below them, where there are several data sets, LMTX on each.
 
-    Raises `ValueError` when no system has a P@1 on the data set.
+    `names` are the systems to show; None: all. Raises `ValueError` when none has a P@1 on the data set.
     """
-    systems = [r for r in results.systems if "P@1" in r.metrics]
+    systems = [r for r in results.systems if "P@1" in r.metrics and (names is None or r.system in names)]
     if not systems:
         raise ValueError(f"no system has a P@1 on {results.dataset}; run the `evaluate` stage first")
     lines = [_row(f"{results.dataset}, %", *_METRICS, "P@1 − LMTX"), _ruler(len(_METRICS) + 1)]
@@ -32,8 +35,8 @@ def readme_table(results: Results) -> str:
     return "\n".join([*lines, "", f"n = {sizes} test documents; {note}", *_every_dataset(results), ""])
 
 
-def update_readme(readme: str | Path, results: Results) -> None:
-    """Put `readme_table` between the README's `<!-- main-table -->` and `<!-- /main-table -->`.
+def update_readme(readme: str | Path, results: Results, names: Collection[str] | None = SHORT) -> None:
+    """Put `readme_table` between the file's `<!-- main-table -->` and `<!-- /main-table -->`.
 
     Raises `ValueError`, and leaves the README as it is, when it does not hold each marker once.
     """
@@ -43,7 +46,7 @@ def update_readme(readme: str | Path, results: Results) -> None:
     pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
     if text.count(start) != 1 or text.count(end) != 1 or not pattern.search(text):
         raise ValueError(f"{readme} needs one {start} and, after it, one {end}")
-    table = readme_table(results)
+    table = readme_table(results, names)
     with replacing(readme) as scratch:
         scratch.write_text(pattern.sub(lambda _: f"{start}\n{table}{end}", text), encoding="utf-8")
 
