@@ -104,8 +104,8 @@ def f6_curriculum(results: Results) -> Drawing:
     made by cycle c - 1; its check is on the top labels of its own student.
     """
     dataset, systems = results.dataset, results.systems
-    rows = []
-    for number, r in from_zero(systems).items():
+    rows, shown = [], from_zero(systems)
+    for number, r in shown.items():
         row = {"cycle": number, "system": r.system, "n": r.n, **flat("P@1", r.metrics.get("P@1"))}
         rows.append(row | {key: getattr(r.cycle, key, None) for key in _CYCLE_FIELDS} | {"gap": r.stopped})
     columns = ["cycle", "system", "n", *flat("P@1", None), *_CYCLE_FIELDS, "gap"]
@@ -114,8 +114,9 @@ def f6_curriculum(results: Results) -> Drawing:
     caption = f"{dataset}."
     if frame["P@1"].notna().any():
         caption = (
-            f"{on_documents(dataset, systems)}{_INTERVALS}; filled: the cycle kept. A cycle's verdicts are "
-            "on shortlists made by the cycle before; annotations serve this figure, not the training."
+            f"{on_documents(dataset, [*shown.values()])}{_INTERVALS}; filled: the cycle kept. A cycle's "
+            "verdicts are on shortlists made by the cycle before; annotations serve this figure, not the "
+            "training."
         )
     if measured(systems, "zero-shot") is None:
         caption += " Cycle 0 is missing: zero-shot has no result."
