@@ -204,7 +204,8 @@ def by_literalness(
 
     Returns
     -------
-    System name -> "literal" and "other" -> {"n", "metrics", "against_lmtx"}.
+    System name -> "literal" and "other" -> {"n", "metrics", "against_lmtx"}. A kind is left out where none of
+    the documents that a system ranks has a pair of it.
     """
     other = sp.csr_array(truth.astype(np.int8) - literal.astype(np.int8)).astype(bool)
     other.eliminate_zeros()
@@ -216,6 +217,7 @@ def by_literalness(
                 Shortlist(ids, np.zeros(ids.shape, np.float32)), barred[: len(ids)], ids.shape[1]
             ).ids
             for system, ids in rankings.items()
+            if (wanted[: len(ids)] > excluded[: len(ids)]).nnz
         }
         options = {"excluded": barred}
         for system, found in _compared(shown, wanted, config, {"against_lmtx": reference}, options).items():

@@ -8,7 +8,8 @@ from test_index import brute_force, pairs, unit
 from tiny_encoders import document_table, label_table
 
 from lmtx.config import ShortlistConfig
-from lmtx.curriculum import shortlist
+from lmtx.corpus import Corpus
+from lmtx.curriculum import propose
 from lmtx.index import blocks, rank_blocks, search, search_with_letters
 from lmtx.index.blocks import letter_vectors, lexical_view
 
@@ -135,9 +136,11 @@ def test_a_document_without_letters_is_ranked_by_its_vector():
 @pytest.mark.parametrize("weight", [0.0, 0.5])
 def test_a_shortlist_is_made_as_its_settings_say(weight):
     queries, labels, documents, names = spoken()
-    excluded = sp.csr_array((30, 20), dtype=bool)
-    settings = ShortlistConfig(size=4, search="auto", lexical_weight=weight)
-    found = shortlist(queries, labels, documents, label_table(names), settings, excluded)
+    none = document_table([])
+    excluded = {"train": sp.csr_array((30, 20), dtype=bool)}
+    corpus = Corpus(train=documents, dev=none, test=none, labels=label_table(names), excluded=excluded)
+    settings = ShortlistConfig(size=4, lexical_weight=weight)
+    found = propose(settings, corpus, np.arange(30), queries, labels)
     expected = (
         search_with_letters(queries, labels, documents, names, 4, weight=weight)
         if weight

@@ -64,6 +64,7 @@ def study(folder, models, documents, labels, teacher):
     values["baselines"] = {name: values["baselines"][name] for name in ("zero-shot", "tfidf")}
     values |= {"hybrids": {}, "ablations": {}}
     values["training"] |= {"batch_size": 4, "documents": None}
+    (folder / "conf").symlink_to(ROOT / "conf")
     (folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     return list(values["cycles"])
 

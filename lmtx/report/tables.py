@@ -138,16 +138,17 @@ def t2_literal(results: Results) -> Table:
     for dataset, systems in results.by_dataset.items():
         split = [r for r in systems if r.by_literalness]
         if split:
-            sizes = ", ".join(f"{split[0].by_literalness[kind].n:,} {kind}" for kind in kinds)
+            sizes = ", ".join(f"{pairs.n:,} {kind}" for kind, pairs in split[0].by_literalness.items())
             sections.append((f"{dataset}, test documents: {sizes}", []))
         for r in split:
             row = _identity(dataset, r)
             for kind in kinds:
-                pairs = r.by_literalness[kind]
-                row[f"{kind}_n"] = pairs.n
+                pairs = r.by_literalness.get(kind)  # none where no document has a pair of the kind
+                row[f"{kind}_n"] = pairs.n if pairs else 0
                 for metric in metrics:
-                    row |= flat(f"{kind}_{metric}", pairs.metrics.get(metric))
-                row |= flat(f"{kind}_P@1_minus_lmtx", (pairs.against_lmtx or {}).get("P@1"))
+                    row |= flat(f"{kind}_{metric}", pairs.metrics.get(metric) if pairs else None)
+                minus = (pairs.against_lmtx or {}).get("P@1") if pairs else None
+                row |= flat(f"{kind}_P@1_minus_lmtx", minus)
             sections[-1][1].append((_label(dataset, r, notes), row))
     return Table.of(
         "t2_literal",
