@@ -448,8 +448,8 @@ CHANGES = {
 def test_changed_weights_are_never_encoded_with_an_old_copy(folder, tmp_path, change):
     encoder = Encoder.load(encoder_config(folder, precision="bf16"))
     before = encoder.encode(TEXTS, 32)
-    encoder.unfreeze()
-    change(encoder)
+    with encoder.changing():
+        change(encoder)
     vectors = encoder.encode(TEXTS, 32)
     assert np.abs(vectors - before).max() > 0.01
     encoder.save(tmp_path / "changed", {})

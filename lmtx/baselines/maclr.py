@@ -27,7 +27,7 @@ from lmtx.config import Fraction, Natural, Positive, TrainingConfig
 from lmtx.curriculum import sample
 from lmtx.encoder import Encoder
 from lmtx.index import search
-from lmtx.training import Batch, PseudoLabels, alike, contrastive_loss, train
+from lmtx.training import Batch, PseudoLabels, alike, contrastive_loss, row_batches, steps_for, train
 
 _SHOWN = 20
 
@@ -201,16 +201,11 @@ class TitlePairs:
     def batches(self, settings: TrainingConfig) -> Iterator[Batch]:
         """Every document once an epoch; order and draws are fixed by `settings.seed`."""
         rng = np.random.default_rng(settings.seed)
-        steps = settings.epochs * -(-len(self.titles) // settings.batch_size)
-        moments = refresh_steps(steps, self.refreshes)
-        step = 0
-        for _ in range(settings.epochs):
-            order = rng.permutation(len(self.titles))
-            for start in range(0, len(order), settings.batch_size):
-                if step in moments:
-                    clusters = self.find_clusters(moments.index(step))
-                yield self._batch(order[start : start + settings.batch_size], clusters, rng)
-                step += 1
+        moments = refresh_steps(steps_for(len(self.titles), settings), self.refreshes)
+        for step, rows in enumerate(row_batches(self.trainable, settings, rng)):
+            if step in moments:
+                clusters = self.find_clusters(moments.index(step))
+            yield self._batch(rows, clusters, rng)
 
     def _batch(self, rows: np.ndarray, clusters: np.ndarray, rng: np.random.Generator) -> Batch:
         config = self.encoder.config

@@ -16,7 +16,7 @@ from lmtx.baselines._dense import nearest_labels
 from lmtx.config import ConfigError, Fraction, Natural, Positive, TrainingConfig
 from lmtx.curriculum import sample
 from lmtx.encoder import Encoder
-from lmtx.training import Batch, alike, contrastive_loss, train
+from lmtx.training import Batch, alike, contrastive_loss, row_batches, train
 
 _SHOWN = 20
 
@@ -175,10 +175,8 @@ class Segments:
     def batches(self, settings: TrainingConfig) -> Iterator[Batch]:
         """Every trainable document once an epoch; order and segments are fixed by `settings.seed`."""
         rng = np.random.default_rng(settings.seed)
-        for _ in range(settings.epochs):
-            order = rng.permutation(self.trainable)
-            for start in range(0, len(order), settings.batch_size):
-                yield self._batch(order[start : start + settings.batch_size], rng)
+        for rows in row_batches(self.trainable, settings, rng):
+            yield self._batch(rows, rng)
 
     def _batch(self, rows: np.ndarray, rng: np.random.Generator) -> Batch:
         documents, labels = [], []

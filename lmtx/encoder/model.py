@@ -1,7 +1,8 @@
 """The bi-encoder: any sentence-transformers model, batched by length, in bf16 where the hardware has it."""
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -150,13 +151,18 @@ class Encoder:
         vectors = torch.cat([self._embed([tokens[i] for i in part], self.model) for part in parts])
         return vectors[np.argsort(np.concatenate(parts))]
 
-    def unfreeze(self) -> None:
-        """Announce that the weights change from here on, as `train` does.
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Change the weights within this context, as `train` does.
 
-        In bf16 the encoder computes with a copy of its fp32 weights. It keeps that copy as long as its
-        weights are frozen; an unfrozen encoder makes a new copy for each block that it encodes.
+        In bf16 the encoder computes with a copy of its fp32 weights, which it keeps. Within the context it
+        makes a new copy for each block that it encodes.
         """
         self._frozen, self._bf16 = False, None
+        try:
+            yield
+        finally:
+            self._frozen = True
 
     def _inference_model(self) -> torch.nn.Module:
         """The network in the precision that encodes; the weights that are trained and saved stay fp32."""

@@ -5,11 +5,13 @@ from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from lmtx import teachers
 from lmtx.config import Config
 from lmtx.curriculum import Lesson
 from lmtx.encoder import Encoder
-from lmtx.index import search
+from lmtx.index import Shortlist, search
 from lmtx.tagger.opinion import Opinion, by_names, by_people, by_wording
 from lmtx.tagger.preparing import Sources, enough
 
@@ -17,7 +19,8 @@ from lmtx.tagger.preparing import Sources, enough
 class Check:
     """Compares each student with the one before it, by the best judge there is beside the teacher.
 
-    `options` are those that `teachers.build` takes for the teacher: store, corpus, records, budget.
+    `embeddings` are E0's, under "dev" and "labels"; `options` are those that `teachers.build` takes for the
+    teacher: store, corpus, records, budget.
 
     Attributes
     ----------
@@ -34,6 +37,7 @@ class Check:
         config: Config,
         sources: Sources,
         e0: Encoder,
+        embeddings: Mapping[str, np.ndarray],
         options: Mapping[str, Any],
         say: Callable[[str], None],
     ):
@@ -42,6 +46,8 @@ class Check:
         self.accepted = 0
         self._config, self._sources, self._e0 = config, sources, e0
         self._options, self._say = options, say
+        # The first labels of the best encoder so far.
+        self._first = self._search(embeddings["dev"], embeddings["labels"])
 
     @property
     def reason(self) -> str:
@@ -66,16 +72,19 @@ class Check:
 
     def _opinion(self, before: Encoder, after: Encoder) -> Opinion:
         corpus = self._sources.corpus
-        excluded = corpus.excluded["dev"]
         if self._config.teacher.kind == "ensemble" and not enough(self._sources.annotated):
-            return by_names(corpus.dev, corpus.labels, excluded, before, after)
-        rankings = [
-            search(e.encode_documents(corpus.dev), e.encode_labels(corpus.labels), 1, excluded=excluded)
-            for e in (before, after)
-        ]
+            return by_names(corpus.dev, corpus.labels, corpus.excluded["dev"], before, after)
+        first = self._search(after.encode_documents(corpus.dev), after.encode_labels(corpus.labels))
         if enough(self._sources.annotated):
-            return by_people(self._sources.annotated, *rankings)
-        return by_wording(self._second, corpus.dev, corpus.labels, *rankings)
+            opinion = by_people(self._sources.annotated, self._first, first)
+        else:
+            opinion = by_wording(self._second, corpus.dev, corpus.labels, self._first, first)
+        if opinion.accepted:
+            self._first = first
+        return opinion
+
+    def _search(self, documents: np.ndarray, labels: np.ndarray) -> Shortlist:
+        return search(documents, labels, 1, excluded=self._sources.corpus.excluded["dev"])
 
     @cached_property
     def _second(self) -> teachers.Teacher:

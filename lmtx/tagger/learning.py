@@ -127,7 +127,7 @@ def learn(
         if dry_run:
             return None
         reason = _cannot_judge(config, judge, corpus, found.annotated, shortlist)
-        check = Check(config, found, e0, options, say)
+        check = Check(config, found, e0, embeddings, options, say)
         stack.callback(check.close)
         best = None
         if reason is None:

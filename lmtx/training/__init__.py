@@ -3,7 +3,7 @@
 Nothing here takes annotations: the positives of LMTX are the labels that the teacher accepted.
 """
 
-from lmtx.training.batches import Batch, PairSource, PseudoLabels, alike
+from lmtx.training.batches import Batch, PairSource, PseudoLabels, alike, row_batches, steps_for
 from lmtx.training.loop import TrainingLog, train
 from lmtx.training.losses import contrastive_loss, triplet_loss
 
@@ -14,6 +14,8 @@ __all__ = [
     "TrainingLog",
     "alike",
     "contrastive_loss",
+    "row_batches",
+    "steps_for",
     "train",
     "triplet_loss",
 ]

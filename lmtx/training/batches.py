@@ -81,10 +81,8 @@ class PseudoLabels:
         """Every trainable document once an epoch, in an order and with draws fixed by `settings.seed`."""
         rng = np.random.default_rng(settings.seed)
         no_negatives = self.positives + self.excluded
-        for _ in range(settings.epochs):
-            order = rng.permutation(self.trainable)
-            for start in range(0, len(order), settings.batch_size):
-                yield self._batch(order[start : start + settings.batch_size], no_negatives, settings, rng)
+        for rows in row_batches(self.trainable, settings, rng):
+            yield self._batch(rows, no_negatives, settings, rng)
 
     def save(self, folder: Path) -> None:
         """Write all of it to `folder`, for the processes that share a training."""
@@ -139,6 +137,19 @@ def _keep_random(ignored: np.ndarray, positives: np.ndarray, count: int, rng: np
     for row, positive in zip(ignored, positives, strict=True):
         negatives = np.setdiff1d(np.flatnonzero(~row), positive)
         row[rng.permutation(negatives)[count:]] = True
+
+
+def row_batches(rows: np.ndarray, settings: TrainingConfig, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """All rows once an epoch, in an order that `rng` draws anew, `settings.batch_size` at a time."""
+    for _ in range(settings.epochs):
+        order = rng.permutation(rows)
+        for start in range(0, len(order), settings.batch_size):
+            yield order[start : start + settings.batch_size]
+
+
+def steps_for(documents: int, settings: TrainingConfig) -> int:
+    """The number of batches in all epochs over so many documents."""
+    return settings.epochs * -(-documents // settings.batch_size)
 
 
 def alike(texts: Sequence[Sequence[int]]) -> np.ndarray:

@@ -20,7 +20,7 @@ from lmtx.encoder import Encoder
 from lmtx.encoder.handover import hand_over, take_over
 from lmtx.files import read_json, write_json
 from lmtx.processes import launch, wanted
-from lmtx.training.batches import PairSource, PseudoLabels
+from lmtx.training.batches import PairSource, PseudoLabels, steps_for
 from lmtx.training.losses import triplet_loss
 from lmtx.training.sharing import forward_shared, join, sum_gradients
 
@@ -65,11 +65,11 @@ def train(
         When LMTX_PROCESSES is no number of processes that this machine can run, or one of them fails.
         `encoder` then is as it was.
     """
-    encoder.unfreeze()
     processes = wanted()
     if processes == 1 or loss is not None or not isinstance(source, PseudoLabels):
-        return _train(encoder, source, settings, loss)
-    with tempfile.TemporaryDirectory(prefix="lmtx-train-") as scratch:
+        with encoder.changing():
+            return _train(encoder, source, settings, loss)
+    with encoder.changing(), tempfile.TemporaryDirectory(prefix="lmtx-train-") as scratch:
         folder = Path(scratch)
         hand_over(encoder, folder)
         source.save(folder)
@@ -109,7 +109,7 @@ def _train(
     weights_before = [weight.detach().clone() for weight in model.parameters()]
 
     # The learning rate rises over the warm-up and falls to 0 over the rest.
-    steps = settings.epochs * -(-len(source.trainable) // settings.batch_size)
+    steps = steps_for(len(source.trainable), settings)
     warmup = min(settings.warmup_steps, steps // 4)
     optimizer = torch.optim.AdamW(
         model.parameters(),
