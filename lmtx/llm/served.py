@@ -4,6 +4,7 @@ The address comes from OPENAI_BASE_URL and the key from OPENAI_API_KEY.
 """
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -74,6 +75,7 @@ class ServedModel:
         self.last_fault = ""
         self._answered = self._useless = 0
         self._last = ""
+        self._underestimate = 1.0  # the largest factor by which a prompt had more tokens than estimated
 
     def cut(self, texts: Sequence[str]) -> list[str]:
         """The beginning of each text that fits into `teacher.document_tokens`."""
@@ -182,7 +184,8 @@ class ServedModel:
                 f"teacher.max_requests = {limit:,} is reached: raise it, or run again to send as many "
                 "once more"
             )
-        most = self._usd(question.about_tokens(), question.answer_tokens) or 0.0
+        prompt_tokens = math.ceil(question.about_tokens() * self._underestimate)
+        most = self._usd(prompt_tokens, question.answer_tokens) or 0.0
         self.budget.reserve(most)
         self.cost.requests += 1
         return most
@@ -208,6 +211,8 @@ class ServedModel:
                 answer = await client.post("/chat/completions", body=body, cast_to=object)
             reply = Reply.of(question, answer)
             self.account(reply)
+            factor = reply.prompt_tokens / question.about_tokens()
+            self._underestimate = max(self._underestimate, factor)
         except openai.APIStatusError as error:
             if self.dialect.adapt(error, body):
                 raise SendAgain from None
