@@ -221,7 +221,7 @@ def test_max_cost_is_not_passed(ask, tmp_path, monkeypatch):
             ask(server, max_cost=1.0)
         (tmp_path / "conf").mkdir()
         (tmp_path / "conf" / "prices.yaml").write_text("scripted: {prompt: 1000, answer: 0}")
-        with pytest.raises(BudgetError, match=r"max_cost = \$1\.0000 is reached \(\$0\.\d+ spent\)"):
+        with pytest.raises(BudgetError, match=r"max_cost = \$1\.0000 is reached \(\$[01]\.\d+ spent\)"):
             ask(server, max_cost=1.0)  # a request costs 10 cents
         assert 0 < len(server.requests) <= 10
 
@@ -243,7 +243,9 @@ def test_two_teachers_keep_to_one_limit(tmp_path, monkeypatch):
             pytest.raises(BudgetError, match=r"max_cost = \$2\.0000 is reached \(\$\d\.\d+ spent\)"),
         ):
             second.judge(make_pairs(), progress=False)
-    assert budget.spent == pytest.approx(first.cost.usd + second.cost.usd) and budget.reserved == 0
+    assert budget.spent == pytest.approx(
+        first.cost.usd + second.cost.usd
+    ) and budget.reserved == pytest.approx(0)
     assert (first.cost.requests, second.cost.requests) == (18, 2)
 
 

@@ -25,7 +25,8 @@ class Budget:
 
     def reserve(self, most: float) -> None:
         """Set `most` dollars aside for a request; raises `BudgetError` where there is no room for it."""
-        if self.max_cost is not None and self.spent + self.reserved + most > self.max_cost:
+        # A sum of floats may pass the limit by its rounding.
+        if self.max_cost is not None and self.spent + self.reserved + most > self.max_cost * (1 + 1e-9):
             raise BudgetError(
                 f"teacher.max_cost = ${self.max_cost:,.4f} is reached (${self.spent:,.4f} spent): raise it, "
                 "or run again to spend as much once more"
