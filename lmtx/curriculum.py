@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from lmtx.config import Config, ShortlistConfig
+from lmtx.config import Config, ShortlistConfig, TrainingConfig
 from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search, search_with_letters
@@ -82,13 +82,19 @@ def cycle(
     with clock("judge"):
         judged = judge(teacher, corpus.train.take(rows), corpus.labels, shortlist)
 
-    # Pseudo-label. A yes is a positive, a no is a rejected label; a pair without an answer is neither.
-    accepted, rejected, p_yes = pseudo_labels(judged, (len(rows), corpus.labels.num_rows))
+    # Pseudo-label. A yes is a positive, a clear no is a rejected label; the pairs between are neither.
+    shape = (len(rows), corpus.labels.num_rows)
+    accepted, rejected, p_yes = pseudo_labels(judged, shape, config.training.unsure)
     p_yes = p_yes if config.training.soft_targets else None
 
-    # Train. Pull each document to a positive, and push it from the hardest other labels of its batch.
+    # Spare. Labels near a document may fit it, judged or not: of these, only the rejected are negatives.
+    spared = spare(config.training, corpus, rows, embeddings, judged, rejected)
+
+    # Train. Pull each document to a positive, and push it from the hardest negatives of its batch.
     with clock("train"):
-        student, log = train_student(config, corpus, rows, accepted, rejected, p_yes, previous)
+        student, log = train_student(
+            config, corpus, rows, accepted, rejected, p_yes, spared=spared, previous=previous
+        )
     return Lesson(rows, judged, student, log, clock.seconds)
 
 
@@ -200,27 +206,57 @@ def threshold(judged: pa.Table) -> float:
 
 
 def pseudo_labels(
-    judged: pa.Table, shape: tuple[int, int]
+    judged: pa.Table, shape: tuple[int, int], unsure: float = 0.0
 ) -> tuple[sp.csr_array, sp.csr_array, sp.csr_array]:
     """Accepted pairs, rejected pairs, and the p_yes of the accepted ones, from `judge`'s table.
 
-    Each is a CSR of `shape` (n_docs, L); the first two are boolean. A pair without an answer is in none.
+    Each is a CSR of `shape` (n_docs, L); the first two are boolean. A pair without an answer is in none, nor
+    are the share `unsure` of all pairs that come next below the accepted ones: as in the denoised negatives
+    of Qu et al., "RocketQA" (NAACL 2021), only a pair that the judge is sure about is a negative.
     Raises `CurriculumError` when nothing is accepted.
     """
     document, label, answer, p_yes = (judged[c].to_numpy() for c in ("document", "label", "answer", "p_yes"))
 
-    def matrix(value: int, data: np.ndarray) -> sp.csr_array:
-        pairs = answer == value
+    def matrix(pairs: np.ndarray, data: np.ndarray) -> sp.csr_array:
         return sp.csr_array((data[pairs], (document[pairs], label[pairs])), shape=shape)
 
-    ones = np.ones(len(answer), dtype=bool)
-    accepted, rejected = matrix(YES, ones), matrix(NO, ones)
-    if accepted.nnz == 0:
+    ones, yes, no = np.ones(len(answer), dtype=bool), answer == YES, answer == NO
+    if not yes.any():
         raise CurriculumError(
             f"the teacher accepted none of {len(answer):,} pairs, so there is nothing to learn from; "
             "raise teacher.acceptance or shortlist.size, or look at the teacher's wording"
         )
-    return accepted, rejected, matrix(YES, p_yes)
+    if unsure and no.any():
+        sure = max(0.0, 1 - unsure * len(answer) / no.sum())
+        no &= p_yes <= np.quantile(p_yes[no], sure)
+    return matrix(yes, ones), matrix(no, ones), matrix(yes, p_yes)
+
+
+def spare(
+    settings: TrainingConfig,
+    corpus: Corpus,
+    rows: np.ndarray,
+    embeddings: Mapping[str, np.ndarray],
+    judged: pa.Table,
+    rejected: sp.csr_array,
+) -> sp.csr_array:
+    """The pairs that must not be negatives: bool CSR (n, L).
+
+    These are the judged labels of a document and its `settings.spared_ranks` nearest by E0, without the
+    `rejected` ones. A shortlist is short: most labels that fit and were not judged are near, and a batch that
+    pushes them away teaches what is false. Skipping the first ranks is "top-k shifted by N" in Moreira et
+    al., "NV-Retriever" (2024).
+    """
+    shape = rejected.shape
+    documents, labels = judged["document"].to_numpy(), judged["label"].to_numpy()
+    if settings.spared_ranks:
+        vectors, excluded = embeddings["train"][rows], corpus.excluded["train"][rows]
+        nearest = search(vectors, embeddings["labels"], settings.spared_ranks, excluded=excluded).ids
+        near_documents, ranks = np.nonzero(nearest >= 0)
+        documents = np.concatenate([documents, near_documents])
+        labels = np.concatenate([labels, nearest[near_documents, ranks]])
+    near = sp.csr_array((np.ones(len(documents), dtype=bool), (documents, labels)), shape=shape)
+    return sp.csr_array(near > rejected)
 
 
 def train_student(
@@ -230,6 +266,8 @@ def train_student(
     positives: sp.csr_array,
     rejected: sp.csr_array | None = None,
     p_yes: sp.csr_array | None = None,
+    *,
+    spared: sp.csr_array | None = None,
     previous: Encoder | None = None,
 ) -> tuple[Encoder, TrainingLog]:
     """Train an encoder on these rows of the training documents.
@@ -240,18 +278,21 @@ def train_student(
         Boolean CSR (n, L). None: nothing is rejected.
     p_yes
         float CSR (n, L): the weight of each positive in the loss. None: all weigh the same.
+    spared
+        Boolean CSR (n, L): pairs that are no negatives. None: all but the positives may be.
     previous
         Where `curriculum.restart` is off, the student to continue from. None: E0.
     """
     student = Encoder.load(config.encoder)
     if previous is not None and not config.curriculum.restart:
         student.model.load_state_dict(previous.model.state_dict())
+    none = sp.csr_array(positives.shape, dtype=bool)
     source = PseudoLabels(
         student.tokenize_documents(corpus.train.take(rows)),
         student.tokenize_labels(corpus.labels),
         positives,
-        sp.csr_array(positives.shape, dtype=bool) if rejected is None else rejected,
-        corpus.excluded["train"][rows],
+        none if rejected is None else rejected,
+        corpus.excluded["train"][rows] + (none if spared is None else spared),
         p_yes,
     )
     return student, train(student, source, config.training)

@@ -50,10 +50,11 @@ def rank(
         ) as teacher,
     ):
         judged = curriculum.judge(teacher, documents, corpus.labels, candidates)
-    accepted, rejected, _ = curriculum.pseudo_labels(judged, excluded.shape)
+    accepted, rejected, _ = curriculum.pseudo_labels(judged, excluded.shape, training.unsure)
+    spared = curriculum.spare(training, corpus, rows, vectors, judged, rejected)
     numbers = [[row] for row in range(max(len(rows), corpus.labels.num_rows))]  # a text's "tokens": its row
     source = PseudoLabels(
-        numbers[: len(rows)], numbers[: corpus.labels.num_rows], accepted, rejected, excluded
+        numbers[: len(rows)], numbers[: corpus.labels.num_rows], accepted, rejected, excluded + spared
     )
     torch.manual_seed(training.seed)
     tuned = torch.nn.Parameter(torch.as_tensor(np.asarray(vectors["labels"])).clone())

@@ -50,6 +50,10 @@ class TrainingConfig(Section):
     random, or only those that the teacher rejected for it."""
     rejected_negatives: Natural = 0
     """Labels that the teacher rejected for a document, which join the batch."""
+    unsure: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the judged pairs, those next below the accepted ones, that are no negatives either."""
+    spared_ranks: Natural = 0
+    """How many of a document's nearest labels by E0 are no negatives unless the teacher rejected them."""
     soft_targets: bool = False
     """A document's loss is weighted by the teacher's p_yes of its positive; false: all weigh the same."""
     e0_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
