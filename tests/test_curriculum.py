@@ -1,13 +1,15 @@
 """A cycle: documents sampled, pairs judged, verdicts turned into pseudo-labels, the student checked."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import scipy.sparse as sp
 from tiny_encoders import document_table, label_table
 
-from lmtx.curriculum import CurriculumError, check, judge, pseudo_labels, sample
+from lmtx.curriculum import CurriculumError, check, judge, pseudo_labels, sample, spare
 from lmtx.index import Shortlist
 from lmtx.study.progress import Checked, Progress
 from lmtx.study.records import write_card
@@ -151,6 +153,40 @@ def test_nothing_accepted_is_an_error_that_says_what_to_change(teacher):
     judged = judge(scripted, DOCUMENTS, LABELS, SHORTLIST)
     with pytest.raises(CurriculumError, match=r"accepted none of 6 pairs.*teacher\.acceptance"):
         pseudo_labels(judged, (3, 5))
+
+
+@pytest.mark.parametrize(
+    ("unsure", "rejected"),
+    [(0.0, [(0, 4), (2, 3)]), (1 / 6, [(0, 4)]), (0.9, [(0, 4)])],  # of six pairs; the surest no stays
+)
+def test_the_pairs_next_below_the_accepted_ones_are_not_rejected(teacher, unsure, rejected):
+    judged = judge(teacher(SCRIPT), DOCUMENTS, LABELS, SHORTLIST)
+    accepted, clear, _ = pseudo_labels(judged, (3, 5), unsure)
+    assert accepted.nnz == 3
+    assert sorted(zip(*clear.nonzero(), strict=True)) == rejected
+
+
+def test_hard_verdicts_have_no_unsure_pairs(teacher):
+    script = {("d0", "l2"): 1.0, ("d0", "l4"): 0.0, ("d0", "l0"): 0.0, ("d1", "l3"): 0.0}
+    ids = np.array([[2, 4, 0], [3, -1, -1], [-1, -1, -1]], np.int32)
+    judged = judge(teacher(script), DOCUMENTS, LABELS, Shortlist(ids, np.zeros((3, 3), np.float32)))
+    assert pseudo_labels(judged, (3, 5), 0.5)[1].nnz == 3
+
+
+@pytest.mark.parametrize(("ranks", "near"), [(0, []), (2, [(0, 1), (1, 0), (1, 1), (2, 4)])])
+def test_labels_near_a_document_are_spared_unless_they_were_rejected(teacher, ranks, near):
+    """d0 is nearest to labels 4 and 1, d1 to 0 and 1, d2 to 3 and 4 (and 2, which is excluded)."""
+    documents = np.float32([[0, 1], [1, 0], [-1, 0]])
+    labels = np.float32([[1, 0], [0.8, 0.6], [-1, 0], [-0.96, 0.28], [-0.6, 0.8]])
+    excluded = sp.csr_array(([True], ([2], [2])), shape=(3, 5))
+    corpus = SimpleNamespace(excluded={"train": excluded})
+    settings = SimpleNamespace(spared_ranks=ranks)
+    judged = judge(teacher(SCRIPT), DOCUMENTS, LABELS, SHORTLIST)
+    rejected = pseudo_labels(judged, (3, 5))[1]
+    spared = spare(settings, corpus, np.arange(3), {"train": documents, "labels": labels}, judged, rejected)
+    assert spared.dtype == bool
+    answered_yes_or_nothing = [(0, 0), (0, 2), (1, 3), (2, 1)]
+    assert sorted(zip(*spared.nonzero(), strict=True)) == sorted(answered_yes_or_nothing + near)
 
 
 # --- check -------------------------------------------------------------------------------------

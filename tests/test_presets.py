@@ -45,7 +45,7 @@ def test_a_paper_preset_composes_to_the_method(name):
     assert (training.learning_rate, training.warmup_steps, training.weight_decay) == (2e-4, 100, 0)
     assert (training.margin, training.temperature, training.hard_negatives) == (0.3, 0.1, 10)
     assert (training.negatives, training.rejected_negatives, training.soft_targets) == ("hardest", 0, False)
-    assert training.e0_share == 0
+    assert (training.unsure, training.spared_ranks, training.e0_share) == (0, 0, 0)
     assert config.shortlist.size == 10
     assert config.check.documents == 800
     assert config.curriculum.model_dump() == {"refresh": True, "restart": True}
