@@ -240,12 +240,11 @@ def spare(
     judged: pa.Table,
     rejected: sp.csr_array,
 ) -> sp.csr_array:
-    """The pairs that must not be negatives: bool CSR (n, L).
+    """The pairs that are no negatives: bool CSR (n, L).
 
-    These are the judged labels of a document and its `settings.spared_ranks` nearest by E0, without the
-    `rejected` ones. A shortlist is short: most labels that fit and were not judged are near, and a batch that
-    pushes them away teaches what is false. Skipping the first ranks is "top-k shifted by N" in Moreira et
-    al., "NV-Retriever" (2024).
+    These are a document's judged labels and its `settings.spared_ranks` nearest ones by E0, without the
+    `rejected` ones. Many labels that fit are near and were not judged; as negatives they would teach what
+    is false. Leaving out the first ranks is "top-k shifted by N" in Moreira et al., "NV-Retriever" (2024).
     """
     shape = rejected.shape
     documents, labels = judged["document"].to_numpy(), judged["label"].to_numpy()
