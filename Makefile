@@ -31,10 +31,10 @@ report: $(INSTALLED) ## make tables, figures and index.html from the result file
 	dvc repro --single-item report
 
 full: $(INSTALLED) ## run every point of the ablations on pydocs with three seeds, about two hours, into reports/full
-	python tests/full.py
+	python scripts/full.py
 
 smoke: $(INSTALLED) ## run the same stages at tiny sizes in a scratch copy, removed afterwards
-	python tests/smoke.py
+	python scripts/smoke.py
 
 verdicts: $(INSTALLED) ## judge all recorded pairs of semanlink anew from the model, hours; resumed, says what differs
 	lmtx verdicts again data/processed/semanlink/corpus verdicts/semanlink/qwen-1.5b.parquet

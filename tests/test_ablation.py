@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import yaml
+from full import with_seeds
 
 from lmtx.config import ConfigError, compose, load_config
 from lmtx.study import ablations as ablation
@@ -151,3 +152,17 @@ def test_every_size_has_points_that_can_be_told_apart():
     default, full = (compose(one, ROOT / "conf") for one in chosen)
     assert default["ablation"] == full["ablation"]
     assert default["ablations"].items() <= full["ablations"].items()
+
+
+def test_the_full_study_repeats_every_point_with_further_seeds():
+    points = {
+        "base": {"previous": "zero-shot", "keep": True},
+        "again": {"previous": "ablate-base", "set": {"training": {"documents": 7}, "shortlist": {"size": 3}}},
+    }
+    assert with_seeds(points, (5,)) == points | {
+        "base-s2": {"previous": "zero-shot", "keep": True, "set": {"training": {"seed": 5}}},
+        "again-s2": {
+            "previous": "ablate-base-s2",
+            "set": {"training": {"documents": 7, "seed": 5}, "shortlist": {"size": 3}},
+        },
+    }

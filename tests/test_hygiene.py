@@ -278,10 +278,14 @@ def test_the_lock_pins_what_the_project_requires():
     assert not [pin for pin in versions if pin.startswith(("nvidia", "cuda", "triton"))]
 
 
-@pytest.mark.parametrize(("pattern", "extras"), [("lmtx/**/*.py", ()), ("tests/**/*.py", ("dev", "bench"))])
+@pytest.mark.parametrize(
+    ("pattern", "extras"),
+    [("lmtx/**/*.py", ()), ("scripts/*.py", ()), ("tests/**/*.py", ("dev", "bench"))],
+)
 def test_what_is_imported_is_required(pattern, extras):
     required = {canonicalize_name(r.name) for r in requirements(*extras)} | {"lmtx"}
-    known, own = packages_distributions(), {file.stem for file in ROOT.glob("tests/**/*.py")}
+    known = packages_distributions()
+    own = {file.stem for folder in ("scripts", "tests") for file in ROOT.glob(f"{folder}/**/*.py")}
     missing = set()
     for file in ROOT.glob(pattern):
         for node in ast.walk(ast.parse(file.read_text())):

@@ -1,6 +1,6 @@
-"""The whole study at tiny sizes, in a scratch copy: a check that everything runs, not a result.
+"""Run the whole study at tiny sizes in a scratch copy: a check that everything runs, not a result.
 
-`make smoke` runs this file; the tests of the stages work in such a copy too.
+`make smoke` runs this file; the tests of the stages use its functions.
 """
 
 import os
@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def copy_study(folder: Path, overrides: list[str], results: bool = False) -> dict[str, str]:
     """Copy the project into `folder`, with its parameters composed from presets and `overrides`.
 
-    Copied is what is, or could be put, under version control, results only if asked for. Returns the
-    environment in which to run `dvc` there: it uses the copy's code and leaves no trace elsewhere.
+    Every file that git tracks or would add is copied; result files only with `results`. Returns the
+    environment in which `dvc` uses the copy's code and leaves no trace elsewhere.
     """
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout.split("\0")
@@ -46,10 +46,9 @@ def copy_study(folder: Path, overrides: list[str], results: bool = False) -> dic
 
 
 def chains(folder: Path) -> list[list[list[str]]]:
-    """What to run in a copied study: one group after another, the chains of a group side by side.
+    """Return the arguments of `dvc repro` in a copied study: groups to run in turn, each of parallel chains.
 
-    At tiny sizes a stage is mostly the start of a kernel, on one core: two chains take less time. A chain
-    is what `dvc --wait-for-lock repro` is given.
+    At tiny sizes a stage is mostly the start of a kernel, on one core, so two chains take less time.
     """
     parameters = yaml.safe_load((folder / "params.yaml").read_text())
     cycles = [f"{stage}@{cycle}" for cycle in parameters["cycles"] for stage in ("label", "train")]
@@ -61,7 +60,7 @@ def chains(folder: Path) -> list[list[list[str]]]:
 
 
 def run(folder: Path, environment: dict[str, str], groups: list[list[list[str]]]) -> int:
-    """Run what `chains` lists in a copied study; returns the first exit status that is not 0."""
+    """Run the groups of `chains` in a copied study; return the first exit status that is not 0."""
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro"]
     for group in groups:
         running = [subprocess.Popen([*command, *chain], cwd=folder, env=environment) for chain in group]
