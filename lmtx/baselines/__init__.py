@@ -1,6 +1,6 @@
-"""Systems that LMTX is compared with. Each is one module with a function `rank`.
+"""Systems that LMTX is compared with: one module each, with a function `rank`.
 
-`rank(inputs, **options)` gives the ranking of labels for each test document. The entry
+`rank(inputs, **options)` ranks the labels for each test document. The entry
 `NAME: {kind: KIND, label: LABEL, options: {…}}` of the parameters runs `lmtx/baselines/KIND.py`; the
 options are the function's keyword arguments.
 """
@@ -18,17 +18,17 @@ from pydantic import ConfigDict, ValidationError, create_model
 from lmtx.config import BaselineConfig, ConfigError, EncoderConfig, TeacherConfig
 from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
-from lmtx.index import Shortlist
+from lmtx.index import Shortlist, search
 from lmtx.provenance import Clock
 
 
 class Unavailable(RuntimeError):
-    """A baseline that cannot run with these parameters; the message, shown in its row, says why."""
+    """A baseline that cannot run with these parameters; its row shows the message, which gives the reason."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a baseline may look at: no annotations.
+    """The input of every baseline. It has no annotations.
 
     Attributes
     ----------
@@ -37,17 +37,17 @@ class Inputs:
     embeddings
         E0's unit vectors, float32 (n, d), under "train", "dev", "test" and "labels".
     depth
-        How many labels to rank for each test document.
+        Number of labels to rank for each test document.
     encoder
-        E0, and how texts reach it.
+        E0, and its lengths and precision.
     teacher
         The language model of a baseline that uses one; None for the others.
     store
-        The verdict store, for what a teacher says.
+        The verdict store of the teacher.
     records
         The folder of recorded verdicts.
     clock
-        Adds up seconds by part of the work: `with inputs.clock("train"): …`.
+        Adds up seconds by step: `with inputs.clock("train"): …`.
     """
 
     corpus: Corpus
@@ -62,28 +62,27 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Ranked:
-    """What a baseline has made.
+    """The result of a baseline.
 
     Attributes
     ----------
     ranking
         The labels of each test document.
     cost
-        What a teacher was paid (see `lmtx.llm.cost.Cost`), as a dict; empty without one.
+        The fields of the teacher's `lmtx.llm.cost.Cost`; empty without a teacher.
     bill
-        What it asks a teacher for where nothing is stored yet: requests, prompt_tokens, answer_tokens and
-        usd (None: unknown) over all test documents. None without a teacher.
+        The teacher's requests, prompt_tokens, answer_tokens and usd (None: unknown) for all test documents
+        with an empty store. None without a teacher.
     notes
-        What a table must say about the system.
+        Remarks that a table must show beside the system.
     encoder
-        The trained encoder; None where nothing was trained.
+        The trained encoder; None without training.
     seed
-        What the training's draws follow from; None where nothing is drawn.
+        Of the training's draws; None without any.
     losses
         The loss of each training step.
     examples
-        Training pairs (or other material) of a few documents, for the notebook and the report: one
-        dict a row.
+        Training pairs (or other material) of a few documents, for the notebook and the report: a dict a row.
     """
 
     ranking: Shortlist
@@ -107,24 +106,33 @@ def rank(config: BaselineConfig, inputs: Inputs) -> Ranked:
         When the baseline cannot run with these parameters.
     """
     function = import_module(f"lmtx.baselines.{config.kind}").rank
-    return function(inputs, **_checked(function, config))
+    return function(inputs, **_options(function, config))
 
 
-def _checked(function: Any, config: BaselineConfig) -> dict[str, Any]:
-    """The options of `config`, with the defaults of `function` where they are left out."""
-    known = {
+def nearest_labels(inputs: Inputs, encoder: Encoder) -> Shortlist:
+    """Embed test documents and labels with `encoder`, and rank the labels by cosine."""
+    with inputs.clock("encode"):
+        documents = encoder.encode_documents(inputs.corpus.test, progress="test documents")
+        labels = encoder.encode_labels(inputs.corpus.labels, progress="labels")
+    with inputs.clock("rank"):
+        return search(documents, labels, inputs.depth, excluded=inputs.corpus.excluded["test"])
+
+
+def _options(function: Any, config: BaselineConfig) -> dict[str, Any]:
+    """Check the options of `config` against the keyword arguments of `function`, and fill in defaults."""
+    accepted = {
         name: (parameter.annotation, parameter.default)
         for name, parameter in inspect.signature(function, eval_str=True).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     }
-    model = create_model(config.kind, __config__=ConfigDict(extra="forbid", strict=True), **known)
+    model = create_model(config.kind, __config__=ConfigDict(extra="forbid", strict=True), **accepted)
     try:
-        return {name: getattr(model.model_validate(config.options), name) for name in known}
+        return {name: getattr(model.model_validate(config.options), name) for name in accepted}
     except ValidationError as error:
-        found = error.errors()[0]
-        name = ".".join(map(str, found["loc"]))
-        if found["type"] == "extra_forbidden":
-            expected = f"is not an option of this baseline; there are: {', '.join(known) or 'none'}"
+        fault = error.errors()[0]
+        name = ".".join(map(str, fault["loc"]))
+        if fault["type"] == "extra_forbidden":
+            expected = f"is not an option of this baseline; there are: {', '.join(accepted) or 'none'}"
         else:
-            expected = f"is {found['input']!r}: {found['msg'][:1].lower()}{found['msg'][1:]}"
+            expected = f"is {fault['input']!r}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
         raise ConfigError(f"baselines: kind {config.kind}: `options.{name}` {expected}") from None

@@ -1,27 +1,26 @@
-"""BM25: words of the document against those of the label, saturating counts and long labels tempered."""
+"""BM25 between the words of the document and those of the label."""
 
 import bm25s
 import numpy as np
 
 from lmtx.baselines import Inputs, Ranked
-from lmtx.index import Shortlist, without
-from lmtx.teachers.ensemble import lexical_view
+from lmtx.index import Shortlist, lexical_view, without
 
 _WORD = r"[^\W_]+"
-"""Letters and digits; the parts of `read_csv` count as words of their own."""
+"""A run of letters and digits: `read_csv` has two words."""
 
 
 def rank(inputs: Inputs, *, k1: float = 1.5, b: float = 0.75) -> Ranked:
     """Rank labels by BM25: the labels are the collection, a document's title and first line the query.
 
-    A query as long as a whole document drowns its few telling words in common ones.
+    In a query of a whole document, common words would outweigh the few specific ones.
 
     Parameters
     ----------
     k1
-        How slowly the weight of a repeated word saturates (Robertson and Zaragoza, 2009).
+        Saturation of repeated words: a higher value saturates later (Robertson and Zaragoza, 2009).
     b
-        How much a label's length counts: 0 not at all, 1 in full.
+        Normalization by the label's length, from 0 (none) to 1 (full).
     """
     with inputs.clock("rank"):
         labels, test = inputs.corpus.labels["text"].to_pylist(), inputs.corpus.test
@@ -40,5 +39,5 @@ def rank(inputs: Inputs, *, k1: float = 1.5, b: float = 0.75) -> Ranked:
 
 
 def _words(texts: list[str]) -> list[list[str]]:
-    # Every word counts: a list of stop words would make this a system for one language.
+    # No stop words: a list of them would suit one language only.
     return bm25s.tokenize(texts, stopwords=None, token_pattern=_WORD, return_ids=False, show_progress=False)

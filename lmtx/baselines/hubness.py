@@ -1,4 +1,4 @@
-"""E0 without its hubs: a label that is near to many documents must be nearer than others to win."""
+"""E0 with a penalty for hubs, the labels that are near to many documents."""
 
 import numpy as np
 
@@ -10,13 +10,13 @@ from lmtx.index import rank_blocks, search
 def rank(inputs: Inputs, *, weight: float = 0.25, neighbours: Positive = 10) -> Ranked:
     """Rank labels by cos(d, l) - weight x the mean cosine of l with its nearest training documents.
 
-    Half of the cross-domain similarity local scaling of Conneau et al., "Word Translation Without Parallel
-    Data" (ICLR 2018), equation 3, with a weight; nothing is learnt.
+    This is the label's half of cross-domain similarity local scaling (Conneau et al., "Word Translation
+    Without Parallel Data", ICLR 2018, equation 3), with a weight. Nothing is trained.
 
     Parameters
     ----------
     weight, neighbours
-        How much is taken off, and over how many training documents the mean is.
+        Weight of the mean cosine, and its number of training documents.
     """
     vectors = inputs.embeddings
     queries, labels = np.asarray(vectors["test"]), np.asarray(vectors["labels"])

@@ -1,13 +1,13 @@
-"""MACLR: titles find their contents, then labels their documents, all without annotations.
+"""MACLR: match titles with contents, then labels with documents, without annotations.
 
 Xiong et al., "Extreme zero-shot learning for extreme text classification", NAACL 2022.
 
-Stage 1 contrasts each document's content with titles. The title's words are blanked out of the
-content, or they alone would give the pair away. Documents of one cluster are positives of each
-other; the clusters are found on the current embeddings, few and large at first, then ever finer.
-Random labels stand among the negatives, so that the space of labels does not collapse.
+Stage 1 contrasts each document's content with titles. It blanks the title's words out of the content, as
+these words alone would give the pair away. Documents of one cluster are positives of each other; k-means on
+the current embeddings finds few large clusters at first, and more and smaller ones later. Random labels join
+the negatives, so that the labels' vectors do not collapse.
 
-Stage 2 trains on the encoder's own guesses where it is sure, and on those of TF-IDF.
+Stage 2 trains on the encoder's own first labels where its score is high, and on those of TF-IDF.
 """
 
 import re
@@ -21,15 +21,15 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 from sklearn.cluster import MiniBatchKMeans
 
-from lmtx.baselines import Inputs, Ranked, Unavailable, tfidf
-from lmtx.baselines._dense import nearest_labels
+from lmtx.baselines import Inputs, Ranked, Unavailable, nearest_labels, tfidf
 from lmtx.config import Fraction, Natural, Positive, TrainingConfig
 from lmtx.curriculum import sample
 from lmtx.encoder import Encoder
 from lmtx.index import search
 from lmtx.training import Batch, PseudoLabels, alike, contrastive_loss, row_batches, steps_for, train
 
-_SHOWN = 20
+_SHOWN = 20  # documents among the examples
+_WORD = re.compile(r"[^\W_]+")
 
 
 def rank(
@@ -56,22 +56,22 @@ def rank(
     Parameters
     ----------
     documents, self_documents
-        How many training documents stage 1 and stage 2 use, drawn by `seed`; None: all of them.
+        Training documents of stage 1 and of stage 2, drawn with `seed`; None: all.
     epochs, self_epochs
         Passes over them.
     batch_size, learning_rate, warmup_steps, temperature
-        Of either stage; warm-up in steps, the temperature that of the contrastive loss.
+        Of both stages; warm-up in steps, temperature of the contrastive loss.
     blanked
         Share of the draws in which the title's words are blanked out of the content.
     clusters, refreshes
-        How many clusters stage 1 begins with, and how often it finds them anew, each time twice as many.
+        Clusters at the start of stage 1, and how often they are replaced by twice as many.
     random_labels
         Labels that join each batch of stage 1 as negatives.
     trusted
-        Share of the documents, those of the highest score, whose top label by the encoder of stage 1 is
-        a pseudo-positive of stage 2.
+        Share of the documents, those with the highest scores, whose first label by the encoder of stage 1
+        is a pseudo-positive of stage 2.
     e0_share
-        Share that each stage's weights keep of those it began with.
+        Share of a stage's initial weights in its trained ones.
     seed
         Of the samples, the order, the draws and the clusters.
 
@@ -92,24 +92,28 @@ def rank(
     loss = partial(contrastive_loss, temperature=temperature)
     corpus = inputs.corpus
     with inputs.clock("train"):
+        # Stage 1: contents and titles of a sample of the documents with a title.
         rows = sample(corpus.train.num_rows, documents, seed)
         rows = rows[_titled(corpus.train)[rows]]
         if not len(rows):
             raise Unavailable(
                 "MACLR pairs a document's title with its content, and no training document has a title"
             )
-        encoder = Encoder.load(inputs.encoder)
-        groups = Clusters(encoder, corpus.train.take(rows), inputs.embeddings["train"][rows], clusters, seed)
-        source = TitlePairs.of(
+        encoder, table = Encoder.load(inputs.encoder), corpus.train.take(rows)
+        source = TitlePairs(
+            table["title"].to_pylist(),
+            table["text"].to_pylist(),
+            encoder.tokenize_labels(corpus.labels),
+            corpus.excluded["train"][rows],
+            _blank(encoder),
+            blanked,
+            random_labels,
+            refreshes,
+            Clusters(encoder, table, inputs.embeddings["train"][rows], clusters, seed).find,
             encoder,
-            inputs,
-            rows,
-            blanked=blanked,
-            random_labels=random_labels,
-            refreshes=refreshes,
-            find_clusters=groups.find,
         )
         log = train(encoder, source, settings, loss=loss)
+        # Stage 2: another sample, with the first labels by the encoder of stage 1 and by TF-IDF.
         rows = sample(corpus.train.num_rows, self_documents, seed)
         guesses = pseudo_positives(encoder, inputs, rows, trusted)
         second = train(encoder, guesses, settings.model_copy(update={"epochs": self_epochs}), loss=loss)
@@ -121,15 +125,12 @@ def rank(
 
 
 def blank_out(content: str, title: str, blank: str) -> str:
-    """`content` with each of its words that `title` has, in either case, replaced by `blank`.
+    """Replace each word of `content` that occurs in `title`, in any case, by `blank`.
 
-    A word is a run of letters and digits, so that `read_csv` has two.
+    A word is a run of letters and digits, so `read_csv` has two.
     """
     words = {word.lower() for word in _WORD.findall(title)}
-    return _WORD.sub(lambda found: blank if found[0].lower() in words else found[0], content)
-
-
-_WORD = re.compile(r"[^\W_]+")
+    return _WORD.sub(lambda match: blank if match[0].lower() in words else match[0], content)
 
 
 @dataclass(frozen=True)
@@ -145,14 +146,13 @@ class TitlePairs:
     excluded
         Boolean CSR (n, L): pairs of document and label that are no negatives.
     blank
-        What stands for a word that is blanked out.
+        The text in place of a blanked word.
     blanked, random_labels, refreshes
         The options of `rank`.
     find_clusters
-        Called with a stage, gives each document's cluster, int (n,): before the first step with 0, and at
-        each of the `refreshes`, evenly spread over the steps, with 1, 2, …
+        Maps 0 to each document's first cluster, int (n,), and 1, 2, … to that after each refresh.
     encoder
-        Cuts texts into tokens.
+        Tokenizes texts.
     """
 
     titles: Sequence[str]
@@ -166,49 +166,23 @@ class TitlePairs:
     find_clusters: Callable[[int], np.ndarray]
     encoder: Encoder
 
-    @classmethod
-    def of(
-        cls,
-        encoder: Encoder,
-        inputs: Inputs,
-        rows: np.ndarray,
-        *,
-        blanked: float,
-        random_labels: int,
-        refreshes: int,
-        find_clusters: Callable[[int], np.ndarray],
-    ) -> "TitlePairs":
-        """The pairs of these rows of the training documents."""
-        documents = inputs.corpus.train.take(rows)
-        return cls(
-            documents["title"].to_pylist(),
-            documents["text"].to_pylist(),
-            encoder.tokenize_labels(inputs.corpus.labels),
-            inputs.corpus.excluded["train"][rows],
-            _blank(encoder),
-            blanked,
-            random_labels,
-            refreshes,
-            find_clusters,
-            encoder,
-        )
-
     @property
     def trainable(self) -> np.ndarray:
         """All rows: each document has a title."""
         return np.arange(len(self.titles))
 
     def batches(self, settings: TrainingConfig) -> Iterator[Batch]:
-        """Every document once an epoch; order and draws are fixed by `settings.seed`."""
+        """Yield every document once an epoch; `settings.seed` determines order and draws."""
         rng = np.random.default_rng(settings.seed)
-        moments = refresh_steps(steps_for(len(self.titles), settings), self.refreshes)
+        refreshed_at = refresh_steps(steps_for(len(self.titles), settings), self.refreshes)
         for step, rows in enumerate(row_batches(self.trainable, settings, rng)):
-            if step in moments:
-                clusters = self.find_clusters(moments.index(step))
+            if step in refreshed_at:
+                clusters = self.find_clusters(refreshed_at.index(step))
             yield self._batch(rows, clusters, rng)
 
     def _batch(self, rows: np.ndarray, clusters: np.ndarray, rng: np.random.Generator) -> Batch:
         config = self.encoder.config
+        # Contents, most of them without their title's words.
         contents = [
             blank_out(self.contents[row], self.titles[row], self.blank)
             if rng.random() < self.blanked
@@ -216,16 +190,17 @@ class TitlePairs:
             for row in rows
         ]
         titles = self.encoder.tokenize([self.titles[row] for row in rows], config.label_tokens)
-        together = np.equal.outer(clusters[rows], clusters[rows])
-        # Drawn among the documents of its cluster: over the steps each of them is its positive as often.
-        positives = np.array([rng.choice(np.flatnonzero(row)) for row in together])
+        # A document's positive is a random title of its cluster; the cluster's other titles are no negatives.
+        same_cluster = np.equal.outer(clusters[rows], clusters[rows])
+        positives = np.array([rng.choice(np.flatnonzero(row)) for row in same_cluster])
+        # Random labels are negatives, but for a document's own label.
         n_labels = len(self.labels)
         joined = rng.choice(n_labels, min(self.random_labels, n_labels), replace=False)
         return Batch(
             self.encoder.tokenize(contents, config.document_tokens),
             [*titles, *(self.labels[label] for label in joined)],
             positives,
-            np.hstack([together | alike(titles), self.excluded[rows][:, joined].toarray()]),
+            np.hstack([same_cluster | alike(titles), self.excluded[rows][:, joined].toarray()]),
         )
 
 
@@ -235,16 +210,12 @@ class Clusters:
 
     Attributes
     ----------
-    encoder
-        The encoder as training changes it.
-    documents
-        Document table of n rows.
+    encoder, documents
+        The encoder in training, and a table of n documents.
     start
-        E0's embeddings of them, float32 (n, d).
-    number
-        How many clusters there are at first.
-    seed
-        Of k-means.
+        E0's embeddings of the documents, float32 (n, d).
+    number, seed
+        Initial number of clusters, and the seed of k-means.
     """
 
     encoder: Encoder
@@ -254,10 +225,10 @@ class Clusters:
     seed: int
 
     def find(self, stage: int) -> np.ndarray:
-        """Each document's cluster, int32 (n,), of `number` times 2 to the power of `stage`.
+        """Assign each document one of `number` x 2^`stage` clusters: int32 (n,).
 
-        At stage 0 the encoder is still E0. After that as much of a document is read as of a label,
-        which is enough to tell groups apart and takes half the time.
+        Stage 0 uses E0's embeddings. Later stages read as many tokens of a document as of a label, which
+        separates groups well enough in half the time.
         """
         vectors = self.start
         if stage:
@@ -268,32 +239,28 @@ class Clusters:
 
 
 def refresh_steps(steps: int, refreshes: int) -> list[int]:
-    """The steps before which clusters are found: 0, and `refreshes` more at even distances.
-
-    Fewer where there are fewer steps.
-    """
+    """Return the steps before which clusters are found: 0, and up to `refreshes` evenly spaced ones."""
     return sorted({steps * stage // (refreshes + 1) for stage in range(refreshes + 1)})
 
 
 def pseudo_positives(encoder: Encoder, inputs: Inputs, rows: np.ndarray, trusted: float) -> PseudoLabels:
-    """Stage 2 as a pair source: the top labels of these training documents, never an excluded one.
+    """Make the pair source of stage 2 from the first labels of these training documents.
 
-    A document's positives are its top label by TF-IDF, where the two share a word, and its top label by
-    `encoder`, where the score is among the highest `trusted` of all.
+    A document's positives are its first label by TF-IDF, where the two share a word, and its first label by
+    `encoder`, where the score is in the highest share `trusted` of all. Excluded pairs are no positives.
     """
     corpus = inputs.corpus
     documents, excluded = corpus.train.take(rows), corpus.excluded["train"][rows]
     labels = encoder.encode_labels(corpus.labels, progress="labels")
     dense = search(encoder.encode_documents(documents, progress="documents"), labels, 1, excluded=excluded)
-    # The same ranking as the baseline's, of these documents.
-    asked = replace(corpus, test=documents, excluded=corpus.excluded | {"test": excluded})
-    lexical = tfidf.rank(Inputs(asked, {}, depth=1)).ranking
+    # The TF-IDF baseline, with these documents in place of the test documents.
+    as_test = replace(corpus, test=documents, excluded=corpus.excluded | {"test": excluded})
+    lexical = tfidf.rank(Inputs(as_test, {}, depth=1)).ranking
     threshold = np.quantile(dense.scores[dense.ids >= 0], 1 - trusted)
-    chosen = [(dense, dense.scores >= threshold), (lexical, lexical.scores > 0)]
     accepted = sp.lil_array(excluded.shape, dtype=bool)
-    for ranking, good in chosen:
-        found = np.flatnonzero((good & (ranking.ids >= 0))[:, 0])
-        accepted[found, ranking.ids[found, 0]] = True
+    for ranking, is_positive in ((dense, dense.scores >= threshold), (lexical, lexical.scores > 0)):
+        positive_rows = np.flatnonzero((is_positive & (ranking.ids >= 0))[:, 0])
+        accepted[positive_rows, ranking.ids[positive_rows, 0]] = True
     return PseudoLabels(
         encoder.tokenize_documents(documents),
         encoder.tokenize_labels(corpus.labels),
@@ -308,12 +275,12 @@ def _titled(documents: pa.Table) -> np.ndarray:
 
 
 def _blank(encoder: Encoder) -> str:
-    # What the model was pretrained to read as a word left out.
+    # Pretraining taught the model to read its mask token as a missing word.
     return encoder.model.tokenizer.mask_token or "_"
 
 
 def _examples(encoder: Encoder, documents: pa.Table, blanked: float, seed: int) -> Iterator[dict[str, str]]:
-    """Content and title of each document that has one, as the encoder reads them."""
+    """Yield content and title of each document with a title, as the encoder reads them."""
     rng = np.random.default_rng(seed)
     for document in documents.filter(pa.array(_titled(documents))).to_pylist():
         content, title = document["text"], document["title"]
@@ -327,8 +294,7 @@ def _examples(encoder: Encoder, documents: pa.Table, blanked: float, seed: int) 
 
 
 def _read(encoder: Encoder, text: str, max_tokens: int) -> str:
-    """As much of `text` as the encoder reads."""
-    places = encoder.model.tokenizer(
-        text, truncation=True, max_length=max_tokens, return_offsets_mapping=True
-    )["offset_mapping"]
-    return text[: max(end for _, end in places)]
+    """Cut `text` after the last token that the encoder reads."""
+    tokenize = encoder.model.tokenizer
+    tokens = tokenize(text, truncation=True, max_length=max_tokens, return_offsets_mapping=True)
+    return text[: max(end for _, end in tokens["offset_mapping"])]

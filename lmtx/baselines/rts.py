@@ -1,7 +1,7 @@
-"""RTS: two stretches of one document belong together, and the title with any stretch of its content.
+"""RTS: contrast two random segments of a document, or its title and a segment of its content.
 
 Zhang et al., "Structural contrastive representation learning for zero-shot multi-label text
-classification", Findings of EMNLP 2022. One stage; labels are not looked at before the ranking.
+classification", Findings of EMNLP 2022. Training has one stage and does not use the labels.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,14 +11,13 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from lmtx.baselines import Inputs, Ranked, Unavailable
-from lmtx.baselines._dense import nearest_labels
+from lmtx.baselines import Inputs, Ranked, Unavailable, nearest_labels
 from lmtx.config import ConfigError, Fraction, Natural, Positive, TrainingConfig
 from lmtx.curriculum import sample
 from lmtx.encoder import Encoder
 from lmtx.training import Batch, alike, contrastive_loss, row_batches, train
 
-_SHOWN = 20
+_SHOWN = 20  # documents among the examples
 
 
 def rank(
@@ -40,15 +39,15 @@ def rank(
     Parameters
     ----------
     documents
-        How many training documents to use, drawn by `seed`; None: all of them.
+        Training documents, drawn with `seed`; None: all.
     epochs, batch_size, learning_rate, warmup_steps
         Of the training; warm-up in steps.
     temperature
         Of the contrastive loss.
     title_share
-        Share of the draws in which the title takes the place of the first segment.
+        Share of the draws in which the title replaces the second segment.
     shortest
-        Tokens that a segment has at least.
+        Minimum number of tokens of a segment.
     e0_share
         Share of E0 in the trained weights.
     seed
@@ -89,9 +88,9 @@ def rank(
 def two_segments(
     length: int, longest: tuple[int, int], shortest: int, rng: np.random.Generator
 ) -> tuple[slice, slice]:
-    """Two random stretches of a text of `length` tokens that do not overlap; either may come first.
+    """Draw two segments of a text of `length` tokens that do not overlap; either may come first.
 
-    The first returned has `shortest` to `longest[0]` tokens, the second `shortest` to `longest[1]`.
+    The first one returned has `shortest` to `longest[0]` tokens, the second `shortest` to `longest[1]`.
     `length` must be at least twice `shortest`.
     """
     first = int(rng.integers(shortest, min(longest[0], length - shortest) + 1))
@@ -111,11 +110,11 @@ class Segments:
     Attributes
     ----------
     titles, contents
-        Token ids of each document's title and content, without special tokens; an empty title is none.
+        Token ids of each document's title and content, without special tokens; empty for no title.
     frame
-        Special token ids before and behind a text.
+        Special token ids before and after a text.
     longest
-        Tokens of a document's segment and of a label's, without special tokens.
+        Maximum tokens of a document's segment and of a label's, without special tokens.
     title_share, shortest
         The options of `rank`.
     """
@@ -129,14 +128,14 @@ class Segments:
 
     @classmethod
     def of(cls, encoder: Encoder, documents: pa.Table, *, title_share: float, shortest: int) -> "Segments":
-        """Segments of a document table, of the lengths that `encoder` reads.
+        """Tokenize a document table for segments of the lengths that `encoder` reads.
 
-        A segment comes from as much of the text as the model can take, which is more than the
-        encoder is given for a ranking.
+        Segments come from all of the text that the model can take, which is more than the encoder reads
+        for a ranking.
         """
         tokenizer, limit = encoder.model.tokenizer, encoder.model.max_seq_length
         read = partial(tokenizer, add_special_tokens=False, truncation=True, max_length=limit)
-        # Before and behind: what one word gets on either side.
+        # The frame: the tokens on either side of a tokenized word.
         word = tokenizer("a", add_special_tokens=False)["input_ids"]
         framed = tokenizer("a")["input_ids"]
         at = next(i for i in range(len(framed)) if framed[i : i + len(word)] == word)
@@ -163,7 +162,7 @@ class Segments:
         return np.array([row for row in range(len(self.contents)) if self._titled(row) or self._long(row)])
 
     def draw(self, row: int, rng: np.random.Generator) -> tuple[slice, slice | None]:
-        """A pair of a trainable document: a stretch of its content, and another one, None for the title."""
+        """Draw a pair of a trainable document: a segment of its content, and another; None for the title."""
         length = len(self.contents[row])
         if self._titled(row) and (not self._long(row) or rng.random() < self.title_share):
             longest = min(self.longest[0], length)
@@ -173,7 +172,7 @@ class Segments:
         return two_segments(length, self.longest, self.shortest, rng)
 
     def batches(self, settings: TrainingConfig) -> Iterator[Batch]:
-        """Every trainable document once an epoch; order and segments are fixed by `settings.seed`."""
+        """Yield every trainable document once an epoch; `settings.seed` determines order and segments."""
         rng = np.random.default_rng(settings.seed)
         for rows in row_batches(self.trainable, settings, rng):
             yield self._batch(rows, rng)
@@ -200,13 +199,13 @@ class Segments:
 def _examples(
     encoder: Encoder, documents: pa.Table, title_share: float, shortest: int, seed: int
 ) -> Iterator[dict[str, str]]:
-    """A pair of each document that has one, as text."""
+    """Yield a pair of each trainable document, as text."""
     source = Segments.of(encoder, documents, title_share=title_share, shortest=shortest)
     rng = np.random.default_rng(seed)
     for row in source.trainable:
         document = documents.slice(row, 1).to_pylist()[0]
         segment, other = source.draw(row, rng)
-        places = encoder.model.tokenizer(
+        offsets = encoder.model.tokenizer(
             document["text"],
             add_special_tokens=False,
             truncation=True,
@@ -214,7 +213,9 @@ def _examples(
             return_offsets_mapping=True,
         )["offset_mapping"]
         anchor, positive = (
-            document["title"] if part is None else document["text"][places[part][0][0] : places[part][-1][1]]
-            for part in (segment, other)
+            document["title"]
+            if span is None
+            else document["text"][offsets[span][0][0] : offsets[span][-1][1]]
+            for span in (segment, other)
         )
         yield {"document": document["uid"], "anchor": anchor, "positive": positive}

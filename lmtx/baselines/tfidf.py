@@ -1,4 +1,4 @@
-"""TF-IDF: words and word pairs of the document against those of the label."""
+"""TF-IDF between the words and word pairs of the document and those of the label."""
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +9,7 @@ from lmtx.index import Shortlist, rank_blocks
 
 
 def rank(inputs: Inputs) -> Ranked:
-    """Rank labels by cosine of TF-IDF vectors; documents are title and text, as the encoder gets them.
+    """Rank labels by the cosine of TF-IDF vectors of labels and of documents (title and text).
 
     The inverse document frequencies come from the labels and the training documents.
     """

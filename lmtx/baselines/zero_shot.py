@@ -1,6 +1,6 @@
-"""A pretrained encoder as it is: labels nearest to the document."""
+"""A pretrained encoder without training: the labels nearest to the document."""
 
-from lmtx.baselines import Inputs, Ranked
+from lmtx.baselines import Inputs, Ranked, nearest_labels
 from lmtx.encoder import Encoder
 from lmtx.index import search
 
@@ -11,19 +11,12 @@ def rank(inputs: Inputs, *, model: str | None = None) -> Ranked:
     Parameters
     ----------
     model
-        Another sentence-transformers model, a folder or a hub name; it gets the texts as E0 does. None:
-        E0 itself, whose embeddings are there already.
+        Another sentence-transformers model, a folder or a hub name; it reads texts with E0's settings. None:
+        E0 itself, from its stored embeddings.
     """
-    vectors = inputs.embeddings
     if model is not None:
-        encoder = Encoder.load(inputs.encoder.model_copy(update={"model": model, "sha256": None}))
-        with inputs.clock("encode"):
-            vectors = {
-                "test": encoder.encode_documents(inputs.corpus.test, progress="test documents"),
-                "labels": encoder.encode_labels(inputs.corpus.labels, progress="labels"),
-            }
+        config = inputs.encoder.model_copy(update={"model": model, "sha256": None})
+        return Ranked(nearest_labels(inputs, Encoder.load(config)))
+    vectors, excluded = inputs.embeddings, inputs.corpus.excluded["test"]
     with inputs.clock("rank"):
-        ranking = search(
-            vectors["test"], vectors["labels"], inputs.depth, excluded=inputs.corpus.excluded["test"]
-        )
-    return Ranked(ranking)
+        return Ranked(search(vectors["test"], vectors["labels"], inputs.depth, excluded=excluded))
