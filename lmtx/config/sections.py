@@ -28,7 +28,7 @@ class EncoderConfig(Section):
 class ShortlistConfig(Section):
     size: Positive
     search: Literal["exact", "graph"] = "exact"
-    """How the nearest labels are found; a graph may miss a few (see `lmtx.index.graph`)."""
+    """How the nearest labels are found; a graph may miss a few (see `lmtx.index.by_faiss`)."""
     lexical_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the similarity in letters, beside 1 for the encoder's cosine; 0: cosine alone."""
 

@@ -1,4 +1,4 @@
-"""Nearest labels: cosine search over unit vectors, exact or by a graph, and what one does with rankings."""
+"""Nearest labels: cosine search over unit vectors, exact or by a graph, and operations on rankings."""
 
 from lmtx.index.blocks import letter_vectors, lexical_view, rank_blocks, search_with_letters
 from lmtx.index.nearest import search

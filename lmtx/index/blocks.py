@@ -1,4 +1,4 @@
-"""Rankings by scores that no vector search gives, a block of documents at a time."""
+"""Rankings by scores other than a vector product, a block of documents at a time."""
 
 from collections.abc import Callable
 
@@ -9,18 +9,18 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from lmtx.index.rankings import Shortlist, top, without
 
-_SCORES = 1 << 24  # in memory at once
+_SCORES = 1 << 24  # scores in memory at once
 
 
 def rank_blocks(
     score: Callable[[slice], np.ndarray], n: int, n_labels: int, k: int, excluded: sp.csr_array | None = None
 ) -> Shortlist:
-    """The k best labels of n documents.
+    """Rank the k best labels of n documents.
 
     Parameters
     ----------
     score
-        Gives the scores of some documents, float (len(rows), n_labels).
+        Returns the scores of a slice of the documents, float (len(rows), n_labels).
     excluded
         Boolean CSR (n, n_labels): pairs that are no candidates.
 
@@ -32,8 +32,8 @@ def rank_blocks(
     spare = 0 if excluded is None else int(np.diff(excluded.indptr).max(initial=0))
     size = max(1, _SCORES // n_labels)
     blocks = [top(score(slice(start, min(start + size, n))), k + spare) for start in range(0, n, size)]
-    found = Shortlist(np.concatenate([b.ids for b in blocks]), np.concatenate([b.scores for b in blocks]))
-    return without(found, excluded, k)
+    ranking = Shortlist(np.concatenate([b.ids for b in blocks]), np.concatenate([b.scores for b in blocks]))
+    return without(ranking, excluded, k)
 
 
 def search_with_letters(
@@ -46,17 +46,17 @@ def search_with_letters(
     weight: float,
     excluded: sp.csr_array | None = None,
 ) -> Shortlist:
-    """The k labels of largest cosine plus `weight` times the similarity in letters, both as z-scores.
+    """Find the k labels of largest cosine plus `weight` times the similarity in letters, as z-scores.
 
-    Each document's cosines and letter similarities are first brought to mean 0 and deviation 1 over all
-    labels. So a label comes up that an encoder alone would not propose, because the document spells it.
+    Both similarities of a document have mean 0 and deviation 1 over all labels. So a label that the document
+    spells out ranks high even where the encoder alone would not propose it.
 
     Parameters
     ----------
     queries, labels
         Unit vectors, float (n, d) and (L, d).
     documents, label_texts
-        What they are vectors of. Letters are compared in title and first line (see `letter_vectors`).
+        The texts of these vectors. Letters of title and first line are compared (see `letter_vectors`).
     """
     letters, label_letters = letter_vectors(lexical_view(documents), label_texts)
     label_letters = label_letters.T.tocsr()
@@ -69,19 +69,19 @@ def search_with_letters(
 
 
 def letter_vectors(texts: list[str], labels: list[str]) -> tuple[sp.csr_array, sp.csr_array]:
-    """TF-IDF of character 3- to 5-grams within words, by the labels' frequencies: CSR (n, v) and (L, v)."""
+    """Compute TF-IDF of character 3- to 5-grams, with the labels' frequencies: CSR (n, v) and (L, v)."""
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, dtype=np.float32)
     label_vectors = vectorizer.fit_transform(labels)
     return vectorizer.transform(texts), label_vectors
 
 
 def lexical_view(documents: pa.Table) -> list[str]:
-    """Title and first line of each document: what says most in fewest characters."""
+    """Return title and first line of each document, its most informative characters."""
     titles, texts = documents["title"].to_pylist(), documents["text"].to_pylist()
     return [f"{title}: {text.partition(chr(10))[0]}" for title, text in zip(titles, texts, strict=True)]
 
 
 def _standard(scores: np.ndarray) -> np.ndarray:
-    """Rows of mean 0 and deviation 1; zeros where all are equal."""
+    """Scale rows to mean 0 and deviation 1, or to zeros where all are equal."""
     scores = scores - scores.mean(axis=1, keepdims=True)
     return scores / np.maximum(scores.std(axis=1, keepdims=True), 1e-9)

@@ -1,21 +1,23 @@
-"""Exact search on any device of torch: products in blocks, and the best of them once more in fp32.
+"""Exact search on any device of torch, in two passes.
 
-The first pass multiplies in bf16 or in fp32 and holds more labels of each query than are wanted. The second
-scores those in fp32, each pair by itself, so that equal vectors have equal scores. A label that the first
-pass dropped scored at most c there, the lowest score held; its true score s is bounded by
+The first pass multiplies blocks in bf16 or fp32 and keeps more candidates of each query than needed. The
+second pass scores the candidates in fp32, pair by pair, so equal vectors have equal scores. A label that the
+first pass dropped scored at most c there, the lowest score among the candidates; its true score s is bounded
+by
 
     s <= c + |q - q'| max|x| + |q'| max|x - x'| + u |c| + 2 d 2^-24 |q| max|x|,
 
 where q' and x' are query and label as rounded for the first pass, u is the unit roundoff of its result, and
 the last term covers the sums of d products in fp32, of both passes (Higham, Accuracy and Stability of
-Numerical Algorithms, section 3.1). A query whose k-th score is above that bound is done. The others are
-searched again with four times as many labels held. So both precisions give the same labels.
+Numerical Algorithms, section 3.1). A query whose k-th score is above that bound is done. The others get
+another search with four times as many candidates. So both precisions return the same labels.
 """
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,10 +25,27 @@ import torch
 
 from lmtx.devices import resolve_precision
 from lmtx.index.rankings import Shortlist
-from lmtx.index.vectors import block, not_finite
 
-_CPU_BLOCK = (512, 16384)  # queries and labels whose products are held at once: about the size of a cache
+_CPU_BLOCK = (512, 16384)  # queries and labels of one product: about the size of a cache
 _MEMORY = 1 << 29  # bytes of queries and their candidates, on a CPU
+
+
+def block(name: str, stored: np.ndarray, rows: slice, scales: np.ndarray | None = None) -> np.ndarray:
+    """Read rows of `stored`, each multiplied by its scale if there are scales: float32, contiguous.
+
+    Raises `ValueError` that names the first row with a NaN or an infinity.
+    """
+    vectors = np.ascontiguousarray(stored[rows], dtype=np.float32)
+    if scales is not None:
+        vectors = vectors * np.float32(scales[rows])[:, None]
+    wrong = ~np.isfinite(np.einsum("ij,ij->i", vectors, vectors))
+    if wrong.any():
+        _refuse(name, rows.start + int(wrong.argmax()))
+    return vectors
+
+
+def _refuse(name: str, row: int) -> NoReturn:
+    raise ValueError(f"{name}: row {row} holds a NaN or an infinity; embed it anew")
 
 
 def exact(
@@ -126,7 +145,7 @@ class _Labels:
             vectors = self.vectors(slice(start, start + self.block[1]))
             lengths, rounded = _length(vectors), vectors.to(self.first_pass)
             if not (finite := lengths.isfinite()).all():
-                not_finite("labels", start + int(finite.byte().argmin()))
+                _refuse("labels", start + int(finite.byte().argmin()))
             error = 0.0
             if self.first_pass != torch.float32:
                 error = _length(vectors - rounded.float()).max().item()

@@ -1,4 +1,4 @@
-"""Search for the labels nearest to each document: checks its input, then calls one of three searches."""
+"""Search for the labels nearest to each document: check the input, then call one of three searches."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from lmtx.index.rankings import Shortlist
 
 _MANY_QUERIES = 384
-"""From here on faiss is faster than torch for fp32 on a CPU; with 256 queries it is far slower."""
+"""With this many queries faiss is faster than torch for fp32 on a CPU; with 256 it is far slower."""
 
 
 def search(
@@ -22,9 +22,9 @@ def search(
     device: str = "auto",
     precision: Literal["auto", "bf16", "fp32"] = "auto",
 ) -> Shortlist:
-    """The k labels of largest inner product for each query.
+    """Find the k labels of largest inner product for each query.
 
-    Memory beside the result does not grow with the number of queries; both arrays may be memory-mapped.
+    Beside the result, memory does not grow with the number of queries; both arrays may be memory-mapped.
 
     Parameters
     ----------
@@ -38,20 +38,19 @@ def search(
     scales
         float32 (L,), where `labels` are int8: a row times its scale is the vector. None: `labels` are it.
     way
-        "exact", or "graph", which may miss a few (see `lmtx.index.graph`) and pays only where one index
-        serves millions of queries.
+        "exact", or "graph", which may miss a few labels (see `lmtx.index.by_faiss`) and pays only where one
+        index serves millions of queries.
     device
-        Of the exact search, one of torch's; "auto": the GPU where there is one. A graph is searched on the
-        CPU.
+        Of the exact search, one of torch's; "auto": the GPU, or the CPU without one. A graph uses the CPU.
     precision
         Of the exact search's first pass: "bf16" (scored anew in fp32, see `lmtx.index.exact`), "fp32", or
-        "auto": bf16 on a GPU that multiplies it, fp32 on a CPU. The labels found are the same.
+        "auto": bf16 on a GPU that multiplies it, fp32 on a CPU. The labels are the same.
 
     Returns
     -------
-    A `Shortlist` of min(k, L) columns. Of equal scores the lower label id comes first. Which of equal ones
-    the last column holds is settled so by `lmtx.index.exact` (a GPU, bf16, int8, or few queries), and left
-    open by faiss (many queries on a CPU, or a graph).
+    A `Shortlist` of min(k, L) columns; of equal scores the lower label id comes first. Where several labels
+    equal the last column's score, `lmtx.index.exact` (a GPU, bf16, int8, or few queries) keeps the lowest
+    ids, and faiss (many queries on a CPU, or a graph) keeps any.
 
     Raises
     ------
@@ -75,7 +74,7 @@ def search(
     if way not in ("exact", "graph"):
         raise ValueError(f"way {way!r} is neither exact nor graph")
     if way == "graph":
-        from lmtx.index.graph import graph
+        from lmtx.index.by_faiss import graph
 
         return graph(queries, labels, k, excluded=excluded, scales=scales)
     from lmtx.devices import resolve_device
@@ -83,7 +82,7 @@ def search(
     target = resolve_device(device)
     as_stored = labels.dtype == np.float32 and labels.flags.c_contiguous
     if target.type == "cpu" and as_stored and precision != "bf16" and len(queries) >= _MANY_QUERIES:
-        from lmtx.index.flat import flat
+        from lmtx.index.by_faiss import flat
 
         return flat(queries, labels, k, excluded=excluded)
     from lmtx.index.exact import exact

@@ -1,4 +1,4 @@
-"""Rankings of labels: cut, merged and saved."""
+"""Rankings of labels: filter, fuse, sort and save them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,11 +27,11 @@ class Shortlist:
 
     @classmethod
     def empty(cls, n: int, k: int) -> "Shortlist":
-        """Of n documents, with nothing found yet."""
+        """Return the shortlist of n documents without candidates."""
         return cls(np.full((n, k), -1, np.int32), np.full((n, k), -np.inf, np.float32))
 
     def put(self, rows: slice | np.ndarray, other: "Shortlist") -> None:
-        """Enter the labels of some of the documents."""
+        """Replace the labels of some documents."""
         self.ids[rows], self.scores[rows] = other.ids, other.scores
 
     def __len__(self) -> int:
@@ -54,9 +54,11 @@ def without(shortlist: Shortlist, excluded: sp.csr_array | None, k: int) -> Shor
     """Drop excluded pairs (boolean CSR, n x L), keep the k best of the others, pad with -1."""
     ids, scores = shortlist.ids, shortlist.scores
     if excluded is not None and excluded.nnz:
+        # A pair as one number: row * L + label.
         pairs = np.arange(len(ids), dtype=np.int64)[:, None] * excluded.shape[1] + ids
         rows = np.repeat(np.arange(excluded.shape[0], dtype=np.int64), np.diff(excluded.indptr))
         dropped = np.isin(pairs, rows * excluded.shape[1] + excluded.indices) | (ids < 0)
+        # Dropped pairs go to the end; the others keep their order.
         order = np.argsort(dropped, axis=1, kind="stable")
         ids = np.take_along_axis(np.where(dropped, -1, ids), order, axis=1)
         scores = np.take_along_axis(np.where(dropped, -np.inf, scores), order, axis=1)
@@ -88,28 +90,16 @@ def fuse(rankings: Sequence[np.ndarray], k: int, constant: float = 60) -> Shortl
     """
     if len({len(ids) for ids in rankings}) != 1:
         raise ValueError(f"rankings of {[len(ids) for ids in rankings]} documents cannot be fused")
-    n, width = len(rankings[0]), sum(ids.shape[1] for ids in rankings)
-    ids = np.concatenate(rankings, axis=1)
     weights = np.concatenate([1 / (constant + 1 + np.arange(ranking.shape[1])) for ranking in rankings])
-    order = np.argsort(ids, axis=1, kind="stable")
-    ids, weights = np.take_along_axis(ids, order, axis=1), weights[order]
-    first = np.ones((n, width), dtype=bool)
-    first[:, 1:] = ids[:, 1:] != ids[:, :-1]
-    scores = np.add.reduceat(weights.ravel(), np.flatnonzero(first.ravel())) if first.size else np.empty(0)
-    total = np.full((n, width), -np.inf)
-    total[first] = scores
-    total[ids < 0] = -np.inf
-    order = np.argsort(-total, axis=1, kind="stable")[:, :k]
-    scores = np.take_along_axis(total, order, axis=1).astype(np.float32)
-    ids = np.where(np.isinf(scores), -1, np.take_along_axis(ids, order, axis=1))
-    return Shortlist(ids.astype(np.int32), scores)
+    ids = np.concatenate(rankings, axis=1)
+    return _best_sums(ids, np.broadcast_to(weights, ids.shape), k)
 
 
 def fuse_scores(rankings: Sequence[Shortlist], weights: Sequence[float], k: int) -> Shortlist:
     """Fuse several rankings of the same documents by their scores (CombSUM of Fox and Shaw, TREC-2, 1994).
 
-    A ranking's scores of a document are brought onto one scale: the lowest becomes 0, and the standard
-    deviation 1. A label's score is the weighted sum over the rankings that hold it.
+    Each ranking's scores of a document are shifted and scaled to a minimum of 0 and a standard deviation of
+    1. A label's score is the weighted sum over the rankings that hold it.
 
     Parameters
     ----------
@@ -126,29 +116,42 @@ def fuse_scores(rankings: Sequence[Shortlist], weights: Sequence[float], k: int)
         raise ValueError(
             f"{len(weights)} weights and rankings of {[len(r) for r in rankings]} documents cannot be fused"
         )
-    n, width = len(rankings[0]), sum(ranking.ids.shape[1] for ranking in rankings)
-    ids, total = np.full((n, width), -1, np.int32), np.full((n, width), -np.inf)
-    for row in range(n):
-        sums: dict[int, float] = {}
-        for ranking, weight in zip(rankings, weights, strict=True):
-            listed = ranking.ids[row] >= 0
-            scores = ranking.scores[row, listed].astype(float)
-            if len(scores):
-                scores = (scores - scores.min()) / max(float(scores.std()), 1e-9)
-            for label, score in zip(ranking.ids[row, listed].tolist(), scores.tolist(), strict=True):
-                sums[label] = sums.get(label, 0.0) + weight * score
-        order = sorted(sums, key=lambda label: (-sums[label], label))
-        ids[row, : len(order)], total[row, : len(order)] = order, [sums[label] for label in order]
-    return Shortlist(ids[:, :k].copy(), total[:, :k].astype(np.float32))
+    scaled = []
+    for ranking, weight in zip(rankings, weights, strict=True):
+        values = np.zeros(ranking.ids.shape)
+        for row, listed in enumerate(ranking.ids >= 0):
+            if listed.any():
+                scores = ranking.scores[row, listed].astype(float)
+                values[row, listed] = weight * ((scores - scores.min()) / max(float(scores.std()), 1e-9))
+        scaled.append(values)
+    return _best_sums(np.concatenate([r.ids for r in rankings], axis=1), np.concatenate(scaled, axis=1), k)
+
+
+def _best_sums(ids: np.ndarray, values: np.ndarray, k: int) -> Shortlist:
+    """Rank the k ids of largest total value in each row, of equal totals the lower id first."""
+    # Sorted by id, equal ids are neighbours; sums stand at the first of them, -inf at the others and at pads.
+    order = np.argsort(ids, axis=1, kind="stable")
+    ids, values = np.take_along_axis(ids, order, axis=1), np.take_along_axis(values, order, axis=1)
+    is_first = np.ones(ids.shape, dtype=bool)
+    is_first[:, 1:] = ids[:, 1:] != ids[:, :-1]
+    sums = np.full(ids.shape, -np.inf)
+    if ids.size:
+        sums[is_first] = np.add.reduceat(values.ravel(), np.flatnonzero(is_first))
+    sums[ids < 0] = -np.inf
+    # A stable sort keeps the order of ids among equal sums.
+    order = np.argsort(-sums, axis=1, kind="stable")[:, :k]
+    sums = np.take_along_axis(sums, order, axis=1).astype(np.float32)
+    ids = np.where(np.isinf(sums), -1, np.take_along_axis(ids, order, axis=1))
+    return Shortlist(ids.astype(np.int32), sums)
 
 
 def top(scores: np.ndarray, k: int) -> Shortlist:
-    """The k best columns of each row of float (n, L) scores; of equal ones the lower number first."""
+    """Rank the k best columns of each row of float (n, L) scores, of equal ones the lower number first."""
     k = min(k, scores.shape[1])
     ids = np.argpartition(-scores, k - 1, axis=1)[:, :k]
     chosen = np.take_along_axis(scores, ids, axis=1)
     worst = chosen.min(axis=1, keepdims=True)
-    # Of columns that equal the worst chosen one, the partition takes any: take those of lower number.
+    # The partition takes any of the columns that equal the worst chosen one: take those of lower number.
     for row in np.flatnonzero((scores >= worst).sum(axis=1) > k):
         better, equal = np.flatnonzero(scores[row] > worst[row]), np.flatnonzero(scores[row] == worst[row])
         ids[row] = np.concatenate([better, equal[: k - len(better)]])
