@@ -11,7 +11,7 @@ import pytest
 from lmtx.config import PydocsData
 from lmtx.corpus import SPLITS, CorpusError
 from lmtx.datasets import Reading, read
-from lmtx.datasets.docstrings import entries, parse
+from lmtx.datasets.pydocs.docstrings import entries, parse
 
 TOP = '''
 """A package whose parts are private, and shown here."""

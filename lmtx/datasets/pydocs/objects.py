@@ -1,7 +1,7 @@
-"""The public functions, classes, methods and properties of installed libraries, found by importing them.
+"""The public functions, classes, methods and properties of installed libraries.
 
-A public name is one that users write: no part of it is private. An object often has several (its
-package re-exports it, a class inherits it); they are aliases of one object, shown under the best of them.
+A public name has no private part. An object often has several names (its package re-exports it, a class
+inherits it); they are aliases of one item, which is shown under the best of them.
 """
 
 import functools
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-# Parts of dotted names that stand for nothing public, and modules that are not although they look it.
+# Parts of names that are not public, and modules that look public but are not.
 INTERNAL = {"conftest", "external", "externals", "setup", "test", "tests", "vendor"}
 INTERNAL_MODULES = {
     "matplotlib.backends",
@@ -42,8 +42,8 @@ MORE_MODULES = {"pandas": ["pandas.io.formats.style", "pandas.io.json"]}
 
 @dataclass(frozen=True)
 class Name:
-    """A public name, the class it goes through (None: a module's), and whether that class has the object
-    from another public class."""
+    """A public name, its class (None: a module's name), and whether that class inherits the object from
+    another public class."""
 
     text: str
     owner: type | None
@@ -96,11 +96,11 @@ class Catalogue:
             self._add_members(library)
 
     def name(self, item: Item) -> str:
-        """The name to show of those that an item has.
+        """Choose the name under which an item is shown.
 
-        That of the class that defines it, or, if that one is not public, of the most general ones that
-        inherit it; then the fewest parts; then the name the object gives itself; then the class that
-        the library's docstrings mention most, as the one users know; then the alphabet.
+        Names through the class that defines it come first, or, if that class is not public, through the most
+        general heirs. Of these the order is: fewest parts, the object's own name, the class that the
+        library's docstrings mention most, the alphabet.
         """
         names = [n for n in item.names if not n.inherited] or item.names
         owners = {n.owner for n in names if n.owner is not None}
@@ -111,12 +111,12 @@ class Catalogue:
 
         def rank(name: Name) -> tuple:
             leaf = name.text.rpartition(".")[2]
-            known = mentions[name.owner.__name__] if name.owner else 0
+            mentioned = mentions[name.owner.__name__] if name.owner else 0
             return (
                 name.text.count("."),
                 leaf != own.rpartition(".")[2],
                 name.text != path,
-                -known,
+                -mentioned,
                 name.text,
             )
 
@@ -127,10 +127,9 @@ class Catalogue:
         return list({id(item): item for item in self.by_id.values()}.values())
 
     def merge_identical(self) -> int:
-        """Make one item of those of a library that share their last name and their whole docstring.
+        """Merge items of a library with the same last name and the same docstring, as of a wrapper.
 
-        Where a wrapper or a subclass copies a docstring word for word, it is the same page a second
-        time. Returns how many items went into another.
+        Returns the number of items that were merged into another.
         """
         groups: dict[tuple, list[Item]] = defaultdict(list)
         for item in self.items():
@@ -181,13 +180,13 @@ class Catalogue:
                 origin = getattr(maker, "__module__", None)
             except Exception:  # deprecated, or lazy and in want of something
                 continue
-            known = isinstance(origin, str) and origin != "builtins"
-            if isinstance(value, types.ModuleType) or (known and root(origin) != library):
+            has_origin = isinstance(origin, str) and origin != "builtins"
+            if isinstance(value, types.ModuleType) or (has_origin and root(origin) != library):
                 continue
             unlisted = hasattr(module, "__path__") or origin == module.__name__
             if listed:  # a list may forget what a module claims as its own
                 unlisted = origin == module.__name__ == prefix
-            if leaf in listed or (known and unlisted):
+            if leaf in listed or (has_origin and unlisted):
                 self._add(library, Name(f"{prefix}.{leaf}", None, False), value)
 
     def _add_members(self, library: str) -> None:
@@ -232,7 +231,7 @@ def root(name: str) -> str:
 
 
 def _documented(value: Any, name: Name, library: str) -> tuple[Any, str | None]:
-    """What stands for a value, and its own docstring: "" if it lacks one, None if nothing to document."""
+    """Return the object to document for a value, and its docstring: "" if empty, None if not documented."""
     value = getattr(value, "__func__", value)
     kind = type(value)
     if inspect.isclass(value):
@@ -243,8 +242,8 @@ def _documented(value: Any, name: Name, library: str) -> tuple[Any, str | None]:
     if _has_own_docstring(value):
         return value, _text(value)
     if name.owner is not None:
-        made = getattr(name.owner, name.text.rpartition(".")[2], None)
-        return value, _text(made) if inspect.isroutine(made) else None
+        bound = getattr(name.owner, name.text.rpartition(".")[2], None)
+        return value, _text(bound) if inspect.isroutine(bound) else None
     # Such as numpy.r_: an object whose class is private stands for that class.
     private = not all(map(is_public, (*kind.__module__.split("."), kind.__name__)))
     return (kind, _text(kind)) if private and root(kind.__module__) == library else (value, None)
@@ -256,7 +255,7 @@ def _text(value: Any) -> str:
 
 
 def _has_own_docstring(value: Any) -> bool:
-    """Whether an object can say something else than its class."""
+    """Whether an object can have a docstring other than its class's."""
     if isinstance(value, types.GenericAlias):
         return False
     held = next(vars(cls)["__doc__"] for cls in type(value).__mro__ if "__doc__" in vars(cls))
@@ -270,8 +269,3 @@ def _nested_class(cls: type, leaf: str, library: str) -> type | None:
     except Exception:  # descriptors that work on instances only
         return None
     return value if inspect.isclass(value) and root(value.__module__) == library else None
-
-
-@functools.cache
-def _member_count(cls: type) -> int:
-    return len(dir(cls))

@@ -1,6 +1,6 @@
-"""Docstrings as plain text: a summary, the rest as paragraphs, and the entries of *See Also*.
+"""Parse docstrings to plain text: a summary, paragraphs, and the entries of *See Also*.
 
-numpydoc's own parser brings Sphinx with it and keeps the sections that are to be cut, hence this one.
+numpydoc's own parser requires Sphinx, and does not remove sections from the text.
 """
 
 import inspect
@@ -28,7 +28,7 @@ _OTHER_ROLES = re.compile(r":(?:ref|doc|term|mod|rc|pep|rfc|math|attr-ref|std:[\
 
 @dataclass(frozen=True)
 class Docstring:
-    """What a docstring says.
+    """A docstring as plain text.
 
     Attributes
     ----------
@@ -54,8 +54,8 @@ def parse(docstring: str) -> Docstring:
     """Split a docstring in numpydoc, Google or plain reStructuredText style."""
     lines = [line.rstrip() for line in inspect.cleandoc(docstring).expandtabs(4).splitlines()]
     lines = _without_signatures([line if line.strip() != "--" else "" for line in lines])
-    kept, listed = _cut_sections(lines)
-    paragraphs = _paragraphs(_without_markup(kept))
+    text, listed = _cut_sections(lines)
+    paragraphs = _paragraphs(_without_markup(text))
     while paragraphs and paragraphs[0].startswith(_TITLE):  # such as Returns, where there is no summary
         del paragraphs[0]
     summary, *rest = [paragraph.strip(_TITLE) for paragraph in paragraphs] or [""]
@@ -68,14 +68,14 @@ def entries(lines: list[str]) -> list[str]:
     A line that is prose instead of an entry gives the names it marks up.
     """
     lines = inspect.cleandoc("\n".join(["", *lines])).splitlines()
-    found: list[str] = []
+    all_names: list[str] = []
     continues = False
     for line in lines:
         if not line.strip() or (line[:1].isspace() and not continues):
             continue
         names, continues = _entry(_OTHER_ROLES.sub("", line.strip()))
-        found += names
-    return found
+        all_names += names
+    return all_names
 
 
 def _entry(line: str) -> tuple[list[str], bool]:
@@ -126,14 +126,14 @@ def _without_signatures(lines: list[str]) -> list[str]:
 
 def _cut_sections(lines: list[str]) -> tuple[list[str], list[str]]:
     """Lines without the sections to cut, and the lines of the See Also sections among them."""
-    kept: list[str] = []
+    remaining: list[str] = []
     listed: list[str] = []
     i = 0
     while i < len(lines):
         title, start, end = _section(lines, i)
         name = title.strip(" :").lower()
         if name not in CUT:
-            kept.append(lines[i])
+            remaining.append(lines[i])
             i += 1
             continue
         if name == "see also":
@@ -145,7 +145,7 @@ def _cut_sections(lines: list[str]) -> tuple[list[str], list[str]]:
                 *inspect.cleandoc("\n".join(["", *lines[start:end]])).splitlines(),
             ]
         i = end
-    return kept, listed
+    return remaining, listed
 
 
 def _section(lines: list[str], i: int) -> tuple[str, int, int]:
@@ -197,29 +197,29 @@ def _indent(line: str) -> int:
 
 def _without_markup(lines: list[str]) -> list[str]:
     """Drop doctests, comments, targets, footnotes and directives without prose; keep the prose of others."""
-    kept: list[str] = []
+    remaining: list[str] = []
     i = 0
     while i < len(lines):
         line = lines[i].strip()
         directive = _DIRECTIVE.match(line)
         if directive and directive.group(1) in PROSE:
-            kept += ["", directive.group(2) or "", ""]
+            remaining += ["", directive.group(2) or "", ""]
             i += 1
         elif _COMMENT.match(line):
             i = _block_end(lines, i)
-            kept.append("")
+            remaining.append("")
         elif line.startswith(">>>"):
             while i < len(lines) and lines[i]:
                 i += 1
         elif _TEMPLATE.fullmatch(line) or (line and not set(line) - set("=-+|~ ")):
-            if title := kept and _UNDERLINE.match(line) and kept[-1].strip():
-                kept[-1] = _TITLE + title
-            kept.append("")
+            if title := remaining and _UNDERLINE.match(line) and remaining[-1].strip():
+                remaining[-1] = _TITLE + title
+            remaining.append("")
             i += 1
         else:
-            kept.append(lines[i])
+            remaining.append(lines[i])
             i += 1
-    return kept
+    return remaining
 
 
 def _paragraphs(lines: list[str]) -> list[str]:

@@ -1,15 +1,14 @@
-"""pydocs: the documentation of installed libraries, where "See Also" is what is to be found.
+"""pydocs: the documentation of installed libraries, annotated by its "See Also" sections.
 
-A document is a public function, class or method with its docstring. The labels are all
-of them, as `name: summary`. The annotations are the docstrings' See Also sections, which are cut out of
-the documents' texts. So the data set needs no download, and says in its manifest which versions it shows.
+A document is a public function, class or method with its docstring. Each is also a label, `name: summary`.
+The annotations are the docstrings' See Also sections, which are cut out of the documents' texts. The data
+set needs no download; its manifest names the versions of the libraries.
 
-The libraries are imported in a process of their own (`python -m lmtx.datasets.pydocs`), so that reading
-them leaves neither modules, warnings nor settings behind.
+A separate process imports the libraries (`lmtx.datasets.pydocs.scan`), so this one keeps its modules,
+warnings and settings.
 """
 
 import hashlib
-import importlib
 import importlib.util
 import json
 import os
@@ -18,10 +17,8 @@ import re
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections import Counter
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +36,10 @@ LONG = 25  # words; a label ends after its first sentence then
 def read(config: PydocsData) -> Reading:
     """Read the documentation of `config.libraries`, which must be installed.
 
-    The splits follow hashes of the names alone: test takes the `test_documents` documents with a truth
-    that have the lowest hash, dev the `dev_documents` with the lowest other hash of the rest, train what
-    then remains (`train_documents` of it; None: all). So few documents change their split when a new
-    version of a library adds or drops some.
+    Hashes of the names decide the splits: test takes the `test_documents` annotated documents of lowest
+    hash, dev the `dev_documents` of lowest hash, with another salt, among the rest, and train the remaining
+    ones (`train_documents` of them; None: all). So few documents change their split when a new version of a
+    library adds or drops some.
 
     Raises
     ------
@@ -59,8 +56,8 @@ def read(config: PydocsData) -> Reading:
             raise CorpusError(
                 f"the library {library!r} is not installed; install it, or remove it from dataset.libraries"
             )
-    found = _scan_elsewhere(libraries)
-    pages = [page for page in found["pages"] if page["callable"] and page["words"] >= config.min_words]
+    scanned = _scan_elsewhere(libraries)
+    pages = [page for page in scanned["pages"] if page["callable"] and page["words"] >= config.min_words]
     ids = {page["uid"]: i for i, page in enumerate(pages)}
     truth = {
         page["uid"]: sorted({ids[uid] for uid in page["see_also"].values() if uid in ids} - {i})
@@ -75,62 +72,17 @@ def read(config: PydocsData) -> Reading:
     excluded = {s: csr_from_lists([[ids[uid]] for uid in splits[s]], len(ids), f"pydocs {s}") for s in SPLITS}
     matrices = {s: csr_from_lists([truth[uid] for uid in splits[s]], len(ids), f"pydocs {s}") for s in SPLITS}
     corpus = Corpus(**tables, labels=labels, excluded=excluded).validate("pydocs")
-    manifest = _manifest(found, pages, truth, splits)
+    manifest = _manifest(scanned, pages, truth, splits)
     manifest["content_sha256"] = _content_hash(corpus, matrices)
     return Reading(corpus, matrices, manifest)
 
 
-def scan(libraries: list[str]) -> dict[str, Any]:
-    """Import libraries and describe their public objects, as plain data.
-
-    Importing everything has side effects; `read` runs this in another process.
-    """
-    from lmtx.datasets.docstrings import parse
-    from lmtx.datasets.objects import Catalogue
-    from lmtx.datasets.references import References
-
-    catalogue = Catalogue(libraries)
-    identical = catalogue.merge_identical()
-    references = References(catalogue)
-    pages = []
-    for name, item in sorted({catalogue.name(item): item for item in catalogue.items()}.items()):
-        docstring = parse(item.docstring)
-        found = {written: references.resolve(item, written) for written in docstring.see_also}
-        pages.append(
-            {
-                "uid": name,
-                "library": item.library,
-                "summary": docstring.summary,
-                "body": docstring.body,
-                "words": docstring.words,
-                "callable": callable(item.value),
-                "see_also": {written: target and catalogue.name(target) for written, target in found.items()},
-            }
-        )
-    return {
-        "libraries": {library: _version(library) for library in libraries if library not in catalogue.failed},
-        "names": sum(len({name.text for name in item.names}) for item in catalogue.items()),
-        "identical": identical,
-        "failed": catalogue.failed,
-        "pages": pages,
-    }
-
-
-def _version(library: str) -> str:
-    """The version a package gives itself, else that of the distribution it came with."""
-    version = getattr(importlib.import_module(library), "__version__", None)
-    if version is None:
-        distributions = metadata.packages_distributions().get(library)
-        version = metadata.version(distributions[0]) if distributions else "unknown"
-    return str(version)
-
-
 def _scan_elsewhere(libraries: list[str]) -> dict[str, Any]:
-    """Run `scan` in a process of its own, with this one's import path."""
+    """Run `lmtx.datasets.pydocs.scan` in a process of its own, with this one's import path."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "pages.json"
         done = subprocess.run(
-            [sys.executable, "-P", "-W", "ignore", "-m", "lmtx.datasets.pydocs", str(result), *libraries],
+            [sys.executable, "-P", "-W", "ignore", "-m", f"{__name__}.scan", str(result), *libraries],
             env={
                 **os.environ,
                 "MPLBACKEND": "Agg",  # no window, whatever a library does when it is imported
@@ -147,18 +99,18 @@ def _scan_elsewhere(libraries: list[str]) -> dict[str, Any]:
         if done.returncode or not result.is_file():
             last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
             raise CorpusError(f"the documentation of {', '.join(libraries)} cannot be read: {last}")
-        found = json.loads(result.read_text(encoding="utf-8"))
+        scanned = json.loads(result.read_text(encoding="utf-8"))
     for library in libraries:
-        if library in found["failed"]:
+        if library in scanned["failed"]:
             raise CorpusError(
-                f"the library {library!r} cannot be imported ({found['failed'][library]}); "
+                f"the library {library!r} cannot be imported ({scanned['failed'][library]}); "
                 "repair its installation, or remove it from dataset.libraries"
             )
-    return found
+    return scanned
 
 
 def _split(truth: dict[str, list[int]], config: PydocsData) -> dict[str, list[str]]:
-    """The uids of each split, in the order of the hash that chose them."""
+    """Return the uids of each split, in the order of their hashes."""
     annotated = _by_hash((uid for uid, labels in truth.items() if labels), "test")
     rest = len(truth) - config.test_documents - config.dev_documents
     if len(annotated) < config.test_documents or rest < 1:
@@ -186,13 +138,13 @@ def _table(pages: list[dict[str, Any]]) -> pa.Table:
 
 
 def _one_line(summary: str) -> str:
-    """The summary, or its first sentence where a whole paragraph stands in its place."""
+    """Return the summary, or its first sentence if the summary is a long paragraph."""
     sentence = re.match(r"(\S+ ){3,}?\S+[.!?](?= [A-Z])", summary)
     return sentence.group() if sentence and len(summary.split()) > LONG else summary
 
 
 def _manifest(
-    found: dict[str, Any], pages: list[dict], truth: dict[str, list[int]], splits: dict[str, list[str]]
+    scanned: dict[str, Any], pages: list[dict], truth: dict[str, list[int]], splits: dict[str, list[str]]
 ) -> dict[str, Any]:
     entries = [(page["uid"], *entry) for page in pages for entry in page["see_also"].items()]
     unresolved = [f"{uid}: {written}" for uid, written, target in entries if target is None]
@@ -200,16 +152,16 @@ def _manifest(
     dropped = sum(target is not None and target not in truth for _, _, target in entries)
     annotated = [labels for labels in truth.values() if labels]
     pairs = sum(map(len, annotated))
-    attributes = sum(not page["callable"] for page in found["pages"])
+    attributes = sum(not page["callable"] for page in scanned["pages"])
     return {
         "python": platform.python_version(),
-        "libraries": found["libraries"],
-        "modules_not_imported": found["failed"],
-        "objects": len(found["pages"]) + found["identical"],
-        "aliases": found["names"] - len(found["pages"]) - found["identical"],
-        "identical_docstrings_merged": found["identical"],
+        "libraries": scanned["libraries"],
+        "modules_not_imported": scanned["failed"],
+        "objects": len(scanned["pages"]) + scanned["identical"],
+        "aliases": scanned["names"] - len(scanned["pages"]) - scanned["identical"],
+        "identical_docstrings_merged": scanned["identical"],
         "attributes_left_out": attributes,
-        "near_empty_dropped": len(found["pages"]) - attributes - len(pages),
+        "near_empty_dropped": len(scanned["pages"]) - attributes - len(pages),
         "documents": len(pages),
         "documents_by_library": dict(sorted(Counter(page["library"] for page in pages).items())),
         "labels": len(pages),
@@ -228,15 +180,10 @@ def _manifest(
 
 
 def _content_hash(corpus: Corpus, truth: dict[str, sp.csr_array]) -> str:
-    """SHA-256 over uids, titles, texts, labels and annotations, in order."""
+    """Return the SHA-256 of uids, titles, texts, labels and annotations, in order."""
     digest = hashlib.sha256()
     tables = [corpus.documents(split) for split in SPLITS] + [corpus.labels]
     rows = [[list(row.values()) for row in table.to_pylist()] for table in tables]
     pairs = [truth[split].tolil().rows.tolist() for split in SPLITS]
     digest.update(json.dumps([rows, pairs]).encode())
     return digest.hexdigest()
-
-
-if __name__ == "__main__":
-    warnings.simplefilter("ignore")
-    Path(sys.argv[1]).write_text(json.dumps(scan(sys.argv[2:])), encoding="utf-8")
