@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from lmtx.corpus import LABEL_SCHEMA, SPLITS, Corpus, CorpusError, doubled_uids
 from lmtx.datasets import Reading
-from lmtx.datasets.spool import Spool, divide, hashes, lowest, mapped, whole
+from lmtx.datasets.spool import Spool, divide, mapped, whole
 
 TRAIN, DEV, TEST = range(3)
 
@@ -26,13 +26,13 @@ class Side:
     Attributes
     ----------
     source
-        What errors call it.
+        Its name in errors.
     spool
         Its documents.
     unit
-        What a document's position counts: "line" or "row".
+        Unit of a document's position: "line" or "row".
     total
-        Documents of the source, those left out included; None where it was not read to its end.
+        Documents of the source, including those left out; None if it was not read to its end.
     left_out
         Documents with neither a text nor a title.
     excluded
@@ -47,7 +47,7 @@ class Side:
     excluded: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
 
     def check_uids(self) -> None:
-        """Raise `CorpusError` naming a uid that stands more than once, and where."""
+        """Raise `CorpusError` that names a repeated uid and its positions."""
         table = self.spool.table()
         if doubled := doubled_uids(table):
             uid = next(iter(doubled))
@@ -59,33 +59,26 @@ class Side:
             )
 
     def excluded_pairs(self, n_labels: int) -> sp.csr_array:
-        """Boolean CSR (n, n_labels); pairs of documents that were not read are left out."""
+        """Return the excluded pairs of documents that were read: boolean CSR (n, n_labels)."""
         positions = np.frombuffer(self.spool.positions, dtype=np.int64)
         rows = np.searchsorted(positions, self.excluded[:, 0])
-        known = rows < len(positions)
-        known[known] = positions[rows[known]] == self.excluded[known, 0]
-        pairs = (rows[known], self.excluded[known, 1].astype(np.int32))
-        matrix = sp.coo_array((np.ones(known.sum(), dtype=bool), pairs), (len(positions), n_labels)).tocsr()
+        is_read = rows < len(positions)
+        is_read[is_read] = positions[rows[is_read]] == self.excluded[is_read, 0]
+        pairs = (rows[is_read], self.excluded[is_read, 1].astype(np.int32))
+        matrix = sp.coo_array((np.ones(is_read.sum(), dtype=bool), pairs), (len(positions), n_labels)).tocsr()
         matrix.sum_duplicates()
         return matrix
 
 
 def label_table(uids: list[str], texts: list[str]) -> pa.Table:
-    """The table of labels, a row a label."""
+    """Make the table of labels."""
     return pa.table({"uid": whole(uids), "text": whole(texts)}, LABEL_SCHEMA)
 
 
 def described(name: str, others: Iterable[str]) -> str:
-    """A label's text: its name and, behind a colon, what describes it, each once and never the name."""
+    """Return `name` and, after a colon, the distinct `others` that differ from it."""
     description = ", ".join(dict.fromkeys(other for other in others if other and other != name))
     return f"{name}: {description}" if description else name
-
-
-def kept_apart(spool: Spool, dev: int) -> np.ndarray:
-    """int8 (n,): dev for the `dev` documents whose uids have the lowest hashes, train for the others."""
-    assigned = np.full(len(spool), TRAIN, dtype=np.int8)
-    assigned[lowest(hashes(spool.table()["uid"], "dev"), np.arange(len(spool)), dev)] = DEV
-    return assigned
 
 
 def assemble(
@@ -97,12 +90,12 @@ def assemble(
     folder: TemporaryDirectory,
     manifest: dict[str, Any],
 ) -> Reading:
-    """Make a `Reading` of what was spooled.
+    """Make a `Reading` of spooled documents.
 
     Parameters
     ----------
     name
-        What errors call the data set.
+        The data set's name in errors.
     labels
         As in `Corpus.labels`.
     main
@@ -112,14 +105,14 @@ def assemble(
     test
         The documents of the test side.
     folder
-        Where the files of both lie, and those of the splits are put.
+        The folder of both spools, and of the files of the splits.
     manifest
-        What the reader has to say; the counts that all readers give are added.
+        The reader's entries; the counts of all readers are added.
 
     Raises
     ------
     CorpusError
-        When a split that must not be empty is, or a uid stands twice.
+        When train or test is empty, or a uid stands twice.
     """
     n_labels = labels.num_rows
     sides = [main] if test is None else [main, test]
@@ -127,13 +120,13 @@ def assemble(
         side.check_uids()
     _check_labels(labels, name)
     files = {split: Path(folder.name) / f"{split}.arrow" for split in SPLITS}
-    wanted = SPLITS if test is None else SPLITS[:TEST]
-    divide(main.spool.path, assigned, [files[split] for split in wanted])
+    divided = SPLITS if test is None else SPLITS[:TEST]
+    divide(main.spool.path, assigned, [files[split] for split in divided])
     main.spool.path.unlink()
     rows = {split: np.flatnonzero(assigned == number) for number, split in enumerate(SPLITS)}
-    pairs, never = main.spool.truth(n_labels), main.excluded_pairs(n_labels)
-    truth = {split: sp.csr_array(pairs[rows[split]]) for split in wanted}
-    excluded = {split: sp.csr_array(never[rows[split]]) for split in wanted}
+    annotated, never_candidates = main.spool.truth(n_labels), main.excluded_pairs(n_labels)
+    truth = {split: sp.csr_array(annotated[rows[split]]) for split in divided}
+    excluded = {split: sp.csr_array(never_candidates[rows[split]]) for split in divided}
     if test is not None:
         test.spool.path.rename(files["test"])
         truth["test"], excluded["test"] = test.spool.truth(n_labels), test.excluded_pairs(n_labels)
@@ -157,7 +150,7 @@ def _check_labels(labels: pa.Table, name: str) -> None:
 
 
 def _counts(corpus: Corpus, truth: dict[str, sp.csr_array], sides: list[Side]) -> dict[str, Any]:
-    """What every manifest says, beside what its reader adds."""
+    """Return the entries of every manifest."""
     digest = hashlib.sha256("\0".join(side.spool.digest() for side in sides).encode())
     for column in ("uid", "text"):
         digest.update("\0".join(corpus.labels[column].to_pylist()).encode())

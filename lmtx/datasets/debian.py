@@ -2,8 +2,8 @@
 
 A document is a source package of a program (libraries, fonts and data alone are none): its title the name,
 its text the English description of its main binary package. A label is a tag of the Debtags vocabulary
-(Enrico Zini and the Debtags team), as "facet: title"; what is to be found are the tags of the source's
-binary packages. Everything is read through apt's own tools from the package lists of this machine.
+(Enrico Zini and the Debtags team), as "facet: title"; the annotations are the tags of the source's
+binary packages. apt's own tools read everything from the package lists of this machine.
 """
 
 import re
@@ -22,7 +22,7 @@ from lmtx.datasets.spool import Spool
 
 VOCABULARY = Path("/usr/share/debtags/vocabulary")
 NO_TOPIC = frozenset({"role", "implemented-in", "scope", "made-of", "iso15924", "special", "secteam"})
-"""Facets that are no topics: how a package is built, or what is still to be done."""
+"""Facets that are no topics: how a package is built, or its state."""
 PREPARE = "apt-get update -o Acquire::Languages=en && apt-get install -y --no-install-recommends debtags"
 _UNDONE = "TO" + "DO"  # ends tags that say nothing yet
 PROGRAM = "role::program"
@@ -60,8 +60,8 @@ def read(config: DebianData, root: Path, scratch: str | Path | None = None) -> R
             documents.append((name, text, tags))
     used = sorted({tag for _, _, tags in documents for tag in tags})
     ids = {tag: i for i, tag in enumerate(used)}
-    place = TemporaryDirectory(prefix=".reading-", dir=scratch)
-    side = Side("the package lists", Spool(Path(place.name) / "0.spool"))
+    folder = TemporaryDirectory(prefix=".reading-", dir=scratch)
+    side = Side("the package lists", Spool(Path(folder.name) / "0.spool"))
     for number, (name, text, tags) in enumerate(documents):
         side.spool.add(number, name, name, text, [ids[tag] for tag in tags])
     side.spool.close()
@@ -76,7 +76,7 @@ def read(config: DebianData, root: Path, scratch: str | Path | None = None) -> R
         "near_duplicates": len(documents) - int(groups.max()) - 1,
     }
     labels = label_table(used, [titles[tag] for tag in used])
-    return assemble(config.name, labels, side, assigned, None, place, manifest)
+    return assemble(config.name, labels, side, assigned, None, folder, manifest)
 
 
 def _lists(release: str) -> tuple[list[Stanza], dict[str, str]]:

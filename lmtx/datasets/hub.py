@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from lmtx.config import HubData
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import assemble, kept_apart, label_table
+from lmtx.datasets.assemble import label_table
 from lmtx.datasets.lines import Faults
-from lmtx.datasets.published import check_dev, read_side
+from lmtx.datasets.published import assemble_sides, limits, read_side
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -39,23 +39,15 @@ def read(config: HubData, root: Path, scratch: str | Path | None = None) -> Read
             "name the column of annotated labels, or use the reader `own`"
         )
     labels, number = _labels(config, sources)
-    trained = config.train_documents
-    limits = {
-        "train": None if trained is None else trained + config.dev_documents,
-        "test": config.test_documents,
-    }
-    place = TemporaryDirectory(prefix=".reading-", dir=scratch)
+    scratch_folder = TemporaryDirectory(prefix=".reading-", dir=scratch)
     sides = {}
-    for split, source in sources.items():
+    for split, limit in limits(config).items():
         path = Path(config.path) / splits[split]
         faults = Faults(path, "row")
-        documents = _documents(config, source, number, faults)
-        sides[split] = read_side(path, documents, split, limits[split], place, faults)
-    check_dev(config, sides["train"])
-    manifest = {"source": {split: side.total for split, side in sides.items()}}
-    assigned = kept_apart(sides["train"].spool, config.dev_documents)
+        documents = _documents(config, sources[split], number, faults)
+        sides[split] = read_side(path, documents, split, limit, scratch_folder, faults)
     table = label_table([str(i) for i in range(len(labels))], labels)
-    return assemble(config.name, table, sides["train"], assigned, sides["test"], place, manifest)
+    return assemble_sides(config, table, sides, scratch_folder, {})
 
 
 def _load(config: HubData, root: Path, split: str) -> "Dataset":
@@ -84,13 +76,13 @@ def _labels(config: HubData, sources: dict[str, "Dataset"]) -> tuple[list[str], 
     names = getattr(getattr(feature, "feature", feature), "names", None)
     if names is not None:
         return list(names), int
-    found: set[str] = set()
+    annotations: set[str] = set()
     for source in sources.values():
         column = source.select_columns([config.annotations])
         for batch in column.iter(BATCH):
             for value in batch[config.annotations]:
-                found.update(_listed(value))
-    texts = sorted(found, key=str)
+                annotations.update(_listed(value))
+    texts = sorted(annotations, key=str)
     if wrong := next((text for text in texts if not isinstance(text, str) or not text.strip()), None):
         raise CorpusError(
             f"{config.path}: the column {config.annotations!r} holds {wrong!r}, and no names of labels; "
@@ -102,19 +94,19 @@ def _labels(config: HubData, sources: dict[str, "Dataset"]) -> tuple[list[str], 
 def _documents(
     config: HubData, source: "Dataset", number: Callable[[Any], int], faults: Faults
 ) -> Iterator[tuple[str, str, str, list[int]] | None]:
-    wanted = [column for column in (config.text, config.title, config.annotations) if column is not None]
+    columns = [column for column in (config.text, config.title, config.annotations) if column is not None]
     row = 0
-    for batch in source.select_columns(list(dict.fromkeys(wanted))).iter(BATCH):
-        for values in zip(*(batch[column] for column in wanted), strict=True):
-            found = dict(zip(wanted, values, strict=True))
+    for batch in source.select_columns(list(dict.fromkeys(columns))).iter(BATCH):
+        for values in zip(*(batch[column] for column in columns), strict=True):
+            by_column = dict(zip(columns, values, strict=True))
             row += 1
-            text, title = found[config.text] or "", found.get(config.title) or ""
+            text, title = by_column[config.text] or "", by_column.get(config.title) or ""
             wrong = next((value for value in (text, title) if not isinstance(value, str)), None)
             if wrong is not None:
                 faults.add(row, f"{str(wrong)[:60]} stands in the place of a text")
                 yield None
                 continue
-            labels = [number(value) for value in _listed(found[config.annotations])]
+            labels = [number(value) for value in _listed(by_column[config.annotations])]
             yield str(row - 1), title, text, [label for label in labels if label >= 0]
 
 

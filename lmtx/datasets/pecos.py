@@ -19,9 +19,9 @@ import scipy.sparse as sp
 from lmtx.config import FolderData
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import Side, assemble, kept_apart, label_table
+from lmtx.datasets.assemble import Side, label_table
 from lmtx.datasets.lines import Faults, Lines, find
-from lmtx.datasets.published import check_dev, folder_of, limits, read_side, remedy
+from lmtx.datasets.published import assemble_sides, folder_of, limits, read_side, remedy
 
 TEXT_FILES = {
     "train": ("X.trn.txt", "trn_X.txt", "train_raw_texts.txt", "train_texts.txt"),
@@ -46,7 +46,7 @@ def read(config: FolderData, root: Path, scratch: str | Path | None = None) -> R
     label_lines = Lines(find(folder, LABEL_FILES, remedy(config)))
     texts = [line.strip() or str(number - 1) for number, line in label_lines]
     labels = label_table([str(number) for number in range(len(texts))], texts)
-    place = TemporaryDirectory(prefix=".reading-", dir=scratch)
+    scratch_folder = TemporaryDirectory(prefix=".reading-", dir=scratch)
     sides: dict[str, Side] = {}
     latin1 = label_lines.latin1
     for split, limit in limits(config).items():
@@ -59,7 +59,7 @@ def read(config: FolderData, root: Path, scratch: str | Path | None = None) -> R
                 "they belong to different versions of the data set, get both again"
             )
         lines = Lines(path)
-        side = read_side(path, _documents(lines, matrix), split, limit, place, Faults(path))
+        side = read_side(path, _documents(lines, matrix), split, limit, scratch_folder, Faults(path))
         if side.total is not None and side.total != matrix.shape[0]:
             raise CorpusError(
                 f"{path} has {side.total} lines, and {matrix_path} {matrix.shape[0]} rows; they belong to "
@@ -67,10 +67,7 @@ def read(config: FolderData, root: Path, scratch: str | Path | None = None) -> R
             )
         sides[split] = side
         latin1 += lines.latin1
-    check_dev(config, sides["train"])
-    manifest = {"source": {split: side.total for split, side in sides.items()}, "latin1_lines": latin1}
-    assigned = kept_apart(sides["train"].spool, config.dev_documents)
-    return assemble(config.name, labels, sides["train"], assigned, sides["test"], place, manifest)
+    return assemble_sides(config, labels, sides, scratch_folder, {"latin1_lines": latin1})
 
 
 def _documents(lines: Lines, matrix: sp.csr_array) -> Iterator[tuple[str, str, str, list[int]]]:

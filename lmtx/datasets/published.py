@@ -1,23 +1,27 @@
-"""What the readers of downloaded data sets share: the folder, and how much of a side is read."""
+"""The steps that readers of published data sets share: find the folder, read a side, assemble both."""
 
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from lmtx.config import FolderData
+import numpy as np
+import pyarrow as pa
+
+from lmtx.config import FolderData, HubData
 from lmtx.corpus import CorpusError
-from lmtx.datasets.assemble import Side
+from lmtx.datasets import Reading
+from lmtx.datasets.assemble import DEV, TRAIN, Side, assemble
 from lmtx.datasets.lines import Faults
-from lmtx.datasets.spool import Spool
+from lmtx.datasets.spool import Spool, hashes, lowest
 
 DOWNLOAD = "lmtx.datasets.download"
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
-"""Endings of what `DOWNLOAD` can fetch."""
+"""Endings of the archives that `DOWNLOAD` can unpack."""
 
 
 def folder_of(config: FolderData, root: Path) -> Path:
-    """The folder of a data set's files. Raises `CorpusError` that says where to get them."""
+    """Return the folder of a data set's files. Raises `CorpusError` that says where to get them."""
     folder = root / config.folder
     if not folder.is_dir():
         raise CorpusError(f"there is no folder {folder} with the files of {config.name}; {remedy(config)}")
@@ -25,28 +29,19 @@ def folder_of(config: FolderData, root: Path) -> Path:
 
 
 def remedy(config: FolderData) -> str:
-    """How a person gets the files, for the end of an error message."""
+    """Say where to get the files, for the end of an error message."""
     if config.source.endswith(ARCHIVES):
         return f"`python -m {DOWNLOAD} {config.name}` gets them from {config.source} (see data/README.md)"
     return f"get them from {config.source} (see data/README.md)"
 
 
-def limits(config: FolderData) -> dict[str, int | None]:
-    """How many documents of the start of each side are read; None: all."""
+def limits(config: FolderData | HubData) -> dict[str, int | None]:
+    """Return the number of documents to read from the start of each side; None: all."""
     trained = config.train_documents
     return {
         "train": None if trained is None else trained + config.dev_documents,
         "test": config.test_documents,
     }
-
-
-def check_dev(config: Any, side: Side) -> None:
-    """Raise `CorpusError` where the documents kept apart would leave none to train on."""
-    if len(side.spool) <= config.dev_documents:
-        raise CorpusError(
-            f"{side.source} holds {len(side.spool)} documents with a text, and dataset.dev_documents keeps "
-            f"{config.dev_documents} of them apart, so none is left to train on; lower it"
-        )
 
 
 def read_side(
@@ -59,32 +54,57 @@ def read_side(
     path
         The file they come from, for errors.
     documents
-        Iterator of (uid, title, text, label ids), or None for one whose fault was noted.
+        Iterator of (uid, title, text, label ids), or None for a broken document.
     split
-        "train" or "test", which names the spool.
+        "train" or "test", the name of the spool.
     limit
-        How many are read; None: all.
+        Number of documents to read; None: all.
     folder
-        Where the spool is put.
+        The folder of the spool.
     faults
-        Where the iterator notes what it finds wrong; raised here once all are read.
+        The iterator's notes on broken documents, raised after the last one.
 
-    A document whose text is empty gets its title for a text; one without both is left out and counted.
+    The title of a document without text becomes its text. Documents without both are counted and left out.
     """
     side = Side(path, Spool(Path(folder.name) / f"{split}.spool"), unit="document")
-    seen = 0
-    for found in islice(documents, limit):
-        position, seen = seen, seen + 1
-        if found is None or faults.count:
+    n_read = 0
+    for position, document in enumerate(islice(documents, limit)):
+        n_read += 1
+        if document is None or faults.count:
             continue
-        uid, title, text, labels = found
+        uid, title, text, labels = document
         if not text.strip():
             title, text = "", title
-        if not text.strip():
+        if text.strip():
+            side.spool.add(position, uid, title, text, labels)
+        else:
             side.left_out += 1
-            continue
-        side.spool.add(position, uid, title, text, labels)
     side.spool.close()
     faults.check()
-    side.total = seen if limit is None else None
+    side.total = n_read if limit is None else None
     return side
+
+
+def assemble_sides(
+    config: FolderData | HubData,
+    labels: pa.Table,
+    sides: dict[str, Side],
+    folder: TemporaryDirectory,
+    manifest: dict[str, Any],
+) -> Reading:
+    """Make a `Reading` of the sides "train" and "test"; parameters as for `assemble`.
+
+    Dev takes the `dev_documents` training documents whose uids have the lowest hashes. Raises `CorpusError`
+    where none would be left to train on.
+    """
+    train = sides["train"]
+    if len(train.spool) <= config.dev_documents:
+        raise CorpusError(
+            f"{train.source} holds {len(train.spool)} documents with a text, and dataset.dev_documents keeps "
+            f"{config.dev_documents} of them apart, so none is left to train on; lower it"
+        )
+    assigned = np.full(len(train.spool), TRAIN, dtype=np.int8)
+    hashed = hashes(train.spool.table()["uid"], "dev")
+    assigned[lowest(hashed, np.arange(len(assigned)), config.dev_documents)] = DEV
+    manifest = {"source": {split: side.total for split, side in sides.items()}} | manifest
+    return assemble(config.name, labels, train, assigned, sides["test"], folder, manifest)

