@@ -15,19 +15,19 @@ from lmtx.metrics import PROPENSITY_CONSTANTS, evaluate, paired_differences, per
 
 _WORD = re.compile(r"\w+")
 FREQUENCIES = {"never": (0, 0), "rare": (1, 3), "common": (4, math.inf)}
-"""Buckets of labels: how often, from and to, the training side's annotations hold them."""
+"""Buckets of labels by their number of annotations in the training side: name -> (least, most)."""
 
 
 def label_counts(annotated: sp.csr_array) -> np.ndarray:
-    """How often each label occurs in annotations: int64 (L,)."""
+    """Count the annotations of each label: int64 (L,)."""
     return np.bincount(annotated.indices, minlength=annotated.shape[1])
 
 
 def label_propensities(annotated: sp.csr_array, kind: str = "other") -> np.ndarray:
-    """1/p_l of each label, float64 (L,), from the counts of an annotated training side.
+    """Compute 1/p_l of each label, float64 (L,), from the annotations of the training side.
 
-    Documents without annotations do not count. For PSP@k only; no system reads it. `kind` chooses the
-    constants (see `lmtx.metrics`).
+    Documents without annotations do not count. Only PSP@k uses the result. `kind` chooses the constants (see
+    `lmtx.metrics`).
     """
     counts = label_counts(annotated)
     documents = int((np.diff(annotated.indptr) > 0).sum())
@@ -43,17 +43,17 @@ def score(
     excluded: sp.csr_array,
     propensity: np.ndarray,
 ) -> dict[str, dict]:
-    """The metrics of several systems on the same documents, and each one's difference to one of them.
+    """Score several systems on the same documents, and compare each with one of them.
 
     Parameters
     ----------
     rankings
-        System name -> label ids int32 (n, k), best first, -1 pads. One of fewer rows ranks the first
-        documents alone, and is measured and compared on these.
+        System name -> label ids int32 (n, k), best first, -1 pads. A ranking of fewer rows is measured and
+        compared on the first documents.
     truth
         Boolean CSR (n, L).
     reference
-        The system that the others are compared with, pair by pair.
+        The system for the paired comparisons.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def score_points(
     excluded: sp.csr_array,
     references: tuple[str, ...],
 ) -> dict[str, dict]:
-    """The metrics of each point of the ablations, and its paired difference to each reference.
+    """Score each point of the ablations, and compare it with each reference.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def _compared(
     against: dict[str, str],
     options: dict[str, Any],
 ) -> dict[str, dict]:
-    """Each ranking's metrics, and under each key of `against` its paired difference to the ranking named."""
+    """Score each ranking; each key of `against` gets its paired difference to the named ranking."""
     options = options | {"cutoffs": tuple(config.cutoffs)}
     draws = {"bootstrap": config.bootstrap, "seed": config.seed}
     results = {}
@@ -119,7 +119,7 @@ def precision_by_frequency(
     config: EvaluationConfig,
     k: int = 5,
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """What rare and common labels contribute to P@k; the buckets of a system add up to its P@k.
+    """Split P@k by the labels' frequency; the buckets of a system add up to its P@k.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def precision_by_frequency(
     truth
         Boolean CSR (n, L); documents without a true label do not count.
     counts
-        (L,): how often each label occurs in the annotations of the training side.
+        (L,): number of annotations of each label in the training side.
 
     Returns
     -------
@@ -136,21 +136,21 @@ def precision_by_frequency(
     """
     results: dict[str, dict[str, dict[str, float]]] = {}
     for system, ids in rankings.items():
-        kept = np.flatnonzero(np.diff(truth[: len(ids)].indptr))
-        first = ids[kept, :k]
-        hits = truth[kept[:, None], np.maximum(first, 0)].toarray() & (first >= 0)
+        annotated_rows = np.flatnonzero(np.diff(truth[: len(ids)].indptr))
+        first = ids[annotated_rows, :k]
+        hits = truth[annotated_rows[:, None], np.maximum(first, 0)].toarray() & (first >= 0)
         shares = {}
         for bucket, (low, high) in FREQUENCIES.items():
             inside = (counts[first] >= low) & (counts[first] <= high)
             shares[bucket] = (hits & inside).sum(axis=1) / k
-        nothing = dict.fromkeys(shares, np.zeros(len(kept)))
+        nothing = dict.fromkeys(shares, np.zeros(len(annotated_rows)))
         draws = {"bootstrap": config.bootstrap, "seed": config.seed}
         results[system] = paired_differences(shares, nothing, **draws)
     return results
 
 
 def label_names(reader: str, texts: Sequence[str]) -> list[str]:
-    """The names of labels, without descriptions: of "facet: title" the title, else what stands first.
+    """Return the labels' names without descriptions: the title of "facet: title", else the text before ": ".
 
     `reader` is that of the data set: the labels of `debian` begin with a facet.
     """
@@ -160,10 +160,10 @@ def label_names(reader: str, texts: Sequence[str]) -> list[str]:
 
 
 def literal_pairs(truth: sp.csr_array, documents: pa.Table, names: Sequence[str]) -> sp.csr_array:
-    """Which annotated pairs stand in the text: boolean CSR (n, L), a part of `truth`.
+    """Select the annotated pairs whose label the document spells out: boolean CSR (n, L).
 
-    A pair is literal when the label's name stands in the document's title or text as whole words, whatever
-    their case and the punctuation between them.
+    A pair is literal if the document's title or text has the words of the label's name in sequence, in any
+    case and with any punctuation.
 
     Parameters
     ----------
@@ -191,9 +191,9 @@ def by_literalness(
     reference: str,
     excluded: sp.csr_array,
 ) -> dict[str, dict[str, dict]]:
-    """The metrics on annotated pairs that stand in the text, and on those that do not, apart.
+    """Score literal and other annotated pairs separately.
 
-    On each kind the annotated labels of the other kind are no candidates: neither hits nor misses.
+    For each kind, the annotated labels of the other kind are no candidates: neither hits nor misses.
 
     Parameters
     ----------
@@ -220,13 +220,14 @@ def by_literalness(
             if (wanted[: len(ids)] > excluded[: len(ids)]).nnz
         }
         options = {"excluded": barred}
-        for system, found in _compared(shown, wanted, config, {"against_lmtx": reference}, options).items():
-            results[system][kind] = found
+        scores = _compared(shown, wanted, config, {"against_lmtx": reference}, options)
+        for system, score_of_kind in scores.items():
+            results[system][kind] = score_of_kind
     return results
 
 
 def total_cost(*costs: dict[str, float | None]) -> dict[str, float | None]:
-    """The sum of several accounts, field by field; None, an unknown price, makes the sum unknown."""
+    """Add up several accounts, field by field; None, an unknown price, makes the sum None."""
     return {
         name: None if any(cost[name] is None for cost in costs) else sum(cost[name] for cost in costs)
         for name in costs[0]
@@ -234,7 +235,7 @@ def total_cost(*costs: dict[str, float | None]) -> dict[str, float | None]:
 
 
 def pseudo_label_quality(judged: pa.Table, rows: np.ndarray, truth: sp.csr_array) -> dict[str, float | None]:
-    """How good a teacher's yes is, against annotations: for the report only.
+    """Measure a teacher's yes verdicts against annotations, for the report only.
 
     Parameters
     ----------
@@ -247,22 +248,22 @@ def pseudo_label_quality(judged: pa.Table, rows: np.ndarray, truth: sp.csr_array
 
     Returns
     -------
-    yes_rate, of all pairs; pseudo_positives per judged document; and, over the judged documents that
-    have annotations, pseudo_precision (share of accepted pairs that are annotated), pseudo_recall (share of
-    annotated pairs that are accepted) and shortlist_recall (share of them that were judged at all). None
-    where there is nothing to divide by.
+    yes_rate, of all pairs; pseudo_positives per judged document; and, over the annotated ones among the
+    judged documents, pseudo_precision (share of accepted pairs that are annotated), pseudo_recall (share of
+    annotated pairs that are accepted) and shortlist_recall (share of annotated pairs that were judged). None
+    for a division by zero.
     """
     yes = judged["answer"].to_numpy() == 1
     document, label = rows[judged["document"].to_numpy()[yes]], judged["label"].to_numpy()[yes]
     annotated = np.diff(truth.indptr) > 0
-    known = annotated[document]
-    hits = truth[document[known], label[known]].sum()
+    in_annotated = annotated[document]
+    hits = truth[document[in_annotated], label[in_annotated]].sum()
     relevant = np.diff(truth.indptr)[rows].sum()
     shortlisted = truth[rows[judged["document"].to_numpy()], judged["label"].to_numpy()].sum()
     return {
         "yes_rate": float(yes.mean()) if len(yes) else None,
         "pseudo_positives": float(yes.sum() / len(rows)) if len(rows) else None,
-        "pseudo_precision": float(hits / known.sum()) if known.any() else None,
+        "pseudo_precision": float(hits / in_annotated.sum()) if in_annotated.any() else None,
         "pseudo_recall": float(hits / relevant) if relevant else None,
         "shortlist_recall": float(shortlisted / relevant) if relevant else None,
     }

@@ -1,4 +1,4 @@
-"""Where a result comes from: what it took, on which machine, with which versions."""
+"""The origin of a result: run time, machine, versions of packages and code."""
 
 import os
 import platform
@@ -14,30 +14,30 @@ _PACKAGES = ("lmtx", "torch", "transformers", "sentence-transformers", "faiss-cp
 
 
 class Clock:
-    """Wall time by part.
+    """Wall time by step.
 
     Attributes
     ----------
     seconds
-        Part name to seconds, in the order in which the parts began.
+        Step -> seconds, in the order of the steps.
     """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def __call__(self, part: str) -> Iterator[None]:
-        """Add the time of the block to `part`."""
+    def __call__(self, step: str) -> Iterator[None]:
+        """Add the time of the block to `step`."""
         started = time.monotonic()
         try:
             yield
         finally:
-            self.seconds[part] = round(self.seconds.get(part, 0.0) + time.monotonic() - started, 3)
+            self.seconds[step] = round(self.seconds.get(step, 0.0) + time.monotonic() - started, 3)
 
 
 @cache
 def host() -> dict:
-    """The machine: processor, cores, memory in GiB, GPU (None without one), Python, system."""
+    """Describe the machine: processor, cores, memory in GiB, GPU (None without one), Python, system."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -50,15 +50,15 @@ def host() -> dict:
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of the packages that decide a result."""
+    """Return the versions of the packages that affect results."""
     return {package: version(package) for package in _PACKAGES}
 
 
 def commit() -> str | None:
-    """The commit of the code at hand, "+" behind it where files differ; None outside a git repository."""
+    """Return the commit of this code, with "+" if files differ from it; None outside a git repository."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        found = subprocess.run(
+        head = subprocess.run(
             [*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, check=True, text=True
         )
         changed = subprocess.run(
@@ -66,7 +66,7 @@ def commit() -> str | None:
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return found.stdout.strip() + ("+" if changed.stdout.strip() else "")
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
 def _processor() -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from lmtx.config import Expected, FolderData, HubData
+from lmtx.config import ExpectedConfig, FolderConfig, HubConfig
 from lmtx.corpus import SPLITS, CorpusError, load_corpus, load_truth
 from lmtx.datasets import read
 from lmtx.datasets.counts import differences, statistics, word_counts
@@ -22,7 +22,9 @@ BASE = {
     "dev_documents": 1,
     "train_documents": None,
 }
-folder_data = partial(FolderData, **BASE, folder="data/raw/toy", source="https://example.org", expected=None)
+folder_data = partial(
+    FolderConfig, **BASE, folder="data/raw/toy", source="https://example.org", expected=None
+)
 LABELS = ["red", "grün", "blue"]
 TRAIN = [
     ("a", "Rot", "a red text", [0]),
@@ -320,9 +322,9 @@ def test_pecos_files_must_agree(pecos, tmp_path, damage, expected):
 
 def test_counts_that_differ_are_said():
     manifest = {"source": {"train": 5, "test": None}, "labels": 3}
-    assert differences(Expected(train=5, test=9, labels=3), manifest) == []
+    assert differences(ExpectedConfig(train=5, test=9, labels=3), manifest) == []
     assert differences(None, manifest) == []
-    assert differences(Expected(train=1500, test=9, labels=2), manifest) == [
+    assert differences(ExpectedConfig(train=1500, test=9, labels=2), manifest) == [
         "train: 5 instead of 1,500 (-1,495)",
         "labels: 3 instead of 2 (+1)",
     ]
@@ -368,7 +370,7 @@ def hub(tmp_path, monkeypatch):
 
 
 hub_data = partial(
-    HubData,
+    HubConfig,
     **BASE,
     reader="hub",
     path="mine",

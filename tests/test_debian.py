@@ -2,7 +2,7 @@
 
 import pytest
 
-from lmtx.config import DebianData
+from lmtx.config import DebianConfig
 from lmtx.corpus import SPLITS, CorpusError
 from lmtx.datasets import debian, read
 
@@ -124,7 +124,7 @@ def config(**changes):
         "wording": "tag",
         "propensity": "other",
     }
-    return DebianData(**(values | changes))
+    return DebianConfig(**(values | changes))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lmtx.config import OwnData
+from lmtx.config import OwnConfig
 from lmtx.corpus import SPLITS, CorpusError
 from lmtx.datasets import read
 
@@ -25,7 +25,7 @@ def own(documents="documents.jsonl", labels="labels.txt", test=None, **changes):
         "wording": "tag",
         "propensity": "other",
     }
-    return OwnData(**values | changes, documents=documents, labels=labels, test=test)
+    return OwnConfig(**values | changes, documents=documents, labels=labels, test=test)
 
 
 @pytest.fixture

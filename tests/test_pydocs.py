@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lmtx.config import PydocsData
+from lmtx.config import PydocsConfig
 from lmtx.corpus import SPLITS, CorpusError
 from lmtx.datasets import Reading, read
 from lmtx.datasets.pydocs.docstrings import entries, parse
@@ -202,8 +202,8 @@ MODULES = {
 }
 
 
-def config(*libraries: str, test=1, dev=1, train=None, min_words=3) -> PydocsData:
-    return PydocsData(
+def config(*libraries: str, test=1, dev=1, train=None, min_words=3) -> PydocsConfig:
+    return PydocsConfig(
         reader="pydocs",
         name="pydocs",
         libraries=list(libraries),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmtx.config import SemanlinkData
+from lmtx.config import SemanlinkConfig
 from lmtx.corpus import SPLITS, CorpusError
 from lmtx.datasets import read, semanlink
 from lmtx.datasets.groups import near_duplicates
@@ -68,7 +68,7 @@ def config(**changes):
         "wording": "tag",
         "propensity": "other",
     }
-    return SemanlinkData(**(values | changes))
+    return SemanlinkConfig(**(values | changes))
 
 
 @pytest.fixture

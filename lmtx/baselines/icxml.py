@@ -110,12 +110,12 @@ def rank(
 class _Document:
     """What the rounds have found for a document.
 
-    `asked` counts its questions, and it has `failed` once one was not answered. `demonstrations` and
+    `n_asked` counts its questions, and it has `failed` once one was not answered. `demonstrations` and
     `candidates` are texts, `shown` and `selected` label ids.
     """
 
     prefix: str
-    asked: int = 0
+    n_asked: int = 0
     failed: bool = False
     demonstrations: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
@@ -168,10 +168,10 @@ class _Rounds:
         documents = self.run(look_up)
         demonstrations, candidates = self._counts
         for row, document in enumerate(documents):
-            if not document.failed or document.asked == 3:
+            if not document.failed or document.n_asked == 3:
                 continue
             unknown += 1
-            if document.asked == 1:
+            if document.n_asked == 1:
                 # "the" is one token of four bytes with its space, however tokens are counted.
                 line = " ".join(["the"] * _DEMONSTRATION_TOKENS)
                 made_up = replace(document, demonstrations=(line,) * demonstrations)
@@ -213,7 +213,7 @@ class _Rounds:
         """
         answers = ask([write(document) for document in documents], task) if documents else []
         for document, answer in zip(documents, answers, strict=True):
-            document.asked += 1
+            document.n_asked += 1
             document.failed = answer is None
         return [(d, answer) for d, answer in zip(documents, answers, strict=True) if answer is not None]
 

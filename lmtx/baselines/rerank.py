@@ -81,11 +81,11 @@ def _some(ranked: int, corpus: Corpus) -> tuple[str, ...]:
 
 def _reordered(retrieved: Shortlist, judged: np.ndarray, verdicts: Verdicts, depth: int) -> Shortlist:
     """`retrieved` with its first columns, `judged` int32 (n, j), in the order of the verdicts on them."""
-    there = judged >= 0
+    listed = judged >= 0
     p_yes = np.full(judged.shape, -np.inf)
     group = np.full(judged.shape, len(_ORDER))
-    p_yes[there] = np.where(np.isnan(verdicts.p_yes), 0.5, verdicts.p_yes)
-    group[there] = [_ORDER[answer] for answer in verdicts.answer.tolist()]
+    p_yes[listed] = np.where(np.isnan(verdicts.p_yes), 0.5, verdicts.p_yes)
+    group[listed] = [_ORDER[answer] for answer in verdicts.answer.tolist()]
     order = np.lexsort((-p_yes, group), axis=1)
     ids, scores = retrieved.ids.copy(), np.minimum(retrieved.scores, 1)
     width = judged.shape[1]

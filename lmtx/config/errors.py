@@ -1,4 +1,4 @@
-"""What is wrong with parameters, said with their keys."""
+"""Errors in parameters, by their keys."""
 
 import difflib
 from pathlib import Path
@@ -15,11 +15,11 @@ class ConfigError(ValueError):
 
 
 def explain(error: ValidationError, path: Path) -> str:
-    """Turn pydantic's findings into one line a key: file, key, value, what is expected."""
+    """Turn pydantic's errors into one line each: file, key, value, expected value."""
     lines = []
-    for found in error.errors():
-        key, allowed = _reach(found["loc"])
-        kind, context = found["type"], found.get("ctx", {})
+    for fault in error.errors():
+        key, allowed = _reach(fault["loc"])
+        kind, context = fault["type"], fault.get("ctx", {})
         tag = f"{key}.{context['discriminator'].strip(chr(39))}" if kind.startswith("union_tag") else ""
         if kind == "extra_forbidden":
             close = difflib.get_close_matches(key.rpartition(".")[2], allowed, n=1)
@@ -30,39 +30,39 @@ def explain(error: ValidationError, path: Path) -> str:
         elif kind == "union_tag_invalid":
             lines.append(f"`{tag}` is {context['tag']!r}: expected one of {context['expected_tags']}")
         elif kind in ("model_type", "model_attributes_type"):
-            lines.append(f"`{key}` is {found['input']!r}: expected a section, one `name: value` a line")
+            lines.append(f"`{key}` is {fault['input']!r}: expected a section, one `name: value` a line")
         else:
-            message = found["msg"].removeprefix("Value error, ")
-            expected = message if message != found["msg"] else message[:1].lower() + message[1:]
-            lines.append(f"`{key}` is {found['input']!r}: {expected}" if key else expected)
+            message = fault["msg"].removeprefix("Value error, ")
+            expected = message if message != fault["msg"] else message[:1].lower() + message[1:]
+            lines.append(f"`{key}` is {fault['input']!r}: {expected}" if key else expected)
     return "\n".join(f"{path}: {line}" for line in lines)
 
 
 def _reach(location: tuple[int | str, ...]) -> tuple[str, list[str]]:
-    """The dotted key of a finding's location, and the parameters of the section it lies in.
+    """Return the dotted key of an error's location, and the parameters of its section.
 
-    Within a union of sections pydantic's location also names the member chosen, and "[key]" stands
-    behind a dictionary's key that is at fault; neither is part of the key.
+    In a union of sections, pydantic's location also names the chosen member, and "[key]" follows a wrong key
+    of a dictionary; neither belongs to the dotted key.
     """
-    keys, allowed, here = [], [], Config
-    for part in map(str, location):
-        if part == "[key]":
+    keys, allowed, annotation = [], [], Config
+    for name in map(str, location):
+        if name == "[key]":
             continue
-        if get_origin(here) is dict:
-            keys.append(part)
-            here = get_args(here)[1]
+        if get_origin(annotation) is dict:
+            keys.append(name)
+            annotation = get_args(annotation)[1]
             continue
-        sections = sections_of(here)
+        sections = sections_of(annotation)
         if len(sections) > 1:
-            here = next((section for section in sections if part in _tags(section)), None)
+            annotation = next((section for section in sections if name in _tags(section)), None)
             continue
-        keys.append(part)
+        keys.append(name)
         fields = sections[0].model_fields if sections else {}
         allowed = list(fields)
-        here = fields[part].annotation if part in fields else None
+        annotation = fields[name].annotation if name in fields else None
     return ".".join(keys), allowed
 
 
 def _tags(section: type[Section]) -> list[str]:
-    """The words that choose this section within a union: the values of its literal parameters."""
+    """Return the words that choose this section in a union: the values of its literal parameters."""
     return [word for field in section.model_fields.values() for word in get_args(field.annotation)]

@@ -10,7 +10,7 @@ Describe = Literal["name", "alternatives", "broader"]
 """What a label reads: its name alone, or also its other names or the labels above it."""
 
 
-class _Data(Section):
+class _DataConfig(Section):
     """What every data set says of itself. A number of documents that is null: all there are."""
 
     name: Name
@@ -23,7 +23,7 @@ class _Data(Section):
     """The kind of data set, which chooses the constants of PSP@k."""
 
 
-class PydocsData(_Data):
+class PydocsConfig(_DataConfig):
     """The documentation strings of installed libraries (see `lmtx.datasets.pydocs`)."""
 
     reader: Literal["pydocs"]
@@ -33,7 +33,7 @@ class PydocsData(_Data):
     dev_documents: Positive
 
 
-class SemanlinkData(_Data):
+class SemanlinkConfig(_DataConfig):
     """A curator's tagged links, from an installed package (see `lmtx.datasets.semanlink`)."""
 
     reader: Literal["semanlink"]
@@ -44,7 +44,7 @@ class SemanlinkData(_Data):
     dev_documents: Positive
 
 
-class DebianData(_Data):
+class DebianConfig(_DataConfig):
     """The package lists of a Debian system (see `lmtx.datasets.debian`)."""
 
     reader: Literal["debian"]
@@ -54,7 +54,7 @@ class DebianData(_Data):
     dev_documents: Positive
 
 
-class Expected(Section):
+class ExpectedConfig(Section):
     """The counts that the authors of a data set publish."""
 
     train: Positive
@@ -62,7 +62,7 @@ class Expected(Section):
     labels: Positive
 
 
-class FolderData(_Data):
+class FolderConfig(_DataConfig):
     """A published data set, downloaded into a folder.
 
     `xmc` reads the JSONL files of the Extreme Classification Repository, `pecos` the raw text and npz
@@ -73,10 +73,10 @@ class FolderData(_Data):
     folder: Annotated[str, Field(min_length=1)]
     source: str
     """Where a person gets the files."""
-    expected: Expected | None
+    expected: ExpectedConfig | None
 
 
-class OwnData(_Data):
+class OwnConfig(_DataConfig):
     """One's own files, in one of the formats of `data/README.md` (see `lmtx.datasets.own`)."""
 
     reader: Literal["own"]
@@ -92,7 +92,7 @@ class OwnData(_Data):
     """Annotated documents to evaluate on; null: annotated ones among `documents` are kept apart for it."""
 
 
-class HubData(_Data):
+class HubConfig(_DataConfig):
     """A data set of the Hugging Face hub, by the names of its columns (see `lmtx.datasets.hub`)."""
 
     reader: Literal["hub"]
@@ -108,7 +108,8 @@ class HubData(_Data):
 
 
 DataConfig = Annotated[
-    SemanlinkData | DebianData | PydocsData | FolderData | OwnData | HubData, Field(discriminator="reader")
+    SemanlinkConfig | DebianConfig | PydocsConfig | FolderConfig | OwnConfig | HubConfig,
+    Field(discriminator="reader"),
 ]
 
 
@@ -123,7 +124,7 @@ class EnsembleTeacher(Section):
     """Added to the score of a label that the document names."""
 
 
-class _Decision(Section):
+class _DecisionConfig(Section):
     """When a language model's p_yes is a yes."""
 
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
@@ -134,7 +135,7 @@ class _Decision(Section):
     """A label's own mean log-odds are taken off its pairs first (`lmtx.teachers.discrimination.centred`)."""
 
 
-class OpenAITeacher(_Decision):
+class OpenAITeacher(_DecisionConfig):
     """A language model behind an OpenAI-compatible address (see `lmtx.teachers.openai`).
 
     The address and the key come from the environment: OPENAI_BASE_URL and OPENAI_API_KEY.
@@ -175,7 +176,7 @@ class OpenAITeacher(_Decision):
         return self
 
 
-class HuggingFaceTeacher(_Decision):
+class HuggingFaceTeacher(_DecisionConfig):
     """A causal language model in this process (see `lmtx.teachers.huggingface`)."""
 
     kind: Literal["huggingface"]
@@ -210,7 +211,7 @@ class SimulatedTeacher(Section):
     seed: Natural
 
 
-class CombinedTeacher(_Decision):
+class CombinedTeacher(_DecisionConfig):
     """Several teachers, whose log-odds are added (see `lmtx.teachers.combined`)."""
 
     kind: Literal["combined"]

@@ -25,67 +25,62 @@ def load_config(path: str | Path = "params.yaml", overrides: list[str] | tuple[s
         A YAML file. A relative path that is not found is looked for in the parent folders too,
         so that a notebook finds the project's `params.yaml`.
     overrides
-        `group=name`: the presets are composed anew, as `dvc exp run -S` does, and what was edited in the
-        file stays, but in the sections chosen. Then `section.key=value`, in order; the value is YAML.
+        `group=name` composes the presets anew, as `dvc exp run -S` does; edits of the file stay, except in
+        the chosen sections. `section.key=value` sets a value, which is YAML. Later overrides win.
 
     Raises
     ------
     ConfigError
-        Naming the file, the key, the value found and what is expected there.
+        With the file, the key, its value and the expected one.
     """
     path = find_upwards(path)
     values = _read_yaml(path)
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no parameters; expected sections such as `dataset:`")
     chosen = [override for override in overrides if override.partition("=")[0] in GROUPS]
-    last = max((place for place, override in enumerate(overrides) if override in chosen), default=-1)
+    last = max((i for i, override in enumerate(overrides) if override in chosen), default=-1)
     for override in overrides[: last + 1]:
         if override not in chosen:
             values = _override(values, override)
-    known = [_copied(values)]
+    # The sections before and after the presets: a baseline's copy of one of them follows it below.
+    originals = [_copied(values)]
     if chosen:
         values = _with_presets(values, chosen, path.parent / "conf")
-    known.append(_copied(values))
+    originals.append(_copied(values))
     for override in overrides[last + 1 :]:
         values = _override(values, override)
     for baseline in (values.get("baselines") or {}).values():
-        # A copy of one of the study's sections, which presets make with ${teacher} and the like, follows it.
+        # Presets copy a section by ${teacher} and the like.
         for copies in (baseline, baseline.get("options")) if isinstance(baseline, dict) else ():
-            for name in known[0]:
-                if isinstance(copies, dict) and copies.get(name) in [s[name] for s in known if s[name]]:
+            for name in originals[0]:
+                if isinstance(copies, dict) and copies.get(name) in [s[name] for s in originals if s[name]]:
                     copies[name] = values[name]
     try:
         # A preset may take a value from another section, such as ${dataset.wording}.
         values = OmegaConf.to_container(OmegaConf.create(values), resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{path}: {error}") from None
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(explain(error, path)) from None
+    return _validated(values, path)
 
 
 def load_presets(groups: list[str] | tuple[str, ...], settings: list[str] | tuple[str, ...] = ()) -> Config:
-    """The parameters that the packaged presets make, for work outside a study.
+    """Compose the packaged presets, for work outside a study.
 
     `groups` are `group=name`; `settings` are `section.key=value`, on top of them. Raises `ConfigError`.
     """
     for choice in groups:
         group, _, name = choice.partition("=")
         if not (PACKAGED / group / f"{name}.yaml").is_file():
-            known = ", ".join(sorted(file.stem for file in (PACKAGED / group).glob("*.yaml")))
-            raise ConfigError(f"there is no {group} {name!r}; there are: {known}")
+            names = ", ".join(sorted(file.stem for file in (PACKAGED / group).glob("*.yaml")))
+            raise ConfigError(f"there is no {group} {name!r}; there are: {names}")
     values = compose(groups, PACKAGED)
     for setting in settings:
         values = _override(values, setting)
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(explain(error, PACKAGED / "config.yaml")) from None
+    return _validated(values, PACKAGED / "config.yaml")
 
 
 def find_upwards(path: str | Path) -> Path:
-    """The file at `path`, or, for a relative path, the nearest one in a parent folder."""
+    """Return the file at `path`, or, for a relative path, the nearest one in a parent folder."""
     path = Path(path)
     folders = [Path(), *Path.cwd().parents] if not path.is_absolute() else [Path()]
     for folder in folders:
@@ -103,8 +98,15 @@ def compose(overrides: list[str] | tuple[str, ...] = (), conf: str | Path = "con
         return OmegaConf.to_container(hydra_compose("config", list(overrides)), resolve=True)
 
 
+def _validated(values: dict[str, Any], path: Path) -> Config:
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(explain(error, path)) from None
+
+
 def _read_yaml(path: Path) -> Any:
-    """Read YAML as Hydra does: `1e-5` is a number, and a name that stands twice is an error."""
+    """Read YAML as Hydra does: `1e-5` is a number, and a repeated key is an error."""
     try:
         return OmegaConf.to_container(OmegaConf.load(path))
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
@@ -121,20 +123,20 @@ def _override(values: dict[str, Any], override: str) -> dict[str, Any]:
 
 
 def _copied(values: dict[str, Any]) -> dict[str, Any]:
-    """The sections of which baselines may have copies."""
+    """Return the sections of which baselines may have copies."""
     return {name: values.get(name) for name in ("teacher", "shortlist", "training")}
 
 
 def _with_presets(values: dict[str, Any], chosen: list[str], conf: Path) -> dict[str, Any]:
-    """The values with presets composed anew; what they do not set stays as it is in the values."""
+    """Compose the chosen presets anew, and keep the edits of `values` in the other sections."""
     presets = {}
     for override in chosen:
         group, _, name = override.partition("=")
         if not (file := conf / group / f"{name}.yaml").is_file():
-            known = ", ".join(sorted(f.stem for f in file.parent.glob("*.yaml"))) or "none"
-            raise ConfigError(f"override {override!r}: no preset {file}; {group} has: {known}")
+            names = ", ".join(sorted(f.stem for f in file.parent.glob("*.yaml"))) or "none"
+            raise ConfigError(f"override {override!r}: no preset {file}; {group} has: {names}")
         presets[group] = _read_yaml(file), "@package _global_" in file.read_text(encoding="utf-8")
-    if not (conf / "config.yaml").is_file():  # presets alone, which nothing composes
+    if not (conf / "config.yaml").is_file():  # presets without a composition
         for group, (preset, is_global) in presets.items():
             if is_global:
                 values = OmegaConf.to_container(OmegaConf.merge(values, preset))
@@ -153,7 +155,7 @@ def _with_presets(values: dict[str, Any], chosen: list[str], conf: Path) -> dict
 
 
 def _without(edits: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
-    """Nested edits but for the keys that others set too."""
+    """Return nested edits without the keys that others set too."""
     left = {}
     for key, value in edits.items():
         both = isinstance(value, dict) and isinstance(others.get(key), dict)
@@ -165,22 +167,22 @@ def _without(edits: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
 
 
 def _laid_over(section: Any, edits: Any) -> Any:
-    """A section with edits; those that make it one of another kind hold all of it."""
+    """Apply edits to a section; edits with another kind replace it."""
     if not isinstance(section, dict) or not isinstance(edits, dict) or {"kind", "reader"} & set(edits):
         return edits
     return section | {key: _laid_over(section.get(key), value) for key, value in edits.items()}
 
 
 def _difference(values: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """What of nested values is not so in another."""
-    found = {}
+    """Return the nested values that differ from those of `other`."""
+    changed = {}
     for key, value in values.items():
-        there = other.get(key)
-        if key in other and value == there:
+        before = other.get(key)
+        if key in other and value == before:
             continue
-        alike = isinstance(value, dict) and isinstance(there, dict)
-        # What another kind of section holds, the one before it does not.
-        if alike and all(value.get(name) == there.get(name) for name in ("kind", "reader")):
-            value = _difference(value, there)
-        found[key] = value
-    return found
+        both = isinstance(value, dict) and isinstance(before, dict)
+        # A section of another kind differs as a whole.
+        if both and all(value.get(name) == before.get(name) for name in ("kind", "reader")):
+            value = _difference(value, before)
+        changed[key] = value
+    return changed

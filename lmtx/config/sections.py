@@ -12,7 +12,7 @@ from lmtx.config.kinds import DataConfig, TeacherConfig
 
 
 class EncoderConfig(Section):
-    """E0, and how texts reach it. Token lengths include the special tokens."""
+    """E0, and its precision and text lengths. Token lengths include the special tokens."""
 
     name: Name
     model: str
@@ -28,7 +28,7 @@ class EncoderConfig(Section):
 class ShortlistConfig(Section):
     size: Positive
     search: Literal["exact", "graph"] = "exact"
-    """How the nearest labels are found; a graph may miss a few (see `lmtx.index.by_faiss`)."""
+    """The search for the nearest labels; a graph may miss a few (see `lmtx.index.by_faiss`)."""
     lexical_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the similarity in letters, beside 1 for the encoder's cosine; 0: cosine alone."""
 
@@ -69,13 +69,13 @@ class TrainingConfig(Section):
 
 
 class CheckConfig(Section):
-    """How many held-out documents the teacher checks after a cycle. null: all of the dev split."""
+    """Number of held-out documents that the teacher checks after a cycle. null: all of the dev split."""
 
     documents: Positive | None
 
 
 class CurriculumConfig(Section):
-    """What a cycle takes from the one before it."""
+    """The influence of a cycle on the next one."""
 
     refresh: bool
     """Shortlists are the previous student's; false: E0's in every cycle."""
@@ -90,7 +90,7 @@ class CycleConfig(Section):
 
 
 class BaselineConfig(Section):
-    """A system that LMTX is compared with: `lmtx/baselines/KIND.py`, and the options of its `rank`."""
+    """A system to compare LMTX with: `lmtx/baselines/KIND.py`, and the options of its `rank`."""
 
     kind: Name
     label: str
@@ -102,9 +102,9 @@ class BaselineConfig(Section):
     @classmethod
     def _known(cls, kind: str) -> str:
         folder = Path(__file__).parents[1] / "baselines"
-        known = sorted(file.stem for file in folder.glob("[!_]*.py"))
-        if kind not in known:
-            raise ValueError(f"lmtx/baselines has: {', '.join(known)}")
+        kinds = sorted(file.stem for file in folder.glob("[!_]*.py"))
+        if kind not in kinds:
+            raise ValueError(f"lmtx/baselines has: {', '.join(kinds)}")
         return kind
 
 
@@ -114,7 +114,7 @@ class HybridConfig(Section):
     label: str
     of: Annotated[list[Name], Field(min_length=2)]
     weights: list[Annotated[float, Field(gt=0)]] | None = None
-    """What each system's scores weigh, once they are on one scale; null: fused by reciprocal ranks."""
+    """Weights of the systems' scores, on one scale; null: fused by reciprocal ranks."""
 
     @model_validator(mode="after")
     def _a_weight_each(self) -> "HybridConfig":
@@ -124,11 +124,11 @@ class HybridConfig(Section):
 
 
 Changes = dict[Literal["teacher", "shortlist", "training", "curriculum"], dict[str, Any]]
-"""Sections, and what is set in them; a teacher of another kind replaces the whole section."""
+"""Section -> changed values; a teacher of another kind replaces the whole section."""
 
 
 class AblationConfig(Section):
-    """What all points of the ablations share: usually a subset of the training documents."""
+    """Changes of all points of the ablations: usually a subset of the training documents."""
 
     set: Changes
 
@@ -140,12 +140,12 @@ class PointConfig(Section):
     """
 
     previous: Name
-    """Whose shortlists it takes: "zero-shot", or "ablate-POINT" for a point with `keep`."""
+    """The system of its shortlists: "zero-shot", or "ablate-POINT" for a point with `keep`."""
     set: Changes = Field(default_factory=dict)
     descriptions: bool = True
     """false: a label is its name alone, what stands before the first ": "."""
     keep: bool = False
-    """Keep the student, for a point that goes on from it."""
+    """Keep the student for points that continue from it."""
 
 
 class EvaluationConfig(Section):
@@ -173,38 +173,38 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _hybrids_of_systems(self) -> "Config":
-        known = {*self.baselines, "lmtx"}
+        systems = {*self.baselines, "lmtx"}
         for name, hybrid in self.hybrids.items():
-            if unknown := set(hybrid.of) - known:
+            if unknown := set(hybrid.of) - systems:
                 raise ValueError(
-                    f"`hybrids.{name}.of` names {sorted(unknown)}: expected some of {sorted(known)}"
+                    f"`hybrids.{name}.of` names {sorted(unknown)}: expected some of {sorted(systems)}"
                 )
         return self
 
     @model_validator(mode="after")
     def _points_that_can_run(self) -> "Config":
-        kept = {f"ablate-{name}" for name, point in self.ablations.items() if point.keep}
+        predecessors = {f"ablate-{name}" for name, point in self.ablations.items() if point.keep}
         for name, point in self.ablations.items():
-            if point.previous not in {"zero-shot"} | kept - {f"ablate-{name}"}:
-                known = ", ".join(["zero-shot", *sorted(kept)])
+            if point.previous not in {"zero-shot"} | predecessors - {f"ablate-{name}"}:
+                expected = ", ".join(["zero-shot", *sorted(predecessors)])
                 raise ValueError(
-                    f"`ablations.{name}.previous` is {point.previous!r}: expected one of {known}; "
+                    f"`ablations.{name}.previous` is {point.previous!r}: expected one of {expected}; "
                     "a point with `keep: true` can be gone on from"
                 )
             try:
                 self.at(name)
             except ValidationError as error:
-                found = error.errors()[0]
-                key, message = ".".join(map(str, found["loc"])), found["msg"]
+                fault = error.errors()[0]
+                key, message = ".".join(map(str, fault["loc"])), fault["msg"]
                 raise ValueError(
-                    f"`ablations.{name}.set` or `ablation.set`: `{key}` is {found['input']!r}: {message}"
+                    f"`ablations.{name}.set` or `ablation.set`: `{key}` is {fault['input']!r}: {message}"
                 ) from None
         return self
 
     def at(self, point: str) -> "Config":
-        """The parameters of a point of the ablations.
+        """Return the parameters of a point of the ablations.
 
-        They are these, with what `ablation.set` and then the point's own `set` change.
+        These are the study's, changed by `ablation.set` and then by the point's own `set`.
         """
         values = self.model_dump(exclude={"ablations"}) | {"ablations": {}}
         for changes in (self.ablation.set, self.ablations[point].set):
@@ -214,6 +214,6 @@ class Config(Section):
         return Config.model_validate(values)
 
     def digest(self, *sections: str) -> str:
-        """A short hash of the named sections (all of them when none is named)."""
+        """Return a short hash of the named sections; without names, of all."""
         values = self.model_dump(mode="json", include=set(sections) or None)
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]

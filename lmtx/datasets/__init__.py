@@ -8,7 +8,7 @@ from typing import Any
 
 import scipy.sparse as sp
 
-from lmtx.config import DataConfig, PydocsData
+from lmtx.config import DataConfig, PydocsConfig
 from lmtx.corpus import Corpus, save_truth
 from lmtx.files import replacing
 
@@ -85,7 +85,7 @@ def read(config: DataConfig, root: str | Path = ".", scratch: str | Path | None 
         When the source cannot be read as configured.
     """
     reader = import_module(READERS[config.reader]).read
-    if isinstance(config, PydocsData):
+    if isinstance(config, PydocsConfig):
         return reader(config)
     if scratch is not None:
         Path(scratch).mkdir(parents=True, exist_ok=True)

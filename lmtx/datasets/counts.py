@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from lmtx.config import Expected
+from lmtx.config import ExpectedConfig
 from lmtx.corpus import SPLITS
 
 
@@ -62,16 +62,16 @@ def statistics(
     }
 
 
-def differences(expected: Expected | None, manifest: dict[str, Any]) -> list[str]:
-    """What differs between a data set's published counts and those of its files, a line each.
+def differences(expected: ExpectedConfig | None, manifest: dict[str, Any]) -> list[str]:
+    """Describe each difference between the published counts of a data set and those of its files.
 
-    Empty when nothing does, or nothing is published. A side that was not read to its end is not compared.
+    Empty without a difference or without published counts. A side that was not read to its end is skipped.
     """
     if expected is None:
         return []
-    found = manifest.get("source", {}) | {"labels": manifest["labels"]}
+    counts = manifest.get("source", {}) | {"labels": manifest["labels"]}
     return [
-        f"{name}: {found[name]:,} instead of {wanted:,} ({found[name] - wanted:+,})"
+        f"{name}: {counts[name]:,} instead of {wanted:,} ({counts[name] - wanted:+,})"
         for name, wanted in expected.model_dump().items()
-        if found.get(name) is not None and found[name] != wanted
+        if counts.get(name) is not None and counts[name] != wanted
     ]

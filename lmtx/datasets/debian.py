@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lmtx.config import DebianData
+from lmtx.config import DebianConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
 from lmtx.datasets.assemble import Side, assemble, label_table
@@ -32,7 +32,7 @@ _FIELDS = ("Package", "Source", "Tag", "Description", "Description-en", "Descrip
 Stanza = dict[str, str]
 
 
-def read(config: DebianData, root: Path, scratch: str | Path | None = None) -> Reading:
+def read(config: DebianConfig, root: Path, scratch: str | Path | None = None) -> Reading:
     """Read the package lists of this machine; `root` does not matter.
 
     The splits follow hashes of the source packages' names, with near-duplicate descriptions on the same

@@ -60,10 +60,10 @@ def fetch(address: str, target: str | Path, sha1: str) -> Path:
     if target.is_file() and _sha1(target) == sha1.lower():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
+    partial = target.with_name(f"{target.name}.part")
     for attempt in range(1, TRIES + 1):
         try:
-            _go_on(address, part)
+            _go_on(address, partial)
             break
         except httpx.HTTPStatusError as error:
             raise DownloadError(f"{address}: the server answers {error.response.status_code}") from None
@@ -72,11 +72,11 @@ def fetch(address: str, target: str | Path, sha1: str) -> Path:
                 raise DownloadError(
                     f"{address}: {error or type(error).__name__}; run it again, it goes on from there"
                 ) from None
-    found = _sha1(part)
-    if found != sha1.lower():
-        part.unlink()
-        raise DownloadError(f"{address}: the SHA-1 is {found}, not {sha1}; the file was removed, try again")
-    part.replace(target)
+    digest = _sha1(partial)
+    if digest != sha1.lower():
+        partial.unlink()
+        raise DownloadError(f"{address}: the SHA-1 is {digest}, not {sha1}; the file was removed, try again")
+    partial.replace(target)
     return target
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from lmtx.config import HubData
+from lmtx.config import HubConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
 from lmtx.datasets.assemble import label_table
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BATCH = 256  # rows in memory at once
 
 
-def read(config: HubData, root: Path, scratch: str | Path | None = None) -> Reading:
+def read(config: HubConfig, root: Path, scratch: str | Path | None = None) -> Reading:
     """Read the splits `config.train_split` and `config.test_split` of `config.path`.
 
     `config.path` is a folder relative to `root` where there is one, else a name on the hub. Where the
@@ -50,7 +50,7 @@ def read(config: HubData, root: Path, scratch: str | Path | None = None) -> Read
     return assemble_sides(config, table, sides, scratch_folder, {})
 
 
-def _load(config: HubData, root: Path, split: str) -> "Dataset":
+def _load(config: HubConfig, root: Path, split: str) -> "Dataset":
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
 
@@ -70,7 +70,7 @@ def _load(config: HubData, root: Path, split: str) -> "Dataset":
     return source
 
 
-def _labels(config: HubData, sources: dict[str, "Dataset"]) -> tuple[list[str], Callable[[Any], int]]:
+def _labels(config: HubConfig, sources: dict[str, "Dataset"]) -> tuple[list[str], Callable[[Any], int]]:
     """The labels' texts, and the function from what an annotation holds to a label's id."""
     feature = sources["train"].features[config.annotations]
     names = getattr(getattr(feature, "feature", feature), "names", None)
@@ -92,7 +92,7 @@ def _labels(config: HubData, sources: dict[str, "Dataset"]) -> tuple[list[str], 
 
 
 def _documents(
-    config: HubData, source: "Dataset", number: Callable[[Any], int], faults: Faults
+    config: HubConfig, source: "Dataset", number: Callable[[Any], int], faults: Faults
 ) -> Iterator[tuple[str, str, str, list[int]] | None]:
     columns = [column for column in (config.text, config.title, config.annotations) if column is not None]
     row = 0

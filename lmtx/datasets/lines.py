@@ -133,8 +133,8 @@ class Lines:
             if self._faults is None:
                 self.latin1 += 1
                 return line.decode("latin-1")
-            found = line[error.start]
-            self._faults.add(number, f"byte {found:#04x} at {error.start} is not UTF-8; save it as UTF-8")
+            byte = line[error.start]
+            self._faults.add(number, f"byte {byte:#04x} at {error.start} is not UTF-8; save it as UTF-8")
             return None
 
 

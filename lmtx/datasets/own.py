@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lmtx.config import OwnData
+from lmtx.config import OwnConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
 from lmtx.datasets.assemble import DEV, TEST, TRAIN, Side, assemble
@@ -27,7 +27,7 @@ from lmtx.datasets.spool import Spool, hashes, lowest
 BAR = "|"  # between the labels of a cell
 
 
-def read(config: OwnData, root: Path, scratch: str | Path | None = None) -> Reading:
+def read(config: OwnConfig, root: Path, scratch: str | Path | None = None) -> Reading:
     """Read `config.documents`, `config.labels` and `config.test`, relative to `root`.
 
     The test documents are the first `test_documents` (null: all) of the file `config.test`. Others are kept
@@ -112,7 +112,7 @@ def documents(path: Path, faults: Faults, bar: bool = True) -> Iterator[Document
             yield Document(number, uid, title, row["text"], row.get("labels"))
 
 
-def _assign(config: OwnData, main: Side, test: Side | None) -> np.ndarray:
+def _assign(config: OwnConfig, main: Side, test: Side | None) -> np.ndarray:
     """int8 (n,): the split of each document of `main`; -1 for those beyond `train_documents`."""
     n = len(main.spool)
     least = 2 if test is not None else 3
@@ -130,8 +130,8 @@ def _assign(config: OwnData, main: Side, test: Side | None) -> np.ndarray:
     assigned[lowest(hashes(uids, "dev"), rest, min(config.dev_documents, len(rest) // 2))] = DEV
     rest = np.flatnonzero(assigned == TRAIN)
     if config.train_documents is not None:
-        kept = lowest(hashes(uids, "train"), rest, config.train_documents)
-        assigned[np.setdiff1d(rest, kept)] = -1
+        trained_on = lowest(hashes(uids, "train"), rest, config.train_documents)
+        assigned[np.setdiff1d(rest, trained_on)] = -1
     return assigned
 
 

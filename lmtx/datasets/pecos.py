@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 
 import scipy.sparse as sp
 
-from lmtx.config import FolderData
+from lmtx.config import FolderConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
 from lmtx.datasets.assemble import Side, label_table
@@ -32,7 +32,7 @@ LABEL_FILES = ("output-items.txt", "Y.txt")
 TITLE_END = "/SEP/"
 
 
-def read(config: FolderData, root: Path, scratch: str | Path | None = None) -> Reading:
+def read(config: FolderConfig, root: Path, scratch: str | Path | None = None) -> Reading:
     """Read `config.folder`; the splits are as in `lmtx.datasets.xmc.read`.
 
     A document's uid is its line, counted from 0. An empty label is its own number.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lmtx.config import FolderData, HubData
+from lmtx.config import FolderConfig, HubConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
 from lmtx.datasets.assemble import DEV, TRAIN, Side, assemble
@@ -20,7 +20,7 @@ ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 """Endings of the archives that `DOWNLOAD` can unpack."""
 
 
-def folder_of(config: FolderData, root: Path) -> Path:
+def folder_of(config: FolderConfig, root: Path) -> Path:
     """Return the folder of a data set's files. Raises `CorpusError` that says where to get them."""
     folder = root / config.folder
     if not folder.is_dir():
@@ -28,14 +28,14 @@ def folder_of(config: FolderData, root: Path) -> Path:
     return folder
 
 
-def remedy(config: FolderData) -> str:
+def remedy(config: FolderConfig) -> str:
     """Say where to get the files, for the end of an error message."""
     if config.source.endswith(ARCHIVES):
         return f"`python -m {DOWNLOAD} {config.name}` gets them from {config.source} (see data/README.md)"
     return f"get them from {config.source} (see data/README.md)"
 
 
-def limits(config: FolderData | HubData) -> dict[str, int | None]:
+def limits(config: FolderConfig | HubConfig) -> dict[str, int | None]:
     """Return the number of documents to read from the start of each side; None: all."""
     trained = config.train_documents
     return {
@@ -86,7 +86,7 @@ def read_side(
 
 
 def assemble_sides(
-    config: FolderData | HubData,
+    config: FolderConfig | HubConfig,
     labels: pa.Table,
     sides: dict[str, Side],
     folder: TemporaryDirectory,

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from lmtx.config import Describe, SemanlinkData
+from lmtx.config import Describe, SemanlinkConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
 from lmtx.datasets.assemble import Side, assemble, described, label_table
@@ -41,7 +41,7 @@ NOT_CONTENT = frozenset(
 _MARKUP = re.compile(r"</?[A-Za-z][^<>]*>")
 
 
-def read(config: SemanlinkData, root: Path, scratch: str | Path | None = None) -> Reading:
+def read(config: SemanlinkConfig, root: Path, scratch: str | Path | None = None) -> Reading:
     """Read the links and tags that the installed package holds; `root` does not matter.
 
     Links without a title or a tag are left out, and tags that no link has. The splits follow hashes of

@@ -124,10 +124,10 @@ def divide(path: Path, assigned: np.ndarray, files: Sequence[Path]) -> None:
     start = 0
     for i in range(reader.num_record_batches):
         batch = reader.get_batch(i)
-        part = assigned[start : start + batch.num_rows]
+        assigned_in_batch = assigned[start : start + batch.num_rows]
         start += batch.num_rows
         for number, writer in enumerate(writers):
-            chosen = part == number
+            chosen = assigned_in_batch == number
             if chosen.any():
                 writer.write_batch(batch if chosen.all() else batch.filter(pa.array(chosen)))
     for opened in (*writers, *sinks, source):

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lmtx.config import FolderData
+from lmtx.config import FolderConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
 from lmtx.datasets.assemble import label_table
@@ -36,7 +36,7 @@ FILTERS = {
 }
 
 
-def read(config: FolderData, root: Path, scratch: str | Path | None = None) -> Reading:
+def read(config: FolderConfig, root: Path, scratch: str | Path | None = None) -> Reading:
     """Read `config.folder`, one side after the other, in memory that does not grow with the documents.
 
     Dev takes the `dev_documents` training documents whose uids have the lowest hashes. `train_documents` and

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from make_wikipedia_shape import make
 from rows import Row, apart, options, report
 
-from lmtx.config import DataConfig, FolderData, OwnData
+from lmtx.config import DataConfig, FolderConfig, OwnConfig
 
 COMMON = {"name": "bench", "dev_documents": 50, "train_documents": None, "propensity": "wiki"}
 
@@ -31,11 +31,11 @@ def main() -> None:
         make(published, chosen.share)
         count = as_own(published, own)
         settings = COMMON | {"test_documents": None, "wording": "encyclopedia-category"}
-        layout = FolderData(reader="xmc", folder=str(published), source="here", expected=None, **settings)
+        layout = FolderConfig(reader="xmc", folder=str(published), source="here", expected=None, **settings)
         files = [f"{published}/{name}.json.gz" for name in ("trn", "tst", "lbl")]
         compare(chosen, f"{count:,} documents, published layout, gzipped", layout, files)
         names = {"documents": str(own / "documents.jsonl"), "labels": str(own / "labels.jsonl")}
-        layout = OwnData(reader="own", test=None, **names, **settings)
+        layout = OwnConfig(reader="own", test=None, **names, **settings)
         compare(chosen, f"{count:,} documents, one's own JSONL", layout, list(names.values()))
 
 

@@ -22,7 +22,7 @@ from bench_training import ours_steps
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from rows import Row, options, report, take_turns
 
-from lmtx.config import OwnData, load_config
+from lmtx.config import OwnConfig, load_config
 from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA
 from lmtx.datasets import read
 from lmtx.index import search
@@ -90,7 +90,7 @@ def reading(stack: ExitStack, grows: str, sizes: list[int]) -> Callable[[int], o
         names = {"documents": f"{folder}/documents-{size}.jsonl", "labels": f"{folder}/labels-{size}.txt"}
         limits = {"test_documents": None, "dev_documents": 5, "train_documents": None}
         about = {"name": "bench", "wording": "tag", "propensity": "other"}
-        data = OwnData(reader="own", test=None, **names, **limits, **about)
+        data = OwnConfig(reader="own", test=None, **names, **limits, **about)
         read(data, scratch=folder).save(folder / "corpus", folder / "truth")
 
     return work

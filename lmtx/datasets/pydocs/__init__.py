@@ -25,7 +25,7 @@ from typing import Any
 import pyarrow as pa
 import scipy.sparse as sp
 
-from lmtx.config import PydocsData
+from lmtx.config import PydocsConfig
 from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA, SPLITS, Corpus, CorpusError, csr_from_lists
 from lmtx.datasets import Reading
 
@@ -33,7 +33,7 @@ EXAMPLES = 20  # unresolved entries that the manifest shows
 LONG = 25  # words; a label ends after its first sentence then
 
 
-def read(config: PydocsData) -> Reading:
+def read(config: PydocsConfig) -> Reading:
     """Read the documentation of `config.libraries`, which must be installed.
 
     Hashes of the names decide the splits: test takes the `test_documents` annotated documents of lowest
@@ -109,7 +109,7 @@ def _scan_elsewhere(libraries: list[str]) -> dict[str, Any]:
     return scanned
 
 
-def _split(truth: dict[str, list[int]], config: PydocsData) -> dict[str, list[str]]:
+def _split(truth: dict[str, list[int]], config: PydocsConfig) -> dict[str, list[str]]:
     """Return the uids of each split, in the order of their hashes."""
     annotated = _by_hash((uid for uid, labels in truth.items() if labels), "test")
     rest = len(truth) - config.test_documents - config.dev_documents
