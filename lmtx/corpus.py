@@ -1,8 +1,7 @@
-"""The corpus: documents to tag, labels to choose from, and, kept apart, the annotations.
+"""The corpus: documents and labels; and, in files of their own, the annotations.
 
-A `Corpus` has no annotations at all, so a function that takes one cannot look at them. They
-are saved beside it and read by `load_truth`, for the metrics, the statistics, and the openly
-simulated teacher.
+A `Corpus` has no annotations, so a function that takes one cannot use them. `load_truth` reads them, for the
+metrics, the statistics, the openly simulated teacher and the supervised reference.
 """
 
 import zlib
@@ -25,7 +24,7 @@ LABEL_SCHEMA = pa.schema([("uid", pa.string()), ("text", pa.string())])
 
 
 class CorpusError(ValueError):
-    """A corpus that cannot be used; the message says where it came from and what to do."""
+    """An unusable corpus; the message names its source and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class Corpus:
     labels
         Table of L rows with the columns uid, text; a label's row number is its id.
     excluded
-        For each split a boolean CSR array (n_docs, L): pairs that are never candidates, such as
-        a document's own label. Neither shortlists nor rankings nor the metrics' truth hold them.
+        Split -> boolean CSR array (n_docs, L): pairs that are never candidates, such as a document's own
+        label. Shortlists, rankings and the metrics' truth have none of them.
     """
 
     train: pa.Table
@@ -50,7 +49,7 @@ class Corpus:
     excluded: dict[str, sp.csr_array]
 
     def documents(self, split: str) -> pa.Table:
-        """The document table of `split`: "train", "dev" or "test"."""
+        """Return the document table of `split`: "train", "dev" or "test"."""
         if split not in SPLITS:
             raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
         return getattr(self, split)
@@ -123,7 +122,7 @@ def load_truth(folder: str | Path, split: str) -> sp.csr_array:
 
 
 def csr_from_lists(rows: list[list[int]], n_labels: int, source: str = "the corpus") -> sp.csr_array:
-    """A boolean CSR (len(rows), n_labels) from one list of label ids a document.
+    """Make a boolean CSR (len(rows), n_labels) from a list of label ids for each document.
 
     Raises `CorpusError` naming the document's position for an id outside 0 … n_labels - 1.
     """
@@ -142,7 +141,7 @@ def csr_from_lists(rows: list[list[int]], n_labels: int, source: str = "the corp
 
 
 def doubled_uids(table: pa.Table) -> dict[str, int]:
-    """The uids that stand more than once in a table, and how often each does; first comes the topmost."""
+    """Count the repeated uids of a table, in the order of their first rows."""
     counts = pc.value_counts(table["uid"])
     doubled = counts.filter(pc.greater(counts.field("counts"), 1))
     return dict(zip(doubled.field("values").to_pylist(), doubled.field("counts").to_pylist(), strict=True))
@@ -150,7 +149,7 @@ def doubled_uids(table: pa.Table) -> dict[str, int]:
 
 @contextmanager
 def _reading(what: str, folder: Path) -> Iterator[None]:
-    """Turn what goes wrong in reading result files into a `CorpusError` that says how to get new ones."""
+    """Turn errors in reading result files into a `CorpusError` that says how to make new ones."""
     try:
         yield
     except FileNotFoundError as error:

@@ -1,4 +1,7 @@
-"""Readers of data sets: each turns its source into a `Corpus`, its annotations and a manifest."""
+"""Readers of data sets: each turns its source into a `Corpus`, its annotations and a manifest.
+
+The reader NAME is the function `read` of the module or folder `lmtx.datasets.NAME`.
+"""
 
 import shutil
 from dataclasses import dataclass, field
@@ -8,25 +11,14 @@ from typing import Any
 
 import scipy.sparse as sp
 
-from lmtx.config import DataConfig, PydocsConfig
+from lmtx.config import DataConfig
 from lmtx.corpus import Corpus, save_truth
 from lmtx.files import replacing
-
-# Reader's name -> the module whose `read` it is; imported when it is used.
-READERS = {
-    "semanlink": "lmtx.datasets.semanlink",
-    "debian": "lmtx.datasets.debian",
-    "pydocs": "lmtx.datasets.pydocs",
-    "xmc": "lmtx.datasets.xmc",
-    "pecos": "lmtx.datasets.pecos",
-    "own": "lmtx.datasets.own",
-    "hub": "lmtx.datasets.hub",
-}
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A data set as its reader hands it over.
+    """A data set, as its reader returns it.
 
     Attributes
     ----------
@@ -35,11 +27,11 @@ class Reading:
     truth
         The annotations of each split: boolean CSR (n_docs, L).
     manifest
-        What was read, as plain data for a JSON file.
+        Counts and origin, as plain data for a JSON file.
     files
-        Split -> an Arrow file that holds its table already; `save` moves it instead of writing it again.
+        Split -> an Arrow file of its table, which `save` moves instead of writing the table.
     folder
-        What keeps the folder of `files` until they are saved.
+        The temporary folder of `files`.
     """
 
     corpus: Corpus
@@ -49,9 +41,9 @@ class Reading:
     folder: Any = None
 
     def save(self, corpus: str | Path, truth: str | Path) -> None:
-        """Write the corpus and, apart from it, the annotations; each folder appears whole or not at all.
+        """Write the corpus and, in another folder, the annotations; each appears whole or not at all.
 
-        The tables of the corpus stay readable, but a second `save` finds no files to move.
+        The tables of the corpus stay readable, but only one `save` can move `files`.
         """
         if not self.files:
             self.corpus.save(corpus)
@@ -73,20 +65,16 @@ def read(config: DataConfig, root: str | Path = ".", scratch: str | Path | None 
     config
         The section `dataset` of the parameters.
     root
-        The folder that paths in `config` are relative to.
+        The base folder of relative paths in `config`.
     scratch
-        An existing folder, or one to be made, for the tables of a large data set until they are saved;
-        on the disk that they are saved to they need not be copied. None: the system's folder for
-        temporary files.
+        A folder for the tables of a large data set until they are saved; it is made if missing. On the disk
+        of the saved tables it avoids a copy. None: the system's folder for temporary files.
 
     Raises
     ------
     CorpusError
         When the source cannot be read as configured.
     """
-    reader = import_module(READERS[config.reader]).read
-    if isinstance(config, PydocsConfig):
-        return reader(config)
     if scratch is not None:
         Path(scratch).mkdir(parents=True, exist_ok=True)
-    return reader(config, Path(root), scratch)
+    return import_module(f"{__name__}.{config.reader}").read(config, Path(root), scratch)

@@ -9,22 +9,22 @@ from lmtx.config import Config, find_upwards, load_config
 
 
 class StudyError(RuntimeError):
-    """A result that should be there and is not; the message says how to make it."""
+    """A missing result; the message says how to make it."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """A configuration and the folder its results live in.
+    """A configuration, and the paths of its results.
 
-    `root` is the repository for `dvc repro`, and a scratch folder for a notebook run by hand,
-    so that exploring never touches the study's results.
+    `root` is the repository for `dvc repro`, and a scratch folder for a notebook that is run by hand, so
+    exploring never changes the study's results.
 
     Attributes
     ----------
     config
         The parameters.
     root
-        Where results are written.
+        The folder of all results.
     opened
         The arguments of `open`, for the notebooks that `need` runs.
     """
@@ -42,13 +42,13 @@ class Study:
         Parameters
         ----------
         config
-            The parameter file; looked for in the parent folders too.
+            The parameter file, in this folder or one above it.
         workspace
-            Where results live, relative to the folder of `config`.
+            The folder of results, relative to that of `config`.
         size
-            A preset of `conf/size` on top of it; "" for none.
+            A preset of `conf/size`; "" for none.
         overrides
-            Single values on top, separated by spaces: "shortlist.size=5 training.seed=7".
+            Single values, separated by spaces: "shortlist.size=5 training.seed=7".
         """
         root = (find_upwards(config).parent / workspace).resolve()
         opened = {"config": config, "workspace": workspace, "size": size, "overrides": overrides}
@@ -56,10 +56,10 @@ class Study:
         return cls(load_config(config, [*presets, *overrides.split()]), root, opened)
 
     def need(self, *paths: Path) -> None:
-        """Make sure that results of earlier notebooks are there.
+        """Run the notebooks that make the missing ones among `paths`, with the same parameters.
 
-        In a scratch workspace, run the notebooks that make the missing ones, on the same parameters. In the
-        study itself that is DVC's task, and a missing result raises `StudyError`.
+        This works in a scratch workspace only. In the study itself DVC runs notebooks, and a missing result
+        raises `StudyError`.
         """
         from lmtx.study.notebooks import maker, run
 
@@ -158,11 +158,7 @@ class Study:
 
 
 def skip_rest(reason: str) -> None:
-    """Say why there is nothing left to do, and let the notebook's remaining cells do nothing.
-
-    A notebook has no way to return; this keeps its cells free of an `if` each. Restart the kernel
-    to run them after all.
-    """
+    """Print the reason, and skip the remaining cells of the notebook until the kernel restarts."""
     from IPython import get_ipython
 
     print(f"{reason}; the rest of this notebook is skipped")

@@ -1,23 +1,23 @@
-"""Points of an ablation: what each varies, and whether its result is there already."""
+"""Points of an ablation: their settings, and points with the same settings."""
 
 import pyarrow as pa
 
 from lmtx.config import Config
 
 MAIN = "main"
-"""The name that cycle 1 of the main run goes by among the points."""
+"""The name of the main run's cycle 1 among the points."""
 
 
 def cycle(config: Config, point: str) -> int:
-    """Which cycle a point is: 1 on E0's shortlists, one more than that of the point it goes on from."""
+    """Return the cycle of a point: 1 on E0's shortlists, or 1 + the cycle of the point before it."""
     previous = config.ablations[point].previous
     return 1 if previous == "zero-shot" else 1 + cycle(config, previous.removeprefix("ablate-"))
 
 
 def same_as(config: Config, point: str) -> str | None:
-    """The result that has a point's very settings, so that it need not be run; None without one.
+    """Return the run with identical settings, `MAIN` or an earlier point; None without one.
 
-    That is `MAIN`, or a point named earlier in `config.ablations`. A point to `keep` is always run.
+    Such a point need not run. A point with `keep` always runs.
     """
     if config.ablations[point].keep:
         return None
@@ -33,9 +33,9 @@ def same_as(config: Config, point: str) -> str | None:
 
 
 def settings(config: Config, point: str, documents: int) -> dict:
-    """What the report tells points apart by: plain values, whatever the axis.
+    """Return the settings by which the report distinguishes points, as plain values.
 
-    `point` may be `MAIN`. `documents` is how many documents were judged.
+    `point` may be `MAIN`. `documents` is the number of judged documents.
     """
     at = config if point == MAIN else config.at(point)
     return {
@@ -57,18 +57,18 @@ def settings(config: Config, point: str, documents: int) -> dict:
 
 
 def names_only(labels: pa.Table) -> pa.Table:
-    """The label table with each text cut before its first ": ", where a description begins."""
+    """Cut each text of the label table before its first ": ", where a description begins."""
     names = [text.partition(": ")[0] for text in labels["text"].to_pylist()]
     return labels.set_column(1, "text", pa.array(names, labels["text"].type))
 
 
 def _identity(config: Config, point: str | None) -> tuple:
-    """All that a point's result hangs on; None: cycle 1 of the main run."""
+    """Return everything that determines a point's result; for None, that of the main run's cycle 1."""
     at = config if point is None else config.at(point)
     previous, descriptions = "zero-shot", True
     if point is not None:
         previous, descriptions = config.ablations[point].previous, config.ablations[point].descriptions
-    # The first cycle has nothing to take from one before it.
+    # The section `curriculum` does not affect a first cycle.
     if previous == "zero-shot":
         return previous, descriptions, at.digest("teacher", "shortlist", "training")
     return previous, descriptions, at.digest("teacher", "shortlist", "training", "curriculum")

@@ -1,4 +1,4 @@
-"""Which notebook makes a result, and running it for a notebook that is explored by hand."""
+"""Find and run the notebook that makes a result, for a notebook that is run by hand."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from lmtx.study import Study
 
 
 def maker(study: Study, path: Path) -> tuple[str, dict[str, str]]:
-    """The notebook that makes `path`, and its parameters."""
+    """Return the notebook that makes `path`, and its parameters."""
     name = path.name
     if path in (study.corpus, study.truth, study.statistics):
         return "01_prepare", {}
@@ -29,7 +29,7 @@ def maker(study: Study, path: Path) -> tuple[str, dict[str, str]]:
 
 
 def run(study: Study, notebook: str, parameters: dict[str, str]) -> None:
-    """Run a notebook with the parameters of `study`, and keep the executed copy in its reports."""
+    """Run a notebook with the parameters of `study`, and write the executed copy to its reports."""
     import papermill
 
     source = find_upwards(study.opened["config"]).parent / "notebooks" / f"{notebook}.ipynb"

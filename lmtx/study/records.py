@@ -1,4 +1,4 @@
-"""The record of a stage: what ran, how long it took, what it cost, and where it ran. One schema for all."""
+"""The record of a stage: run time, cost, machine and versions, in one schema for all stages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -20,24 +20,24 @@ def run_record(
     precision: str = "fp32",
     **more: Any,
 ) -> dict[str, Any]:
-    """The record of one run, as plain data.
+    """Make the record of one run, as plain data.
 
     Parameters
     ----------
     config
         The parameters of the run.
     sections
-        The sections of `config` that decide its result; their hash is in the record.
+        The sections of `config` that determine its result, for their hash.
     seconds
-        Wall time by part of the work.
+        Wall time by step.
     cost
-        A teacher's `Cost`, or a dict of its fields. None: nothing was asked.
+        A teacher's `Cost`, or a dict of its fields; None without a teacher.
     notes
-        Remarks that a table shows beside the system.
+        Remarks for the tables.
     precision
         Of the encoder.
     more
-        Any further fields.
+        Further fields.
     """
     return {
         **more,
@@ -52,7 +52,7 @@ def run_record(
 
 
 def write_card(folder: str | Path, card: Mapping[str, Any]) -> None:
-    """Put a folder with nothing but `card` where a model would be: for a stage that trained nothing."""
+    """Write a model's folder with nothing but `card`, for a stage without training."""
     with replacing(folder) as scratch:
         scratch.mkdir()
         write_json(scratch / CARD, card)

@@ -33,8 +33,8 @@ EXAMPLES = 20  # unresolved entries that the manifest shows
 LONG = 25  # words; a label ends after its first sentence then
 
 
-def read(config: PydocsConfig) -> Reading:
-    """Read the documentation of `config.libraries`, which must be installed.
+def read(config: PydocsConfig, root: Path, scratch: str | Path | None = None) -> Reading:
+    """Read the documentation of `config.libraries`, which must be installed; no file is read.
 
     Hashes of the names decide the splits: test takes the `test_documents` annotated documents of lowest
     hash, dev the `dev_documents` of lowest hash, with another salt, among the rest, and train the remaining
