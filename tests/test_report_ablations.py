@@ -372,7 +372,15 @@ def test_the_page_tells_what_the_figures_show_and_how_to_make_them(reports):
     assert order == [
         *("main-comparison", "t1-datasets", "t2-main", "t2-tail"),
         *("f2-loop", "t4-cost", "t5-teachers", "teacher-map", "f3-sample-size"),
-        *("f4-negatives", "f5-shortlist", "t6-curriculum", "f6-curriculum", "variants", "not-run", "provenance"),
+        *(
+            "f4-negatives",
+            "f5-shortlist",
+            "t6-curriculum",
+            "f6-curriculum",
+            "variants",
+            "not-run",
+            "provenance",
+        ),
     ]
     assert 'aria-label="F3 Sample size: From 960 documents on, more of them add nothing clear"' in text
     for stage, count in (("prepare", 1), ("evaluate", 7), ("ablations", 7)):
