@@ -17,7 +17,7 @@ _METRICS = ("P@1", "P@5", "R@10", "R@100")
 
 
 def readme_table(results: Results, names: Collection[str] | None = None) -> str:
-    """The systems on `results.dataset`; below them LMTX on each data set of several, and `words.summary`.
+    """The systems on `results.dataset`; below them LMTX on each data set of several, its rival and the doubt.
 
     `names` are the systems to show; None: all. Raises `ValueError` when none has a P@1 on the data set.
     """
@@ -36,8 +36,9 @@ def readme_table(results: Results, names: Collection[str] | None = None) -> str:
     if not all(r.zero_shot for r in systems):
         note += " † reads annotations: no zero-shot system."
     lines += ["", f"n = {sizes} test documents; {note}", *_every_dataset(results)]
-    summary = " ".join(words.summary(results).values())
-    return "\n".join([*lines, *(["", summary] if summary else []), ""])
+    # The tables show the gain, and T4 the cost.
+    sentences = [text for name, text in words.summary(results).items() if name in ("Rival", "Doubt")]
+    return "\n".join([*lines, "", " ".join(sentences), ""])
 
 
 def update_readme(readme: str | Path, results: Results, names: Collection[str] | None = SHORT) -> None:
