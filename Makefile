@@ -7,7 +7,7 @@ PYTHON ?= python3
 TORCH := 2.13.0
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help repro report full smoke verdicts test bench lab lock
+.PHONY: help repro report full paper smoke verdicts test bench lab lock
 
 # The copy of the lock is the last thing a set-up writes, so an interrupted one starts over.
 READY := .venv/requirements.lock
@@ -32,6 +32,12 @@ report: $(INSTALLED) ## make tables, figures and index.html from the result file
 
 full: $(INSTALLED) ## run every point of the ablations on pydocs with three seeds, about two hours, into reports/full
 	python scripts/full.py
+
+paper: $(INSTALLED) ## run the paper's settings, hours on a GPU: make paper DATASET=eurlex-4k TEACHER=MODEL
+	@test -n "$(DATASET)" -a -n "$(TEACHER)" || { \
+	  echo "usage: make paper DATASET=eurlex-4k TEACHER=MODEL, a model of the server at OPENAI_BASE_URL; see docs/paper.md"; exit 1; }
+	dvc exp run -S size=paper -S dataset=$(DATASET) -S encoder=msmarco-distilbert \
+	  -S teacher=openai -S teacher.model=$(TEACHER)
 
 smoke: $(INSTALLED) ## run the same stages at tiny sizes in a scratch copy, removed afterwards
 	python scripts/smoke.py

@@ -1,6 +1,16 @@
 """LMTX: zero-shot tagging at extreme scales with a large language model as the teacher."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` imports them
+    from lmtx.config import load_config as load_config
+    from lmtx.corpus import Corpus as Corpus
+    from lmtx.corpus import load_corpus as load_corpus
+    from lmtx.study import Study as Study
+    from lmtx.tagger import Tagger as Tagger
+    from lmtx.tagger.learning import learn as learn
+    from lmtx.tagger.review import review as review
 
 __version__ = "0.1.0"
 

@@ -5,13 +5,31 @@ import os
 import sys
 from pathlib import Path
 
+from lmtx import __version__
+
 STORE = Path("data/verdicts.sqlite")
+EXAMPLES = {
+    "lmtx tag": "my-tagger -k 3 new.jsonl",
+    "lmtx add-labels": "my-tagger more.txt",
+    "lmtx export": "models/semanlink/lmtx my-tagger",
+    "lmtx verdicts list": "",
+    "lmtx verdicts export": "verdicts.parquet --teacher gpt-4.1-mini",
+    "lmtx verdicts record": "qwen-1.5b data/processed/semanlink/corpus verdicts/semanlink/qwen-1.5b.parquet",
+    "lmtx verdicts again": "data/processed/semanlink/corpus verdicts/semanlink/qwen-1.5b.parquet",
+    "lmtx verdicts merge": "other.sqlite",
+    "lmtx learn": "documents.jsonl labels.txt -o my-tagger",
+    "lmtx review": "my-tagger new.jsonl --documents 50",
+    "lmtx evaluate": "my-tagger annotated.jsonl",
+    "lmtx model": "qwen-1.5b",
+}
 DOCUMENTS = "JSONL, CSV, TSV, Parquet, a text a line, or a folder of texts"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line `arguments` (None: the process's own); returns the exit status."""
     parser = argparse.ArgumentParser(prog="lmtx", description="Zero-shot tagging with LMTX.")
+    parser.epilog = f"example: lmtx learn {EXAMPLES['lmtx learn']}"
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_tag(commands)
     _add_labels(commands)
@@ -31,8 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _command(commands: argparse._SubParsersAction, name: str, text: str) -> argparse.ArgumentParser:
-    """The parser of a command that `text`, in lower case, describes."""
-    return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    """The parser of a command that `text`, in lower case, describes; its help ends with an example."""
+    parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser.epilog = f"example: {parser.prog} {EXAMPLES[parser.prog]}"
+    return parser
 
 
 def _add_tag(commands: argparse._SubParsersAction) -> None:

@@ -4,10 +4,12 @@ import io
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 from tiny_encoders import encoder_config, label_table, random_texts, save_tiny_encoder
 
+import lmtx
 from lmtx import cli
 from lmtx.encoder import Encoder
 from lmtx.tagger import Tagger
@@ -142,6 +144,25 @@ def test_a_tagger_is_exported_again_in_int8(run, folder, tmp_path):
     status, lines, _ = run("export", folder, tmp_path / "small", "--int8")
     assert status == 0 and lines == [f"30 labels; tag with: lmtx tag {tmp_path / 'small'} -k 5"]
     assert Tagger.load(tmp_path / "small").labels.storage == "int8"
+
+
+def test_the_version_is_the_package_s(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"lmtx {lmtx.__version__}\n"
+    assert lmtx.__version__ == version("lmtx")
+
+
+@pytest.mark.parametrize("command", cli.EXAMPLES)
+def test_every_help_ends_with_an_example_that_parses(command, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([*command.split()[1:], "--help"])
+    *_, example = capsys.readouterr().out.split("example: ")
+    parsed = []
+    monkeypatch.setattr(cli, "_reporting", lambda run: parsed.append)
+    cli.main(example.split()[1:])
+    assert parsed, "nothing was refused"
 
 
 def test_help_is_instant():

@@ -15,8 +15,9 @@ def write(results: Results, reports: str | Path) -> list[Path]:
     """Write every table, figure and `index.html` into the folder `reports`.
 
     T1 to T4 hold every data set that has results, `results.dataset` first; the ablations, the figures and
-    the page's title are about that one. A missing result is a labelled gap. The same results give the same
-    bytes; other files in `reports/tables` and `reports/figures` go.
+    the page's title are about that one. A missing result is a labelled gap; a table or figure without any
+    number gets no file, and the page names the command that runs it. The same results give the same bytes;
+    other files in `reports/tables` and `reports/figures` go.
 
     Returns the paths written, that of the page last.
     """
@@ -25,9 +26,9 @@ def write(results: Results, reports: str | Path) -> list[Path]:
     from lmtx.report.page import write_page
 
     sections = [
+        figures.main_comparison(results),
         tables.t1(results),
         tables.t2(results),
-        figures.main_comparison(results),
         tables.t2_tail(results),
         tables.t2_literal(results),
         figures.by_frequency(results),
@@ -45,7 +46,9 @@ def write(results: Results, reports: str | Path) -> list[Path]:
         ablation_tables.variants(results),
     ]
     reports = Path(reports)
-    paths = [path for section in sections for path in section.save(reports / section.folder)]
+    paths = [
+        path for section in sections if not section.empty for path in section.save(reports / section.folder)
+    ]
     for old in {file for path in paths for file in path.parent.iterdir()} - {*paths}:
         if not old.name.startswith("."):
             old.unlink()

@@ -20,8 +20,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lmtx.report.render import csv, save
 
-# Okabe and Ito's palette: told apart with any colour vision, and readable on white and on dark.
-BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+# Okabe and Ito's palette, told apart with any colour vision; three of it are darkened, so that small text has
+# a contrast of at least 4.5 : 1 on white.
+BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#bf5400", "#00815e", "#ad5587"
 INK, MUTED, GRID, PAPER = "#1a1c20", "#5c6370", "#d9dce1", "#fefefe"
 # On the page each colour is a variable, which a dark theme sets to a lighter one.
 VARIABLES = {
@@ -94,6 +95,8 @@ class Drawing:
         The numbers drawn, as `name.csv` holds them; fractions.
     stage
         The stage whose results it shows.
+    empty
+        Whether nothing is drawn but a text that says so.
     """
 
     name: str
@@ -103,6 +106,7 @@ class Drawing:
     figure: Figure
     frame: pd.DataFrame
     stage: str = "evaluate"
+    empty: bool = False
 
     folder: ClassVar[str] = "figures"
     endings: ClassVar[tuple[str, ...]] = ("csv", "pdf", "png", "svg")
@@ -131,7 +135,7 @@ class Drawing:
             else:
                 gap(figure.subplots(), missing)
             headline(figure, message, caption)
-        return cls(name, title, message, caption, figure, frame, stage)
+        return cls(name, title, message, caption, figure, frame, stage, empty=missing is not None)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write `name` as .png, .pdf, .svg and .csv; each appears whole or not at all."""
@@ -149,7 +153,7 @@ class Drawing:
         width = float(re.search(r'viewBox="0 0 ([\d.]+)', svg).group(1)) * 4 / 3  # points to pixels
         svg = re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", svg, count=1)
         label = quoteattr(f"{self.title}: {self.message}")
-        opening = f'<svg role="img" aria-label={label} style="max-width:{width:.0f}px" '
+        opening = f'<svg role="img" aria-label={label} style="width:{width:.0f}px" '
         return svg.replace("<svg ", opening, 1)
 
     def _repr_png_(self) -> bytes:

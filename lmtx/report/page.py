@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lmtx.files import replacing
+from lmtx.report import words
 from lmtx.report.drawing import VARIABLES, Drawing
 from lmtx.report.render import GAP, HTML, Table, number, total
 from lmtx.report.results import Results, cycles
@@ -17,6 +18,8 @@ _HOST = {
     "python": "Python",
     "system": "System",
 }
+# Only a teacher that is asked over a connection or loaded gives this table a row.
+_BY_TEACHER = ("t3_prediction",)
 _HEADINGS = ["System", "Runs", "Parameters", "Seed", "Seconds", "USD", "Requests", "Tokens", "Verdicts"]
 
 
@@ -70,13 +73,14 @@ def _sums(name: str, runs: Sequence[Run]) -> list[str]:
 def write_page(path: str | Path, results: Results, sections: Sequence[Table | Drawing]) -> Path:
     """Write the tables and figures in the order given, with a table of contents and the provenance.
 
-    Those of the ablations that have no numbers are not shown, but listed together at the end.
+    On top stands `words.summary`. Sections without numbers are listed together at the end.
     """
     statistics = results.statistics[results.dataset]
     text = HTML.get_template("page.html.j2").render(
         dataset=results.dataset,
-        sections=[section for section in sections if not _not_run(section)],
-        not_run=[section for section in sections if _not_run(section)],
+        summary=words.summary(results),
+        sections=[section for section in sections if not section.empty],
+        not_run=[section for section in sections if section.empty and section.name not in _BY_TEACHER],
         provenance=provenance(results),
         headings=_HEADINGS,
         missing=[r for r in results.systems if r.stopped is not None],
@@ -86,10 +90,6 @@ def write_page(path: str | Path, results: Results, sections: Sequence[Table | Dr
     with replacing(path) as scratch:
         scratch.write_text(text, encoding="utf-8", newline="\n")
     return Path(path)
-
-
-def _not_run(section: Table | Drawing) -> bool:
-    return section.stage == "ablations" and section.frame.empty
 
 
 def _lines(values: dict, prefix: str = "") -> list[tuple[str, str]]:

@@ -1,12 +1,13 @@
-"""The main comparison in the few columns that fit a README, and all of its rows for docs/results.md."""
+"""The main comparison as a README holds it: few columns, and the summary in words below them."""
 
 import re
 from collections.abc import Collection
 from pathlib import Path
 
 from lmtx.files import replacing
+from lmtx.report import words
 from lmtx.report.render import interval, percent
-from lmtx.report.results import Results, measured
+from lmtx.report.results import Results, each_once, measured
 from lmtx.report.schema import Interval
 
 MARKERS = ("<!-- main-table -->", "<!-- /main-table -->")
@@ -16,11 +17,13 @@ _METRICS = ("P@1", "P@5", "R@10", "R@100")
 
 
 def readme_table(results: Results, names: Collection[str] | None = None) -> str:
-    """The systems on `results.dataset`; below them, where there are several data sets, LMTX on each.
+    """The systems on `results.dataset`; below them LMTX on each data set of several, its rival and the doubt.
 
     `names` are the systems to show; None: all. Raises `ValueError` when none has a P@1 on the data set.
     """
-    systems = [r for r in results.systems if "P@1" in r.metrics and (names is None or r.system in names)]
+    systems = [
+        r for r in each_once(results.systems) if "P@1" in r.metrics and (names is None or r.system in names)
+    ]
     if not systems:
         raise ValueError(f"no system has a P@1 on {results.dataset}; run the `evaluate` stage first")
     lines = [_row(f"{results.dataset}, %", *_METRICS, "P@1 − LMTX"), _ruler(len(_METRICS) + 1)]
@@ -32,7 +35,10 @@ def readme_table(results: Results, names: Collection[str] | None = None) -> str:
     note = "in brackets 95 % bootstrap intervals over them, paired in the last column."
     if not all(r.zero_shot for r in systems):
         note += " † reads annotations: no zero-shot system."
-    return "\n".join([*lines, "", f"n = {sizes} test documents; {note}", *_every_dataset(results), ""])
+    lines += ["", f"n = {sizes} test documents; {note}", *_every_dataset(results)]
+    # The tables show the gain, and T4 the cost.
+    sentences = [text for name, text in words.summary(results).items() if name in ("Rival", "Doubt")]
+    return "\n".join([*lines, "", " ".join(sentences), ""])
 
 
 def update_readme(readme: str | Path, results: Results, names: Collection[str] | None = SHORT) -> None:

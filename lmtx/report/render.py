@@ -96,6 +96,11 @@ class Table:
         headings = [first, *(column.heading for column in columns)]
         return cls(name, title, caption, headings, groups or [("", [])], frame, list(notes), stage)
 
+    @property
+    def empty(self) -> bool:
+        """Whether it has no row."""
+        return self.frame.empty
+
     def save(self, folder: str | Path) -> list[Path]:
         """Write `name` as .csv, .md and .tex; each appears whole or not at all."""
         texts = csv(self.frame), self.to_markdown(), self.to_latex()

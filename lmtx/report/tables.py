@@ -17,7 +17,7 @@ from lmtx.report.render import (
     flat_all,
     total,
 )
-from lmtx.report.results import Results, cycles, measured, on_documents
+from lmtx.report.results import Results, cycles, each_once, measured, on_documents
 from lmtx.report.schema import Cost, Result
 
 MAIN_METRICS = ("P@1", "P@3", "P@5", "R@1", "R@3", "R@5", "R@10", "R@100")
@@ -110,7 +110,7 @@ def _comparison(results: Results, metrics: Sequence[str], name: str, title: str,
             highest = max((r.metrics[metric].value for r in compared), default=None)
             best |= {(dataset, r.system, metric) for r in compared if r.metrics[metric].value == highest}
         sections.append((on_documents(dataset, systems), []))
-        for r in systems:
+        for r in each_once(systems):
             row = _identity(dataset, r) | {"family": r.family, "n": r.n} | flat_all(r.metrics, metrics)
             row |= flat("P@1_minus_lmtx", (r.against_lmtx or {}).get("P@1"))
             row |= {"gap": r.stopped, "notes": "; ".join(r.notes)}
@@ -136,7 +136,7 @@ def t2_literal(results: Results) -> Table:
         columns.append(Column(f"{heading}\nP@1 − LMTX", f"{kind}_P@1_minus_lmtx", as_difference))
     sections, notes = [], {}
     for dataset, systems in results.by_dataset.items():
-        split = [r for r in systems if r.by_literalness]
+        split = [r for r in each_once(systems) if r.by_literalness]
         if split:
             sizes = ", ".join(f"{pairs.n:,} {kind}" for kind, pairs in split[0].by_literalness.items())
             sections.append((f"{dataset}, test documents: {sizes}", []))
@@ -177,6 +177,8 @@ def t3(results: Results) -> Table:
     ]
     sections, notes = [], {}
     for dataset, systems in results.by_dataset.items():
+        if not any(r.bill and r.bill.requests for r in systems):
+            continue  # no language model was asked
         lmtx = measured(systems, "lmtx")
         sections.append((on_documents(dataset, systems), []))
         for r in systems:
@@ -241,7 +243,10 @@ def _whole_curriculum(systems: list[Result]) -> list[Result]:
     if not ran:
         return systems
     steps = dict.fromkeys(step for r in ran for step, value in r.seconds.items() if value is not None)
+    if len(ran) == 1:
+        return each_once(systems)
     whole = {
+        "label": "LMTX, all cycles",
         "seconds": {step: sum(r.seconds.get(step) or 0 for r in ran) for step in steps},
         "cost": Cost(**{column.key: total(getattr(r.cost, column.key) for r in ran) for column in _COST}),
     }

@@ -31,3 +31,8 @@ for (const table of document.querySelectorAll("main table:has(thead)")) {
     });
   });
 }
+for (const box of document.querySelectorAll(".scroll")) {
+  const mark = () => box.classList.toggle("more", box.scrollWidth - box.clientWidth - box.scrollLeft > 1);
+  box.addEventListener("scroll", mark);
+  new ResizeObserver(mark).observe(box);
+}
