@@ -172,9 +172,7 @@ def _parquet(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
 
 
 def _folder(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
-    files = sorted(
-        file for file in path.rglob("*") if file.suffix.lower() in (".txt", ".md") and file.is_file()
-    )
+    files = text_files(path)
     if not files:
         raise CorpusError(f"the folder {path} holds no .txt or .md file")
     for number, file in enumerate(tqdm(files, desc=path.name, unit="file", disable=not bar), 1):
@@ -189,6 +187,13 @@ def _folder(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
             faults.add(number, fault)
         else:
             yield number, {"text": text, "uid": faults.file} | labels
+
+
+def text_files(folder: Path) -> list[Path]:
+    """The .txt and .md files in a folder and below it, sorted."""
+    return sorted(
+        file for file in folder.rglob("*") if file.suffix.lower() in (".txt", ".md") and file.is_file()
+    )
 
 
 def _annotations(file: Path) -> tuple[dict[str, list[str]], str | None]:

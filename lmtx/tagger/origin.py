@@ -9,7 +9,7 @@ from lmtx import teachers
 from lmtx.config import load_config
 from lmtx.corpus import load_corpus
 from lmtx.encoder import Encoder
-from lmtx.files import read_json, replacing, write_json
+from lmtx.files import check_destination, read_json, replacing, write_json
 from lmtx.study import Study
 from lmtx.tagger.card import excerpt
 from lmtx.tagger.labels import VECTORS, LabelIndex, TaggerError
@@ -100,6 +100,7 @@ def export_study(
     from lmtx.tagger import Tagger
     from lmtx.tagger.measuring import calibrate_on, read_annotated
 
+    check_destination(destination, folder=True, source=folder)
     tagger = Tagger.load(folder)
     study = study_of(folder)
     if study is not None:
