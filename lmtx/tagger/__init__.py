@@ -258,6 +258,8 @@ def read_card(folder: Path) -> dict:
         card = read_json(folder / CARD)
     except ValueError as error:
         raise TaggerError(f"{error}; export again") from None
+    if not isinstance(card, dict):
+        raise TaggerError(f"{folder / CARD} holds no JSON object; export again")
     if "encoder" not in card:
         raise TaggerError(
             f"{folder} holds no trained model: {card.get('stopped', f'its {CARD} names no encoder')}"

@@ -1,5 +1,6 @@
 """From a study to a tagger: what a trained model's own study knows of its labels, results and teacher."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,10 +56,13 @@ def study_labels(folder: Path, encoder: Encoder) -> LabelIndex:
         if len(vectors) == table.num_rows:
             return LabelIndex(table, vectors)
     vectors = encoder.encode_labels(table, progress="embedding the study's labels, once")
-    with replacing(kept) as scratch:
-        scratch.mkdir()
-        np.save(scratch / VECTORS, vectors)
-        write_json(scratch / "made_from.json", made_from)
+    try:
+        with replacing(kept) as scratch:
+            scratch.mkdir()
+            np.save(scratch / VECTORS, vectors)
+            write_json(scratch / "made_from.json", made_from)
+    except OSError as error:
+        print(f"the study's labels will be embedded at each start: {error}", file=sys.stderr)
     return LabelIndex(table, vectors)
 
 
