@@ -4,7 +4,7 @@ import gzip
 import io
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
@@ -63,8 +63,8 @@ class Faults:
 class Lines:
     """The lines of a text file with their numbers, without their line ends.
 
-    A byte order mark is dropped, CRLF is a line end, and the last line needs none. Iterating yields
-    (number from 1, text).
+    A byte order mark is dropped, LF or CRLF is a line end (CR, where a file has no LF), and the last line
+    needs none. Iterating yields (number from 1, text).
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Lines:
                 total=size, desc=self.path.name, unit="B", unit_scale=True, disable=not self._bar
             ) as bar:
                 try:
-                    for number, line in enumerate(content, start=1):
+                    for number, line in enumerate(_split(content), start=1):
                         if number == 1:
                             line = self._without_mark(line)
                         text = self._decode(number, line)
@@ -136,6 +136,12 @@ class Lines:
             found = line[error.start]
             self._faults.add(number, f"byte {found:#04x} at {error.start} is not UTF-8; save it as UTF-8")
             return None
+
+
+def _split(content: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines; a file without one LF has the line ends of old Macs, a CR each."""
+    for number, line in enumerate(content):
+        yield from [line] if number or line.endswith(b"\n") else line.splitlines(keepends=True)
 
 
 def _standard_input() -> BinaryIO:
