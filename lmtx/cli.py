@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def _command(commands: argparse._SubParsersAction, name: str, text: str) -> argp
     """The parser of a command that `text`, in lower case, describes; its help ends with an example."""
     parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     parser.epilog = f"example: {parser.prog} {EXAMPLES[parser.prog]}"
+    parser.add_argument("--debug", action="store_true", help="show where in the code an error arose")
     return parser
 
 
@@ -218,22 +220,49 @@ def _add_model(commands: argparse._SubParsersAction) -> None:
 
 
 def _reporting(run):
-    """`run`, with the errors a user can do something about as one line instead of a traceback."""
+    """`run`, with an error as a line instead of a traceback, and an honest exit status."""
 
     def reporting(options: argparse.Namespace) -> int:
+        if sys.stderr is None:  # `print` would take standard output for it
+            sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
         try:
-            return run(options) or 0
+            status = run(options) or 0
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return status
         except BrokenPipeError:  # whoever read our output has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             return 0
-        except (ValueError, RuntimeError, OSError) as error:
-            # Errors of the library are kinds of these; one of another origin is a bug, to be seen whole.
-            if not isinstance(error, OSError) and not type(error).__module__.startswith("lmtx."):
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would be a trace
+            _drop_output()
+            print("lmtx: interrupted", file=sys.stderr)
+            return 130
+        except Exception as error:
+            if options.debug:
                 raise
-            print(f"lmtx: {error}", file=sys.stderr)
+            _drop_output()
+            print(f"lmtx: {_sentence(error)}", file=sys.stderr)
             return 1
 
     return reporting
+
+
+def _drop_output() -> None:
+    """Write out complete lines; where that fails, make sure that Python does not try again at its end."""
+    if sys.stdout is not None:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _sentence(error: Exception) -> str:
+    """The message of an error; one that is none of ours, and no fault of the system, is a bug."""
+    if isinstance(error, OSError) or type(error).__module__.startswith("lmtx."):
+        return str(error)
+    first = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {first}; this is a fault of the program, and --debug shows where"
 
 
 def _tag(options: argparse.Namespace) -> int:

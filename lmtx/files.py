@@ -12,30 +12,99 @@ CARD = "lmtx.json"
 """The file in a model's folder that says what the model is."""
 
 
+class DestinationError(ValueError):
+    """A path where nothing may be written; the message names it, and what to do."""
+
+
+def check_destination(
+    path: str | Path, *, folder: bool = False, begins: bytes = b"", source: str | Path | None = None
+) -> None:
+    """Refuse, before any work, a path where a result would replace something else, or cannot be written.
+
+    Parameters
+    ----------
+    path
+        A link stands for the file or folder that it leads to.
+    folder
+        Whether the result is a folder: it may replace an empty one, or one that holds `CARD`. Otherwise it is
+        a file, which may replace a file.
+    begins
+        The first bytes of a file that may be replaced.
+    source
+        A file or folder that is read meanwhile, and so cannot be replaced; None: there is none.
+
+    Raises
+    ------
+    DestinationError
+        When the path is a device or a pipe, a place where another file system begins, the current folder or
+        one around it, `source`, or another kind of file or folder; or its folder is none to write to.
+    """
+    real = _replaceable(path)
+    if source is not None and real.exists() and Path(source).exists() and real.samefile(source):
+        raise DestinationError(f"{path} is read at the same time; name another {_noun(folder)} to write")
+    if real.exists() and real.is_dir() != folder:
+        raise DestinationError(f"{path} is a {_noun(not folder)}; name a {_noun(folder)} to write")
+    if real.is_dir() and not (real / CARD).is_file() and any(real.iterdir()):
+        raise DestinationError(f"{path} is there and holds no model; name another folder, or remove it")
+    if real.is_file() and real.stat().st_size:
+        with real.open("rb") as file:
+            if file.read(len(begins)) != begins:
+                raise DestinationError(
+                    f"{path} is there and is another kind of file; name another, or remove it"
+                )
+    parent = next(parent for parent in real.parents if parent.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise DestinationError(f"{path} cannot be written: {parent} is no folder that you may write to")
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a scratch path beside `path`; on success it takes the place of `path`.
 
     The block may write a file or make a folder there. When it raises, what was written is
-    removed and `path` stays as it was.
+    removed and `path` stays as it was. Where `path` is a link, what it leads to is replaced.
+
+    Raises `DestinationError` where a file would replace a folder, a folder a file, and anything what
+    `check_destination` never lets be replaced.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    real = _replaceable(path)
+    real.parent.mkdir(parents=True, exist_ok=True)
+    scratch = real.with_name(f".{real.name}.{os.getpid()}.part")
+    old = real.with_name(f".{real.name}.{os.getpid()}.old")
+    _remove(scratch)  # of a run that was killed under the same number, as in a container
     try:
         yield scratch
-        if path.is_dir():  # which, unlike a file, nothing can be moved onto
-            os.replace(path, old)
+        if real.exists() and real.is_dir() != scratch.is_dir():
+            raise DestinationError(
+                f"{path} is a {_noun(real.is_dir())}, and a {_noun(scratch.is_dir())} is written"
+            )
+        if real.is_dir():  # which, unlike a file, nothing can be moved onto
+            os.replace(real, old)
         try:
-            os.replace(scratch, path)
+            os.replace(scratch, real)
         except OSError:
             if os.path.lexists(old):
-                os.replace(old, path)
+                os.replace(old, real)
             raise
     finally:
         _remove(scratch)
         _remove(old)
+
+
+def _replaceable(path: str | Path) -> Path:
+    """The absolute path that links at `path` lead to, unless it is one that nothing can take the place of."""
+    real = Path(os.path.realpath(path))
+    if real.is_mount():
+        raise DestinationError(f"{path} is where a file system begins; name a folder or file within it")
+    if real in (here := Path.cwd()).parents or real == here:
+        raise DestinationError(f"{path} is the current folder, or one around it; name another")
+    if real.exists() and not real.is_file() and not real.is_dir():
+        raise DestinationError(f"{path} is a device or a pipe; name a file or folder")
+    return real
+
+
+def _noun(folder: bool) -> str:
+    return "folder" if folder else "file"
 
 
 def _remove(path: Path) -> None:

@@ -9,9 +9,12 @@ import sys
 import threading
 from types import SimpleNamespace
 
+import hypothesis
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 from tiny_encoders import encoder_config, label_table, random_texts, save_tiny_encoder
 
 from lmtx.corpus import CorpusError
@@ -91,13 +94,17 @@ def test_lines_in_lines_out(tagger, tmp_path):
         (b"plain text", "in.jsonl, line 2: 'plain text' is not JSON"),
         (b'{"text": "cut', 'in.jsonl, line 2: \'{"text": "cut\' is not JSON'),
         (b'{"text": "\xff"}', "in.jsonl, line 2: byte 0xff at 10 is not UTF-8"),
-        (b'["text"]', "in.jsonl, line 2: .* is not a JSON object"),
+        (b'["text"]', "in.jsonl, line 2: .* begins a JSON list"),
+        (b'"text"', "in.jsonl, line 2: .* is not a JSON object"),
         (b'{"txt": "ant1"}', "in.jsonl, line 2: there is no `text`; there are: txt"),
         (b'{"text": 5}', "in.jsonl, line 2: `text` is 5, not a text"),
         (b'{"text": "  "}', "in.jsonl, line 2: `text` is empty"),
         (b'{"text": "ant1", "title": 5}', "in.jsonl, line 2: `title` is 5, not a text"),
         (b'{"text": "ant1", "uid": [5]}', r"in.jsonl, line 2: `uid` is '\[5\]'"),
-        (b"[" * 100_000, "in.jsonl, line 2: .* is not JSON"),
+        (b'{"text": "ant1", "text": "bee1"}', "in.jsonl, line 2: .*the key 'text' stands twice"),
+        (b'{"\\ud83d": 1}', "in.jsonl, line 2: there is no `text`; there are: \ufffd"),
+        (b'{"text": {"\\udc00": 1}}', "in.jsonl, line 2: `text` is .*, not a text"),
+        (b"[" * 100_000, "in.jsonl, line 2: .* begins a JSON list"),
     ],
 )
 def test_a_broken_line_is_named_and_the_stream_goes_on(tagger, tmp_path, line, message):
@@ -109,6 +116,44 @@ def test_a_broken_line_is_named_and_the_stream_goes_on(tagger, tmp_path, line, m
     with pytest.raises(DocumentError, match=message):
         stream(tagger, content, tmp_path, k=1, strict=True)
     assert said[0].startswith(lines[1]["error"])
+
+
+ODD = st.text(st.characters() | st.sampled_from("\ud83d\udc00\0\r\u2028"), max_size=6)
+VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | ODD,
+    lambda value: st.lists(value, max_size=2) | st.dictionaries(ODD, value, max_size=2),
+    max_leaves=3,
+)
+OBJECT = st.fixed_dictionaries({}, optional={"text": ODD | VALUE} | dict.fromkeys(("uid", "title"), VALUE))
+LINE = st.one_of(
+    OBJECT.map(lambda row: json.dumps(row).encode()),
+    OBJECT.map(lambda row: json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass")),
+    st.dictionaries(ODD, VALUE).map(lambda row: json.dumps(row).encode()),
+    VALUE.map(lambda value: json.dumps(value).encode()),
+    st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")),
+)
+"""What a line may hold, but for its end: documents, other JSON, and bytes that are none."""
+
+
+@settings(max_examples=500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@hypothesis.given(lines=st.lists(LINE, min_size=1, max_size=20))
+def test_each_line_has_one_answer_in_order(tagger, tmp_path, lines):
+    """10,000 lines in all, if each example takes as many as it may."""
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b'{"text": "ant1"}\n' + b"\n".join(lines) + b"\n")
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="\n")
+    tag_stream(tagger, [path], out, k=1, say=lambda text: None)
+    answers = [json.loads(answer) for answer in out.buffer.getvalue().decode().split("\n")[:-1]]
+    numbers = [number for number, line in enumerate(lines, 2) if line.decode("utf-8", "replace").strip()]
+    assert len(answers) == 1 + len(numbers)
+    for number, answer in zip(numbers, answers[1:], strict=True):
+        if "error" in answer:
+            assert answer["uid"] == number and f"in.jsonl, line {number}: " in answer["error"]
+        else:
+            row = json.loads(lines[number - 2])
+            uid = row.get("uid")
+            assert len(answer["labels"]) == 1
+            assert answer["uid"] == (number if uid is None else uid) or "\ufffd" in answer["uid"]
 
 
 def test_strict_answers_what_came_before(tagger, given):

@@ -14,6 +14,7 @@ from tiny_encoders import document_table, label_table
 from lmtx import Tagger, cli, learn
 from lmtx.corpus import CorpusError
 from lmtx.encoder import Encoder
+from lmtx.files import DestinationError
 from lmtx.index import Shortlist
 from lmtx.llm import models
 from lmtx.tagger import TaggerError
@@ -136,7 +137,7 @@ def test_too_little_is_one_clear_line(files, documents, labels, told):
 def test_bad_places_are_refused_before_any_work(files, tmp_path):
     documents, labels = files(["a text"] * 30, ["one", "two"])
     said = []
-    with pytest.raises(TaggerError, match="holds no model"):
+    with pytest.raises(DestinationError, match="is a file; name a folder"):
         learn(documents, labels, destination=documents, say=said.append)
     assert not said
     with pytest.raises(TaggerError, match="the same file"):

@@ -302,8 +302,8 @@ def test_ten_thousand_broken_lines_are_one_message(files):
     [
         ({"documents": "none.jsonl"}, "none.jsonl cannot be read: No such file"),
         ({"documents": "documents.docx"}, "documents.docx has none of the endings .jsonl, .csv, .tsv"),
-        ({"documents": "list.json"}, "list.json holds one JSON list; write one object a line"),
-        ({"documents": "indented.json"}, "indented.json holds one JSON list"),
+        ({"documents": "list.json"}, "begins a JSON list; write one object a line"),
+        ({"documents": "indented.json"}, "indented.json, line 1: '[' begins a JSON list"),
         ({"documents": "broken.parquet"}, "broken.parquet cannot be read as Parquet"),
         ({"test": "none.csv"}, "none.csv cannot be read"),
     ],

@@ -14,7 +14,8 @@ import scipy.sparse as sp
 
 from lmtx.corpus import LABEL_SCHEMA, SPLITS, Corpus, CorpusError, doubled_uids
 from lmtx.datasets import Reading
-from lmtx.datasets.spool import Spool, divide, mapped, whole
+from lmtx.datasets.lines import whole
+from lmtx.datasets.spool import Spool, divide, mapped
 
 TRAIN, DEV, TEST = range(3)
 

@@ -52,6 +52,11 @@ def kind(path: Path) -> str:
         )
     if not path.exists():
         raise CorpusError(f"{path} cannot be read: No such file or directory")
+    if by_name == "tsv" and not path.is_file():
+        raise CorpusError(
+            f"{path} is a pipe, which gives its first line once, and that line says how to read a TSV file; "
+            "write a file, or send JSON lines"
+        )
     return _tsv(path) if by_name == "tsv" else by_name
 
 

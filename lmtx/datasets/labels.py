@@ -1,6 +1,7 @@
 """A user's labels: a file of them, or a SKOS vocabulary; and the names by which annotations call them."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -79,13 +80,14 @@ class Labels:
         """The id of a label; None where none, or more than one, is called so.
 
         A label is called by its uid or else its text; where no label is, by its notation or by its text up to
-        the first ": ", before which a described label's name stands.
+        the first ": ", before which a described label's name stands. Letters are the same whether an accent
+        is part of them or a character behind them.
         """
-        return self._ids.get(called.strip())
+        return self._ids.get(_key(called))
 
     def fault(self, called: str, guess: bool = True) -> str:
         """The reason why `find` finds none; `guess` adds a label that is called nearly so."""
-        called = called.strip()
+        called = _key(called)
         if called in self._ids:
             return f"label {called!r} is the name of several labels in {self.path}; use their uids"
         if called in self.left_out:
@@ -109,19 +111,25 @@ class Labels:
         name = row["text"].strip()
         text = described(name, [(row.get("description") or "").strip()])
         uid = name if row.get("uid") is None else str(row["uid"])
-        if uid in self._by_uid:
-            if self._texts[self._by_uid[uid]] != text:
+        key, name = _key(uid), _key(name)
+        if key in self._by_uid:
+            if _key(self._texts[self._by_uid[key]]) != _key(text):
                 what = "uid" if row.get("uid") is not None else "label"
                 return (
-                    f"{what} {uid!r} stands for {self._texts[self._by_uid[uid]]!r} already; give each its own"
+                    f"{what} {uid!r} stands for {self._texts[self._by_uid[key]]!r} already; give each its own"
                 )
             self.merged += 1
             return None
-        self._by_uid[uid] = len(self._uids)
+        self._by_uid[key] = len(self._uids)
         self._by_name[name] = None if name in self._by_name else len(self._uids)
         notation = "" if row.get("notation") is None else str(row["notation"]).strip()
-        for alias in {notation, text.partition(": ")[0]} - {"", name}:
+        for alias in {_key(notation), _key(text.partition(": ")[0])} - {"", name}:
             self._by_alias[alias] = None if alias in self._by_alias else len(self._uids)
         self._uids.append(uid)
         self._texts.append(text)
         return None
+
+
+def _key(name: str) -> str:
+    """The name by which a label is looked up: what is shown alike is one (Unicode's normal form C)."""
+    return unicodedata.normalize("NFC", name.strip())

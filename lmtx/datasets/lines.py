@@ -4,7 +4,7 @@ import gzip
 import io
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
@@ -48,8 +48,8 @@ class Faults:
     def located(self, number: int, message: str) -> str:
         """The message, behind the file and, but for a folder, the line that it is about."""
         if self.file is not None:
-            return f"{self.source}/{self.file}: {message}"
-        return f"{self.source}, {self.unit} {number}: {message}"
+            return whole([f"{self.source}/{self.file}: {message}"])[0]
+        return whole([f"{self.source}, {self.unit} {number}: {message}"])[0]
 
     def check(self) -> None:
         """Raise `CorpusError` with what was found, if anything was."""
@@ -63,8 +63,8 @@ class Faults:
 class Lines:
     """The lines of a text file with their numbers, without their line ends.
 
-    A byte order mark is dropped, CRLF is a line end, and the last line needs none. Iterating yields
-    (number from 1, text).
+    A byte order mark is dropped, LF or CRLF is a line end (CR, where a file has no LF), and the last line
+    needs none. Iterating yields (number from 1, text).
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Lines:
                 total=size, desc=self.path.name, unit="B", unit_scale=True, disable=not self._bar
             ) as bar:
                 try:
-                    for number, line in enumerate(content, start=1):
+                    for number, line in enumerate(_split(content), start=1):
                         if number == 1:
                             line = self._without_mark(line)
                         text = self._decode(number, line)
@@ -114,7 +114,7 @@ class Lines:
     def _open(self) -> Iterator[tuple[BinaryIO, BinaryIO]]:
         """The file as it lies on disk, and its unzipped content."""
         try:
-            opened = nullcontext(sys.stdin.buffer) if self.path == STANDARD_INPUT else self.path.open("rb")
+            opened = _standard_input() if self.path == STANDARD_INPUT else self.path.open("rb")
         except OSError as error:
             raise CorpusError(f"{self.path} cannot be read: {error.strerror}") from None
         with opened as raw:
@@ -136,6 +136,31 @@ class Lines:
             byte = line[error.start]
             self._faults.add(number, f"byte {byte:#04x} at {error.start} is not UTF-8; save it as UTF-8")
             return None
+
+
+def _split(content: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines; a file without one LF has the line ends of old Macs, a CR each."""
+    for number, line in enumerate(content):
+        yield from [line] if number or line.endswith(b"\n") else line.splitlines(keepends=True)
+
+
+def _standard_input() -> BinaryIO:
+    """Standard input under a lock of its own: Python aborts if it ends while a thread reads `sys.stdin`."""
+    if sys.stdin is None:
+        raise CorpusError("standard input is closed; name a file, or send lines to it")
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except (AttributeError, OSError):  # no file, as in a notebook
+        return nullcontext(sys.stdin.buffer)
+
+
+def whole(texts: Sequence[str]) -> list[str]:
+    """The texts with half surrogate pairs, which JSON can write and UTF-8 cannot, replaced by U+FFFD."""
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
+    return list(texts)
 
 
 def find(folder: Path, names: tuple[str, ...], missing: str) -> Path:

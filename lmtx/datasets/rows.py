@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -80,24 +81,17 @@ def _jsonl(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            if number == 1 and line.lstrip().startswith("["):
-                raise CorpusError(
-                    f"{faults.source} holds one JSON list; write one object a line instead (JSON Lines)"
-                ) from None
-            faults.add(
-                number, f'{line[:60]!r} is not JSON ({error}); expected an object such as {{"text": "…"}}'
-            )
-            continue
-        if number == 1 and isinstance(row, list):
-            raise CorpusError(
-                f"{faults.source} holds one JSON list; write one object a line instead (JSON Lines)"
-            )
+            row = json.loads(line, object_pairs_hook=_once)
+            error = None
+        except (ValueError, RecursionError) as broken:
+            row, error = None, broken
         if isinstance(row, dict):
             yield number, row
+        elif line.lstrip().startswith("["):
+            faults.add(number, f"{line[:60]!r} begins a JSON list; write one object a line (JSON Lines)")
         else:
-            faults.add(number, f'{line[:60]!r} is not a JSON object such as {{"text": "…"}}')
+            reason = f"JSON ({error})" if error else "a JSON object"
+            faults.add(number, f'{line[:60]!r} is not {reason}; expected an object such as {{"text": "…"}}')
 
 
 def _table(path: Path, faults: Faults, bar: bool, delimiter: str) -> Iterator[Row]:
@@ -121,6 +115,7 @@ def _table(path: Path, faults: Faults, bar: bool, delimiter: str) -> Iterator[Ro
             continue
         if header is None:
             header = [name.strip() for name in fields]
+            _check_columns(path, header)
         elif len(fields) != len(header):
             faults.add(
                 number,
@@ -131,6 +126,25 @@ def _table(path: Path, faults: Faults, bar: bool, delimiter: str) -> Iterator[Ro
             yield number, {name: field or None for name, field in zip(header, fields, strict=True)}
     if header is None:
         raise CorpusError(f"{path} is empty; its first line must name the columns")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; Python would take the last of several values for a key."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {_doubled(names)!r} stands twice")
+    return row
+
+
+def _check_columns(path: Path, names: list[str]) -> None:
+    if doubled := _doubled(filter(None, names)):
+        raise CorpusError(f"{path} has several columns {doubled!r}; rename or drop all but one")
+
+
+def _doubled(names: Iterable[str]) -> str | None:
+    """The first name that stands more than once."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def _vocabulary(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
@@ -160,6 +174,7 @@ def _parquet(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
     try:
         # With these two a column is read as it is decoded, instead of a whole group of rows before.
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file:
+            _check_columns(path, file.schema_arrow.names)
             number = 0
             with tqdm(total=file.metadata.num_rows, desc=path.name, unit="row", disable=not bar) as progress:
                 for batch in file.iter_batches(BATCH):
@@ -172,9 +187,7 @@ def _parquet(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
 
 
 def _folder(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
-    files = sorted(
-        file for file in path.rglob("*") if file.suffix.lower() in (".txt", ".md") and file.is_file()
-    )
+    files = text_files(path)
     if not files:
         raise CorpusError(f"the folder {path} holds no .txt or .md file")
     for number, file in enumerate(tqdm(files, desc=path.name, unit="file", disable=not bar), 1):
@@ -189,6 +202,13 @@ def _folder(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
             faults.add(number, fault)
         else:
             yield number, {"text": text, "uid": faults.file} | labels
+
+
+def text_files(folder: Path) -> list[Path]:
+    """The .txt and .md files in a folder and below it, sorted."""
+    return sorted(
+        file for file in folder.rglob("*") if file.suffix.lower() in (".txt", ".md") and file.is_file()
+    )
 
 
 def _annotations(file: Path) -> tuple[dict[str, list[str]], str | None]:

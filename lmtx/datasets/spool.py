@@ -14,6 +14,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from lmtx.corpus import DOCUMENT_SCHEMA
+from lmtx.datasets.lines import whole
 
 BATCH_ROWS = 4096
 BATCH_CHARACTERS = 1 << 24
@@ -89,15 +90,6 @@ class Spool:
             self._digest.update("\0".join(column).encode())
         self._writer.write_batch(pa.record_batch(arrays, schema=DOCUMENT_SCHEMA))
         self._batch, self._characters = [], 0
-
-
-def whole(texts: Sequence[str]) -> list[str]:
-    """The texts with half surrogate pairs, which JSON can write and UTF-8 cannot, replaced by U+FFFD."""
-    try:
-        "".join(texts).encode()
-    except UnicodeEncodeError:
-        return [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
-    return list(texts)
 
 
 def mapped(path: Path) -> pa.Table:

@@ -1,6 +1,7 @@
 """The bi-encoder: any sentence-transformers model, batched by length, in bf16 where the hardware has it."""
 
 import copy
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +65,8 @@ class Encoder:
         with replacing(folder) as scratch:
             self.model.save(str(scratch), create_model_card=False)
             write_json(scratch / CARD, card)
+            for file in scratch.rglob("*.safetensors"):  # which safetensors lets only its owner read
+                shutil.copymode(scratch / CARD, file)
 
     def document_texts(self, documents: pa.Table) -> list[str]:
         """What the encoder reads of each document: the title, where `config.title`, then the text."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from lmtx.config import EncoderConfig
+from lmtx.files import CARD
 
 BUNDLED = "bundled:all-MiniLM-L6-v2"
 
@@ -71,18 +72,24 @@ def open_model(source: Path | str, device: str):
 
 
 def _open(source: Path | str, device: str | None, *, local: bool):
-    from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
 
+    own = (Path(source) / CARD).is_file()
     try:
+        if own and not (Path(source) / "modules.json").is_file():
+            raise ValueError("modules.json is missing, without which its vectors would be others")
         model = SentenceTransformer(str(source), device=device, local_files_only=local)
         # transformers makes up an empty vocabulary where a tokenizer's files are missing.
         if len(model.tokenizer) <= len(model.tokenizer.all_special_ids):
             raise ValueError("its tokenizer knows no words; files of the tokenizer are missing")
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # of a damaged file each library says so in its own way
+        remedy = f"check encoder.model, or use the offline default encoder.model={BUNDLED}"
+        if own:
+            remedy = "a file in it is missing or damaged; export it again, or train it again"
         raise EncoderError(
-            f"the model {source} cannot be loaded ({str(error).splitlines()[0]}); "
-            f"check encoder.model, or use the offline default encoder.model={BUNDLED}"
+            f"the model {source} cannot be loaded ({str(error).partition(chr(10))[0]}); {remedy}"
         ) from error
     return model
 

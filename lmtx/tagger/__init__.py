@@ -1,6 +1,8 @@
 """The trained student as a product: documents in, labels with scores out; no teacher, no training."""
 
+import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,12 @@ from pydantic import ValidationError
 from lmtx.config import EncoderConfig
 from lmtx.curriculum import judge
 from lmtx.encoder import Encoder
-from lmtx.files import CARD, read_json, replacing
+from lmtx.files import CARD, check_destination, read_json, replacing
 from lmtx.index import Shortlist
+from lmtx.tagger.calibration import FILE as CALIBRATION
 from lmtx.tagger.calibration import Calibration, fit
 from lmtx.tagger.card import model_card
-from lmtx.tagger.labels import TABLE, LabelIndex, TaggerError, label_table
+from lmtx.tagger.labels import SCALES, TABLE, LabelIndex, TaggerError, label_table
 from lmtx.teachers.base import NONE, YES, Teacher
 
 __all__ = ["Calibration", "LabelIndex", "Tagger", "TaggerError"]
@@ -193,13 +196,6 @@ class Tagger:
         self.labels = self.labels.extended(labels, self.encoder.encode_labels(labels))
         self.card = self.card | {"added_labels": self.card.get("added_labels", 0) + len(labels)}
 
-    @staticmethod
-    def check_destination(folder: str | Path) -> None:
-        """Raise `TaggerError` where `export` could not write: over a file, or over what is no model."""
-        folder = Path(folder)
-        if folder.exists() and not (folder / CARD).is_file() and (folder.is_file() or any(folder.iterdir())):
-            raise TaggerError(f"{folder} is there and holds no model; name another folder, or remove it")
-
     def export(self, folder: str | Path, storage: str | None = None) -> None:
         """Write a folder that this class loads, and sentence-transformers too; it may replace its own.
 
@@ -209,12 +205,15 @@ class Tagger:
         Parameters
         ----------
         folder
-            Appears whole or not at all. One that is there must hold an earlier model.
+            Appears whole or not at all. One that is there must hold an earlier model; files in it that are
+            none of a tagger stay.
         storage
             Of the label vectors: "float32", or "int8" for a quarter of the size; None: as they are.
+
+        Raises `DestinationError` where the folder cannot be written.
         """
         folder = Path(folder)
-        self.check_destination(folder)
+        check_destination(folder, folder=True)
         labels = self.labels.stored_as(storage or self.labels.storage)
         card = self.card
         if "example" in card:  # its answer is that of the labels and thresholds of today
@@ -233,8 +232,17 @@ class Tagger:
                     self.calibration.save(scratch)
                 text = model_card(folder.resolve().name, card, self.calibration, len(labels))
                 (scratch / "README.md").write_text(text, encoding="utf-8")
+                _keep_others(folder, scratch)
         finally:
             model.max_seq_length = longest
+
+
+def _keep_others(folder: Path, scratch: Path) -> None:
+    """Copy files that are none of a tagger, such as .git, from the folder that `scratch` replaces."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name not in (SCALES, CALIBRATION) and not (scratch / path.name).exists():
+            copy = partial(shutil.copytree, symlinks=True) if path.is_dir() else shutil.copy2
+            copy(path, scratch / path.name)
 
 
 def read_card(folder: Path) -> dict:
@@ -250,6 +258,8 @@ def read_card(folder: Path) -> dict:
         card = read_json(folder / CARD)
     except ValueError as error:
         raise TaggerError(f"{error}; export again") from None
+    if not isinstance(card, dict):
+        raise TaggerError(f"{folder / CARD} holds no JSON object; export again")
     if "encoder" not in card:
         raise TaggerError(
             f"{folder} holds no trained model: {card.get('stopped', f'its {CARD} names no encoder')}"

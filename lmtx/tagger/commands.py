@@ -1,11 +1,17 @@
 """The commands `lmtx tag` and `lmtx add-labels`, on the options that `lmtx.cli` has parsed."""
 
+import os
+import stat
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
 
 from lmtx.datasets.formats import kind
 from lmtx.datasets.labels import Labels
-from lmtx.datasets.lines import STANDARD_INPUT
+from lmtx.datasets.lines import STANDARD_INPUT, source_name
+from lmtx.datasets.rows import text_files
+from lmtx.files import check_destination
 from lmtx.tagger import Tagger, TaggerError
 from lmtx.tagger.labels import TABLE
 from lmtx.tagger.stream import tag_stream
@@ -16,6 +22,7 @@ def tag(options: Namespace) -> int:
     sources = options.files or [STANDARD_INPUT]
     for source in sources:
         kind(source)  # a file that is missing, or of no known format, is an error before the model is loaded
+    _check_output(sources)
     if options.k < 1:
         raise TaggerError(f"-k is {options.k}; at least 1 label a document is needed")
     tagger = Tagger.load(options.folder)
@@ -42,6 +49,26 @@ def tag(options: Namespace) -> int:
     return 1 if summary.broken else 0
 
 
+def _check_output(sources: Sequence[Path]) -> None:
+    """Raise `TaggerError` where standard output is closed, or goes into a file that is to be tagged."""
+    if sys.stdout is None:
+        raise TaggerError("standard output is closed; send the answers to a file or a program")
+    try:
+        out = os.fstat(sys.stdout.fileno())
+    except OSError:  # no file, as in a notebook
+        return
+    if not stat.S_ISREG(out.st_mode) or (STANDARD_INPUT in sources and sys.stdin is None):
+        return
+    for source in sources:
+        files = text_files(source) if source.is_dir() else [source]
+        for file in files:
+            read = os.fstat(sys.stdin.fileno()) if file == STANDARD_INPUT else file.stat()
+            if os.path.samestat(read, out):
+                raise TaggerError(
+                    f"the answers go to {source_name(file)}, which is to be tagged; name another file"
+                )
+
+
 def add_labels(options: Namespace) -> None:
     """Add the labels of files to an exported tagger."""
     if options.folder.is_dir() and not (options.folder / TABLE).is_file():
@@ -49,6 +76,7 @@ def add_labels(options: Namespace) -> None:
             f"{options.folder} is no exported tagger; make one first: "
             f"lmtx export {options.folder} DESTINATION"
         )
+    check_destination(options.folder, folder=True)
     tagger = Tagger.load(options.folder)
     before = len(tagger.labels)
     for file in options.files or [STANDARD_INPUT]:

@@ -101,8 +101,10 @@ class LabelIndex:
             # Copy on write: mapped as read-only is, but torch takes it without a warning.
             vectors = np.load(folder / VECTORS, mmap_mode="c")
             scales = np.load(folder / SCALES) if vectors.dtype == np.int8 else None
-        except (OSError, ValueError, pa.ArrowException) as error:
+        except (OSError, EOFError, ValueError, pa.ArrowException) as error:
             raise TaggerError(f"the labels in {folder} cannot be read ({error}); export again") from None
+        if scales is not None and scales.shape != vectors.shape[:1]:
+            raise TaggerError(f"{folder / SCALES} has the shape {scales.shape}; export again")
         if vectors.ndim != 2 or len(vectors) != table.num_rows:
             raise TaggerError(
                 f"{folder / VECTORS} has the shape {vectors.shape}, but {TABLE} has {table.num_rows} rows; "
@@ -130,8 +132,9 @@ def label_table(texts: Sequence[str], uids: Sequence[str | None] | None = None) 
     uids = [None] * len(texts) if uids is None else uids
     if len(uids) != len(texts):
         raise TaggerError(f"there are {len(texts)} label texts and {len(uids)} uids; give one uid a label")
+    texts = [text.strip() for text in texts]
     uids = [text if uid is None else uid for text, uid in zip(texts, uids, strict=True)]
-    table = pa.table([uids, list(texts)], schema=LABEL_SCHEMA)
+    table = pa.table([uids, texts], schema=LABEL_SCHEMA)
     check_labels(table, "the new labels")
     return table
 

@@ -14,6 +14,7 @@ from lmtx import curriculum, teachers
 from lmtx.config import Config, Describe
 from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
+from lmtx.files import check_destination
 from lmtx.index import Shortlist
 from lmtx.llm.models import MODELS, on_disk
 from lmtx.tagger import Tagger
@@ -85,13 +86,13 @@ def learn(
 
     Raises
     ------
-    CorpusError, TaggerError
+    CorpusError, TaggerError, DestinationError
         When documents, labels or the destination cannot be used: before any work.
     TeacherError
         When the teacher cannot go on, or the plan exceeds `max_cost`.
     """
     if destination is not None:
-        Tagger.check_destination(destination)
+        check_destination(destination, folder=True)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="lmtx-learn-")))
         say("reading documents and labels")

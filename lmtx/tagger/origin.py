@@ -1,5 +1,6 @@
 """From a study to a tagger: what a trained model's own study knows of its labels, results and teacher."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from lmtx import teachers
 from lmtx.config import load_config
 from lmtx.corpus import load_corpus
 from lmtx.encoder import Encoder
-from lmtx.files import read_json, replacing, write_json
+from lmtx.files import check_destination, read_json, replacing, write_json
 from lmtx.study import Study
 from lmtx.tagger.card import excerpt
 from lmtx.tagger.labels import VECTORS, LabelIndex, TaggerError
@@ -55,10 +56,13 @@ def study_labels(folder: Path, encoder: Encoder) -> LabelIndex:
         if len(vectors) == table.num_rows:
             return LabelIndex(table, vectors)
     vectors = encoder.encode_labels(table, progress="embedding the study's labels, once")
-    with replacing(kept) as scratch:
-        scratch.mkdir()
-        np.save(scratch / VECTORS, vectors)
-        write_json(scratch / "made_from.json", made_from)
+    try:
+        with replacing(kept) as scratch:
+            scratch.mkdir()
+            np.save(scratch / VECTORS, vectors)
+            write_json(scratch / "made_from.json", made_from)
+    except OSError as error:
+        print(f"the study's labels will be embedded at each start: {error}", file=sys.stderr)
     return LabelIndex(table, vectors)
 
 
@@ -100,6 +104,7 @@ def export_study(
     from lmtx.tagger import Tagger
     from lmtx.tagger.measuring import calibrate_on, read_annotated
 
+    check_destination(destination, folder=True, source=folder)
     tagger = Tagger.load(folder)
     study = study_of(folder)
     if study is not None:

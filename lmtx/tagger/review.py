@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from lmtx.corpus import DOCUMENT_SCHEMA
 from lmtx.datasets.spool import hashes, lowest
-from lmtx.files import replacing
+from lmtx.files import check_destination, replacing
 from lmtx.index import Shortlist
 from lmtx.metrics import paired_difference
 from lmtx.tagger import Tagger, TaggerError
@@ -70,12 +70,14 @@ def review(
 
     Raises
     ------
-    CorpusError, TaggerError, EncoderError
+    CorpusError, TaggerError, EncoderError, DestinationError
         When documents, answers or tagger cannot be used: before the first question.
     """
     folder = Path(folder).resolve()
     file = folder.with_name(f"{folder.name}.review.jsonl") if answers is None else Path(answers)
     systems = systems_of(folder)
+    check_destination(folder, folder=True)
+    check_destination(file, source=documents)
     given = Answers(file)
     drawn = _draw(systems[E0], documents, count)
     for document in drawn.to_pylist():

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from lmtx.datasets.formats import unit
-from lmtx.datasets.lines import Faults
+from lmtx.datasets.lines import Faults, whole
 from lmtx.datasets.own import Document, documents
-from lmtx.datasets.spool import whole
 from lmtx.tagger import Tagger
 from lmtx.tagger.labels import TaggerError
 from lmtx.tagger.writing import WRITERS

@@ -7,9 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lmtx.files import replacing
+from lmtx.files import check_destination, replacing
 from lmtx.teachers.pairs import NO, NONE, YES
 from lmtx.teachers.store import StoreError, VerdictStore
+
+PARQUET = b"PAR1"
+"""The first bytes of a Parquet file."""
 
 _WORDS = {YES: "yes", NO: "no", NONE: "none"}
 _SCHEMA = pa.schema(
@@ -65,9 +68,10 @@ def export(store: VerdictStore, file: str | Path, teacher: str | None = None) ->
     """Write the verdicts as Parquet, a block at a time; returns their number.
 
     Columns: teacher, teacher_id, document, label (uids), p_yes (null for none), answer ("yes", "no",
-    "none"). `teacher`: a name, or the start of a teacher_id; None: all of them. Raises `StoreError`,
-    and writes nothing, when no teacher matches.
+    "none"). `teacher`: a name, or the start of a teacher_id; None: all of them. Raises `StoreError` when no
+    teacher matches, and `DestinationError` where the file cannot be written; it then writes nothing.
     """
+    check_destination(file, begins=PARQUET, source=store.path)
     where, values = "", ()
     if teacher is not None:
         where, values = "WHERE name = ? OR hex(digest) LIKE ?", (teacher, f"{teacher}%")
@@ -101,7 +105,7 @@ def merge(store: VerdictStore, other: str | Path) -> int:
         raise StoreError(f"there is no verdict store {other}")
     if other.samefile(store.path):
         raise StoreError(f"{other} cannot be merged into itself")
-    with VerdictStore(other):
+    with VerdictStore(other, writing=False):
         pass  # a file that is damaged or something else is reported under its own name
     with store.attached(other) as connection:
         before = connection.execute("SELECT count(*) FROM main.verdicts").fetchone()[0]

@@ -75,9 +75,11 @@ def judge_again(options: argparse.Namespace) -> None:
 
 
 def merge_verdicts(options: argparse.Namespace) -> None:
+    from lmtx.files import check_destination
     from lmtx.teachers.archive import merge
     from lmtx.teachers.store import VerdictStore
 
+    check_destination(options.store)
     with VerdictStore(options.store) as store:
         for other in options.other:
             print(f"{merge(store, other):,} new verdicts from {other}")
@@ -89,4 +91,4 @@ def _open(path: Path):
 
     if not path.is_file():
         raise StoreError(f"there is no verdict store {path}; name one with --store")
-    return VerdictStore(path)
+    return VerdictStore(path, writing=False)

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -30,6 +30,8 @@ class Database:
         The file; it and its folder are made when missing.
     schema
         Statements that make the tables where they are missing, separated by semicolons.
+    writing
+        Whether to write. Otherwise the file, which one may have no right to change, keeps its content.
 
     Raises
     ------
@@ -37,16 +39,20 @@ class Database:
         When the file is damaged, belongs to something else, or cannot be opened. It is left as it is.
     """
 
-    def __init__(self, path: str | Path, schema: str):
+    def __init__(self, path: str | Path, schema: str, writing: bool = True):
         self.path = Path(path)
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         with self._explained():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if writing:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            uri = self.path.absolute().as_uri() if writing else _reading(self.path)
             self._connection = sqlite3.connect(
-                self.path, timeout=_WAIT, isolation_level=None, check_same_thread=False
+                uri, timeout=_WAIT, isolation_level=None, check_same_thread=False, uri=True
             )
-            self._set_up(schema)
+            self._check()
+            if writing:
+                self._set_up(schema)
 
     def close(self) -> None:
         """Close the file; closing twice is harmless."""
@@ -80,7 +86,7 @@ class Database:
     @contextmanager
     def attached(self, other: Path) -> Iterator[sqlite3.Connection]:
         """A write transaction in which the store at `other` can be read as `other`."""
-        self.select("ATTACH ? AS other", (str(other),))
+        self.select("ATTACH ? AS other", (_reading(other),))
         try:
             with self._transaction() as connection:
                 yield connection
@@ -93,8 +99,8 @@ class Database:
             raise StoreError(f"the verdict store {self.path} is closed")
         return self._connection
 
-    def _set_up(self, schema: str) -> None:
-        """Refuse a file that is something else, then make the tables; several processes may do so at once."""
+    def _check(self) -> None:
+        """Refuse a file that is something else."""
         connection = self._connection
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         application = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -102,6 +108,10 @@ class Database:
             raise StoreError(
                 f"{self.path} is a SQLite file of another program; choose another path for the verdict store"
             )
+
+    def _set_up(self, schema: str) -> None:
+        """Make the tables; several processes may do so at once."""
+        connection = self._connection
         # SQLite does not wait when another process changes the journal mode at the same moment.
         deadline = time.monotonic() + _WAIT
         while True:
@@ -149,3 +159,21 @@ class Database:
                     f'rescue what it holds with `sqlite3 "{self.path}" .recover`'
                 )
             raise StoreError(f"verdict store {self.path}: {error}; {remedy}") from None
+
+
+def _reading(path: Path) -> str:
+    """The URI by which SQLite reads a store, whether or not one may write to it.
+
+    SQLite makes files beside a store that it reads, unless it is told that nobody writes to it. It is told
+    so where these cannot be made, and no process has left anything in them.
+    """
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    log = path.with_name(f"{path.name}-wal")
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=_WAIT)) as connection:
+            connection.execute("SELECT 1 FROM sqlite_master")
+    except sqlite3.OperationalError:
+        if log.exists() and log.stat().st_size:
+            raise
+        uri += "&immutable=1"
+    return uri

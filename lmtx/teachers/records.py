@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lmtx.corpus import SPLITS, Corpus
-from lmtx.files import replacing
+from lmtx.files import check_destination, replacing
+from lmtx.teachers.archive import PARQUET
 from lmtx.teachers.pairs import NO, NONE, YES, Pairs
 from lmtx.teachers.store import KEY_BYTES, StoreError, VerdictStore
 
@@ -39,8 +40,9 @@ _TOTALS = ("verdicts", "requests", "prompt_tokens", "answer_tokens", "seconds")
 def write_record(store: VerdictStore, name: str, corpus: Corpus, file: str | Path) -> int:
     """Record a teacher's verdicts on a corpus; returns their number.
 
-    Raises `StoreError`, and writes nothing, when the store has none.
+    Raises `StoreError` when the store has none, and `DestinationError` where the file cannot be written.
     """
+    check_destination(file, begins=PARQUET, source=store.path)
     documents = pa.concat_tables([corpus.documents(split) for split in SPLITS])["uid"]
     columns: list[list] = [[], [], [], []]
     select = (

@@ -51,8 +51,8 @@ def identity_digest(identity: dict[str, Any]) -> bytes:
 class VerdictStore(Database):
     """The verdicts of all teachers, data sets and runs, in the file `path`; see `Database`."""
 
-    def __init__(self, path: str | Path):
-        super().__init__(path, _SCHEMA)
+    def __init__(self, path: str | Path, writing: bool = True):
+        super().__init__(path, _SCHEMA, writing)
 
     def teacher(self, name: str, identity: dict[str, Any]) -> int:
         """The row id of the teacher with this identity, entered when new."""
