@@ -236,6 +236,22 @@ def test_the_best_system_is_kept_and_the_first_that_does_not_improve_is_the_last
     assert (progress.stopped is not None) == stops
 
 
+@pytest.mark.parametrize(
+    ("scores", "documents", "best"),
+    [
+        ((0.70, 0.82, 0.87), 150, "lmtx-c1"),  # 0.05, and 1.96 standard errors are 0.082
+        ((0.70, 0.82, 0.87), 1000, "lmtx-c2"),  # 0.032
+        ((0.70, 0.71), 150, "lmtx-c1"),  # the first cycle need only be better
+    ],
+)
+def test_a_later_cycle_must_improve_the_check_beyond_chance(scores, documents, best):
+    progress = Progress()
+    for system, score in zip(("zero-shot", "lmtx-c1", "lmtx-c2"), scores, strict=False):
+        progress = progress.then(system, score, documents)
+    assert progress.best.system == best
+    assert Progress(progress.checked[:2]).stopped is None
+
+
 def test_a_curriculum_that_has_not_begun_goes_on():
     assert Progress().stopped is None
 

@@ -1,6 +1,8 @@
 """Progress of a curriculum: the systems checked so far, the best of them, and whether it has ended."""
 
 from dataclasses import asdict, dataclass, replace
+from functools import reduce
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,23 @@ from lmtx.files import CARD, read_json
 
 @dataclass(frozen=True)
 class Checked:
-    """A system of the curriculum and its check score. E0, "zero-shot", comes first."""
+    """A system of the curriculum and its check score on so many documents. E0, "zero-shot", comes first."""
 
     system: str
     check: float
+    documents: int = 0
+
+    def improves(self, best: "Checked") -> bool:
+        """Whether the check is higher; after the first cycle, by more than chance explains.
+
+        The judge of the check is the teacher, which accepts its own students ever more readily: what a later
+        cycle adds must exceed 1.96 standard errors of the difference of two shares.
+        """
+        gain = self.check - best.check
+        if best.system == "zero-shot" or not self.documents:
+            return gain > 0
+        variance = sum(entry.check * (1 - entry.check) / self.documents for entry in (self, best))
+        return gain > 1.96 * sqrt(variance)
 
 
 @dataclass(frozen=True)
@@ -35,8 +50,9 @@ class Progress:
 
     @property
     def best(self) -> Checked:
-        """The system of highest check, the earlier one of two equals; E0 where nothing was checked."""
-        return max(self.checked, key=lambda entry: entry.check, default=Checked("zero-shot", 0.0))
+        """The last system that improved on those before it; E0 where nothing was checked."""
+        first, *later = self.checked or (Checked("zero-shot", 0.0),)
+        return reduce(lambda best, entry: entry if entry.improves(best) else best, later, first)
 
     @property
     def stopped(self) -> str | None:
@@ -47,14 +63,14 @@ class Progress:
             return None
         last = self.checked[-1]
         return (
-            f"{last.system} did not improve the teacher's check "
+            f"{last.system} did not improve the teacher's check beyond chance "
             f"({last.check:.1%} after {self.best.check:.1%} of {self.best.system}); "
             "the curriculum ended there"
         )
 
-    def then(self, system: str, score: float) -> "Progress":
-        """The progress with one more system checked."""
-        return replace(self, checked=(*self.checked, Checked(system, score)))
+    def then(self, system: str, score: float, documents: int = 0) -> "Progress":
+        """The progress with one more system checked, on so many documents."""
+        return replace(self, checked=(*self.checked, Checked(system, score, documents)))
 
     def end(self, reason: str) -> "Progress":
         """The progress with the reason why the next cycle cannot be trained."""
