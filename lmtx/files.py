@@ -74,7 +74,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     _remove(scratch)  # of a run that was killed under the same number, as in a container
     try:
         yield scratch
-        if real.exists() and real.is_dir() != scratch.is_dir():
+        if real.exists() and scratch.exists() and real.is_dir() != scratch.is_dir():
             raise DestinationError(
                 f"{path} is a {_noun(real.is_dir())}, and a {_noun(scratch.is_dir())} is written"
             )

@@ -13,7 +13,7 @@ import pytest
 
 from lmtx import provenance
 from lmtx.config import load_config
-from lmtx.files import read_json, replacing, write_json
+from lmtx.files import DestinationError, read_json, replacing, write_json
 from lmtx.provenance import Clock, host, versions
 from lmtx.study import Study, StudyError
 
@@ -94,7 +94,7 @@ def test_a_block_that_writes_nothing_loses_nothing(target):
     assert [p.name for p in path.parent.iterdir()] == ["target"]
 
 
-def test_a_folder_may_take_the_place_of_a_longer_one_and_of_a_file(tmp_path):
+def test_a_folder_may_take_the_place_of_a_longer_one_and_no_file_that_of_a_folder(tmp_path):
     with replacing(tmp_path / "a") as scratch:
         scratch.mkdir()
         (scratch / "one").touch()
@@ -103,9 +103,10 @@ def test_a_folder_may_take_the_place_of_a_longer_one_and_of_a_file(tmp_path):
         scratch.mkdir()
         (scratch / "three").touch()
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["three"]
-    with replacing(tmp_path / "a") as scratch:
-        scratch.write_text("now a file")
-    assert (tmp_path / "a").read_text() == "now a file"
+    with pytest.raises(DestinationError, match="is a folder, and a file is written"):
+        with replacing(tmp_path / "a") as scratch:
+            scratch.write_text("a file")
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["three"]
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
