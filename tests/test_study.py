@@ -103,9 +103,9 @@ def test_a_folder_may_take_the_place_of_a_longer_one_and_no_file_that_of_a_folde
         scratch.mkdir()
         (scratch / "three").touch()
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["three"]
-    with pytest.raises(DestinationError, match="is a folder, and a file is written"):
-        with replacing(tmp_path / "a") as scratch:
-            scratch.write_text("a file")
+    refused = pytest.raises(DestinationError, match="is a folder, and a file is written")
+    with refused, replacing(tmp_path / "a") as scratch:
+        scratch.write_text("a file")
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["three"]
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
