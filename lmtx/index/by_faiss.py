@@ -12,9 +12,8 @@ LINKS = 32
 """Neighbours of a label in the graph (`M`)."""
 BREADTH = 200
 """Candidates of a label at its insertion (`efConstruction`)."""
-_QUERIES = (
-    1 << 15
-)  # of a call; faiss takes 4,096 at once, so in a multiple the products are those of one call
+# Of a call; faiss takes 4,096 at once, so in a multiple the products are those of one call.
+_QUERIES = 1 << 15
 _LABELS = 1 << 14
 _BLOCK = 4096  # labels or queries of the graph
 
@@ -67,8 +66,6 @@ def graph(
 
     n, k = len(queries), min(k, len(labels))
     nearest = Shortlist.empty(n, k)
-    if not n or not k:
-        return nearest
     index = faiss.IndexHNSWFlat(labels.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = BREADTH
     for start in range(0, len(labels), _BLOCK):

@@ -61,8 +61,6 @@ def exact(
     """`lmtx.index.search` on one device; its parameters are checked."""
     n, k = len(queries), min(k, len(labels))
     nearest = Shortlist.empty(n, k)
-    if not n or not k:
-        return nearest
     if precision == "auto":
         precision = "fp32" if device.type == "cpu" else resolve_precision("auto", device)
     first_pass = torch.bfloat16 if precision == "bf16" else torch.float32

@@ -73,6 +73,8 @@ def search(
         raise ValueError(f"k is {k}; at least 1 label a query is needed")
     if way not in ("exact", "graph"):
         raise ValueError(f"way {way!r} is neither exact nor graph")
+    if not len(queries) or not len(labels):
+        return Shortlist.empty(len(queries), min(k, len(labels)))
     if way == "graph":
         from lmtx.index.by_faiss import graph
 
