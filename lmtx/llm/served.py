@@ -190,8 +190,8 @@ class ServedModel:
         self.cost.requests += 1
         return most
 
-    def account(self, reply: Reply) -> None:
-        """Enter what a reply has cost."""
+    def account(self, question: Question, reply: Reply) -> None:
+        """Enter what a reply has cost, and how far its prompt was underestimated."""
         self.cost.prompt_tokens += reply.prompt_tokens
         self.cost.cached_tokens += reply.cached_tokens
         self.cost.answer_tokens += reply.answer_tokens
@@ -199,6 +199,8 @@ class ServedModel:
         if usd is not None:
             self.cost.usd += usd
             self.budget.spent += usd
+        factor = reply.prompt_tokens / question.about_tokens()
+        self._underestimate = max(self._underestimate, factor)
 
     def _usd(self, prompt: int, answer: int, cached: int = 0) -> float | None:
         return None if self._price is None else self._price.usd(prompt, answer, cached, self.batch)
@@ -210,9 +212,7 @@ class ServedModel:
             async with asyncio.timeout(self.config.timeout):
                 answer = await client.post("/chat/completions", body=body, cast_to=object)
             reply = Reply.of(question, answer)
-            self.account(reply)
-            factor = reply.prompt_tokens / question.about_tokens()
-            self._underestimate = max(self._underestimate, factor)
+            self.account(question, reply)
         except openai.APIStatusError as error:
             if self.dialect.adapt(error, body):
                 raise SendAgain from None

@@ -127,7 +127,7 @@ class _Batches:
             reply = Reply.of(question, result["response"].get("body") or {})
         except BadReply:
             return True, None
-        teacher.model.account(reply)
+        teacher.model.account(question, reply)
         answer = teacher.read(job, reply)
         if answer is None:
             self._again += teacher.pointwise(job)
