@@ -64,7 +64,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     The block may write a file or make a folder there. When it raises, what was written is
     removed and `path` stays as it was. Where `path` is a link, what it leads to is replaced.
 
-    Raises `DestinationError` where a file would replace a folder, a folder a file, and anything what
+    Raises `DestinationError` where a file would replace a folder, a folder a file, and for a path that
     `check_destination` never lets be replaced.
     """
     real = _replaceable(path)
