@@ -1,12 +1,10 @@
 """The `lmtx` command. Each subcommand imports what it needs when it runs, so that help is instant."""
 
 import argparse
-import os
-import signal
 import sys
 from pathlib import Path
 
-from lmtx import __version__
+from lmtx import __version__, exits
 
 STORE = Path("data/verdicts.sqlite")
 EXAMPLES = {
@@ -46,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
         options.files += [Path(word) for word in rest]
-    return options.run(options)
+    return exits.status(options.run, options)
 
 
 def _command(commands: argparse._SubParsersAction, name: str, text: str) -> argparse.ArgumentParser:
@@ -86,7 +84,7 @@ def _add_tag(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--text", action="store_true", help="put the document's title, or else its text, into its answer"
     )
-    parser.set_defaults(run=_reporting(_tag))
+    parser.set_defaults(run=_tag)
 
 
 def _add_labels(commands: argparse._SubParsersAction) -> None:
@@ -100,7 +98,7 @@ def _add_labels(commands: argparse._SubParsersAction) -> None:
         help="a label a line, JSONL, CSV, TSV, Parquet or SKOS; none, or -: JSON lines from standard input",
     )
     _add_skos(parser)
-    parser.set_defaults(run=_reporting(_extend))
+    parser.set_defaults(run=_extend)
 
 
 def _add_skos(parser: argparse.ArgumentParser) -> None:
@@ -126,7 +124,7 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--annotated", type=Path, help="calibrate on documents with people's answers in the column `labels`"
     )
-    parser.set_defaults(run=_reporting(_export))
+    parser.set_defaults(run=_export)
 
 
 def _add_verdicts(commands: argparse._SubParsersAction) -> None:
@@ -138,7 +136,7 @@ def _add_verdicts(commands: argparse._SubParsersAction) -> None:
         parser.add_argument(
             "--store", type=Path, default=STORE, help="the verdict store (default: %(default)s)"
         )
-        parser.set_defaults(run=_reporting(_verdicts(does)))
+        parser.set_defaults(run=_verdicts(does))
         return parser
 
     action("list", "list_verdicts", "show what each teacher has judged, and what it cost")
@@ -187,7 +185,7 @@ def _add_learn(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help="parameters of the study"
     )
-    parser.set_defaults(run=_reporting(_learn))
+    parser.set_defaults(run=_learn)
 
 
 def _add_review(commands: argparse._SubParsersAction) -> None:
@@ -201,7 +199,7 @@ def _add_review(commands: argparse._SubParsersAction) -> None:
         "--documents", dest="count", type=int, default=50, help="how many (default: %(default)s)"
     )
     parser.add_argument("--answers", type=Path, help="the file of the answers (default: FOLDER.review.jsonl)")
-    parser.set_defaults(run=_reporting(_review))
+    parser.set_defaults(run=_review)
 
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
@@ -209,60 +207,14 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     parser = _command(commands, "evaluate", text)
     parser.add_argument("folder", type=Path, help="an exported tagger")
     parser.add_argument("annotated", type=Path, help="documents with the column `labels`")
-    parser.set_defaults(run=_reporting(_evaluate))
+    parser.set_defaults(run=_evaluate)
 
 
 def _add_model(commands: argparse._SubParsersAction) -> None:
     text = "bring an open language model onto this machine, to teach"
     parser = _command(commands, "model", text)
     parser.add_argument("name", help="its name, such as qwen-1.5b")
-    parser.set_defaults(run=_reporting(_model))
-
-
-def _reporting(run):
-    """`run`, with an error as a line instead of a traceback, and an honest exit status."""
-
-    def reporting(options: argparse.Namespace) -> int:
-        if sys.stderr is None:  # `print` would take standard output for it
-            sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-        try:
-            status = run(options) or 0
-            if sys.stdout is not None:
-                sys.stdout.flush()
-            return status
-        except BrokenPipeError:  # whoever read our output has seen enough
-            _drop_output()
-            return 0
-        except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would be a trace
-            _drop_output()
-            print("lmtx: interrupted", file=sys.stderr)
-            return 130
-        except Exception as error:
-            if options.debug:
-                raise
-            _drop_output()
-            print(f"lmtx: {_sentence(error)}", file=sys.stderr)
-            return 1
-
-    return reporting
-
-
-def _drop_output() -> None:
-    """Write out complete lines; where that fails, make sure that Python does not try again at its end."""
-    if sys.stdout is not None:
-        try:
-            sys.stdout.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _sentence(error: Exception) -> str:
-    """The message of an error; one that is none of ours, and no fault of the system, is a bug."""
-    if isinstance(error, OSError) or type(error).__module__.startswith("lmtx."):
-        return str(error)
-    first = str(error).partition("\n")[0]
-    return f"{type(error).__name__}: {first}; this is a fault of the program, and --debug shows where"
+    parser.set_defaults(run=_model)
 
 
 def _tag(options: argparse.Namespace) -> int:
