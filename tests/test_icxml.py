@@ -1,6 +1,7 @@
 """A language model at prediction time: ICXML and the re-ranker, against rankings worked out by hand."""
 
 import dataclasses
+import hashlib
 import logging
 import traceback
 from pathlib import Path
@@ -12,11 +13,12 @@ from judging import KEY, make_config
 from servers import Server, completion, error, prompt
 from test_store import Scripted
 from tiny_encoders import document_table, encoder_config, label_table, save_tiny_encoder
-from tiny_models import save_answering_model
+from tiny_models import save_answering_model, save_gguf, save_random_model
 
 from lmtx import baselines, teachers
 from lmtx.baselines import Inputs, Unavailable
 from lmtx.config import BaselineConfig, ConfigError
+from lmtx.config import CombinedTeacher as CombinedConfig
 from lmtx.config import EnsembleTeacher as EnsembleConfig
 from lmtx.config import HuggingFaceTeacher as HuggingFaceConfig
 from lmtx.config import SimulatedTeacher as SimulatedConfig
@@ -24,6 +26,7 @@ from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.llm import dispatch
 from lmtx.teachers import NO, NONE, YES, BudgetError, TeacherError
+from lmtx.teachers.records import write_texts
 from lmtx.teachers.store import VerdictStore
 
 WORDS = ["red", "apple", "car", "blue", "green", "sky", "tree", "tall", "night"]
@@ -319,6 +322,31 @@ def test_with_a_model_in_this_process(tmp_path):
     assert ranked.cost["requests"] == 12 and ranked.cost["usd"] == 0
     assert "4 of 4 selections could not be read: ranked by E0 alone" in ranked.notes
     assert rank("icxml", inputs).cost["requests"] == 0
+
+
+def test_recorded_texts_need_no_model_and_the_first_documents_can_be_enough(tmp_path):
+    """The writer among combined teachers is its language model; here a GGUF file, deleted in between."""
+    folder = save_random_model(tmp_path / "model", "qwen2", layer_types=["full_attention"] * 2)
+    file = save_gguf(folder, tmp_path / "tiny.gguf")
+    model = {"model": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "prompt": "strict"}
+    model |= {"kind": "huggingface", "name": "tiny", "wording": "tag", "question": None, "device": "cpu"}
+    model |= {"document_tokens": 30, "precision": "fp32", "batch_tokens": 2048}
+    both = {"model": model, "ensemble": ensemble_config().model_dump()}
+    weights = {"model": 1.0, "ensemble": 0.3}
+    teacher = CombinedConfig(kind="combined", name="both", of=both, weights=weights)
+    inputs = real_inputs(tmp_path, teacher)
+    ranked = rank("icxml", inputs, documents=2, demonstrations=1, candidates=1)
+    assert len(ranked.ranking) == 2 and "measured on the first 2 of 4 test documents" in ranked.notes
+    assert ranked.cost["requests"] >= 4
+    with VerdictStore(inputs.store) as store:
+        assert write_texts(store, "tiny", tmp_path / "records" / "tiny-texts.parquet") >= 4
+    file.unlink()
+    inputs = dataclasses.replace(inputs, store=tmp_path / "new.sqlite", records=tmp_path / "records")
+    recorded = rank("icxml", inputs, documents=2, demonstrations=1, candidates=1)
+    np.testing.assert_array_equal(recorded.ranking.ids, ranked.ranking.ids)
+    assert recorded.cost["requests"] == 0 and recorded.bill["requests"] == ranked.bill["requests"]
+    with pytest.raises(TeacherError, match="tiny"):
+        rank("icxml", inputs, documents=3, demonstrations=1, candidates=1)
 
 
 # --- the teacher as a re-ranker ----------------------------------------------------------------

@@ -118,6 +118,12 @@ def nearest_labels(inputs: Inputs, encoder: Encoder) -> Shortlist:
         return search(documents, labels, inputs.depth, excluded=inputs.corpus.excluded["test"])
 
 
+def share_note(ranked: int, corpus: Corpus) -> tuple[str, ...]:
+    """The remark of a system that ranks only the first `ranked` test documents; empty for all of them."""
+    total = corpus.test.num_rows
+    return () if ranked == total else (f"measured on the first {ranked:,} of {total:,} test documents",)
+
+
 def _options(function: Any, config: BaselineConfig) -> dict[str, Any]:
     """Check the options of `config` against the keyword arguments of `function`, and fill in defaults."""
     accepted = {

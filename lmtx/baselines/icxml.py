@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from lmtx.baselines import Inputs, Ranked, Unavailable
+from lmtx.baselines import Inputs, Ranked, Unavailable, share_note
 from lmtx.config import Positive
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search
@@ -27,7 +27,7 @@ from lmtx.llm.chat import Question
 from lmtx.llm.cost import Plan
 from lmtx.llm.replies import read_items, read_selection
 from lmtx.teachers.prompts import Wording, document_text, one_line
-from lmtx.teachers.writer import Writer, build_writer
+from lmtx.teachers.writer import Writer, build_writer, writing_section
 
 _SELECTED = 10
 _FORM = 5  # labels that show what labels look like
@@ -52,7 +52,12 @@ Ask = Callable[[Sequence[Question], str], list[str | None]]
 
 
 def rank(
-    inputs: Inputs, *, demonstrations: Positive = 3, candidates: Positive = 10, nearest: Positive = 3
+    inputs: Inputs,
+    *,
+    demonstrations: Positive = 3,
+    candidates: Positive = 10,
+    nearest: Positive = 3,
+    documents: Positive | None = None,
 ) -> Ranked:
     """Rank first what the language model selects, then the other labels as E0 ranks them.
 
@@ -67,6 +72,8 @@ def rank(
         Labels that it writes for each document.
     nearest
         Labels of the label set that E0 finds for each candidate.
+    documents
+        Number of test documents to rank, the first ones. None: all.
 
     Raises
     ------
@@ -75,14 +82,16 @@ def rank(
     TeacherError
         When the model cannot go on; what it has written is kept and not asked again.
     """
-    if inputs.teacher is None or inputs.teacher.kind not in ("openai", "huggingface"):
+    section = writing_section(inputs.teacher)
+    if section is None:
         teacher = "no teacher" if inputs.teacher is None else f"the {inputs.teacher.kind} teacher"
         raise Unavailable(
             "ICXML needs a language model that writes: set teacher=openai or teacher=huggingface "
             f"(this run has {teacher})"
         )
-    with build_writer(inputs.teacher, store=inputs.store) as writer:
-        rounds = _Rounds(inputs, writer, demonstrations, candidates, nearest)
+    inputs = replace(inputs, teacher=section)
+    with build_writer(section, store=inputs.store, records=inputs.records) as writer:
+        rounds = _Rounds(inputs, writer, documents, demonstrations, candidates, nearest)
         print(rounds.plan())
         all_questions: list[Question] = []
         written: list[str | None] = []
@@ -94,15 +103,19 @@ def rank(
             written.extend(answers)
             return answers
 
-        documents = rounds.run(ask)
+        answered = rounds.run(ask)
         with inputs.clock("rank"):
-            ranking = _first(rounds.retrieved, [document.selected for document in documents], inputs.depth)
+            ranking = _first(rounds.retrieved, [document.selected for document in answered], inputs.depth)
         return Ranked(
             ranking,
             cost=asdict(writer.cost),
             bill=writer.bill(all_questions, written),
-            notes=(f"asks {writer.model.name} at prediction time", *_shortcomings(documents)),
-            examples=_examples(inputs, documents[:_EXAMPLES]),
+            notes=(
+                f"asks {writer.model.name} at prediction time",
+                *share_note(len(answered), inputs.corpus),
+                *_shortcomings(answered),
+            ),
+            examples=_examples(inputs, answered[:_EXAMPLES]),
         )
 
 
@@ -124,7 +137,7 @@ class _Document:
 
 
 class _Rounds:
-    """The three rounds of questions about the test documents.
+    """The three rounds of questions about the first `documents` test documents (None: all).
 
     Attributes
     ----------
@@ -132,12 +145,20 @@ class _Rounds:
         E0's ranking of the labels for each document.
     """
 
-    def __init__(self, inputs: Inputs, writer: Writer, demonstrations: int, candidates: int, nearest: int):
+    def __init__(
+        self,
+        inputs: Inputs,
+        writer: Writer,
+        documents: int | None,
+        demonstrations: int,
+        candidates: int,
+        nearest: int,
+    ):
         self._inputs, self._writer = inputs, writer
         self._counts = demonstrations, candidates
         self._nearest = nearest
         self._labels = inputs.corpus.labels["text"].to_pylist()
-        self._excluded = inputs.corpus.excluded["test"]
+        self._excluded = inputs.corpus.excluded["test"][:documents]
         self._vectors: dict[str, np.ndarray] = {}
         wording = Wording.of(inputs.teacher.wording, inputs.teacher.question)
         form = np.unique(np.linspace(0, len(self._labels) - 1, _FORM).astype(int))
@@ -145,13 +166,14 @@ class _Rounds:
         self._task = self._question + _FORMS.format(
             form="\n".join(f"- {one_line(self._labels[label])}" for label in form)
         )
-        tests = inputs.corpus.test
+        tests = inputs.corpus.test[:documents]
         texts = map(document_text, tests["title"].to_pylist(), tests["text"].to_pylist())
         self._prefixes = [wording.prefix(text) for text in writer.cut(list(texts))]
         with inputs.clock("rank"):
             depth = max(inputs.depth, candidates * nearest)
             vectors = inputs.embeddings
-            self.retrieved = search(vectors["test"], vectors["labels"], depth, excluded=self._excluded)
+            queries = vectors["test"][:documents]
+            self.retrieved = search(queries, vectors["labels"], depth, excluded=self._excluded)
 
     def plan(self) -> Plan:
         """What the rounds will take; questions that hang on answers yet to come are made up.

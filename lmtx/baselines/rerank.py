@@ -5,9 +5,8 @@ from dataclasses import asdict
 import numpy as np
 
 from lmtx import teachers
-from lmtx.baselines import Inputs, Ranked, Unavailable
+from lmtx.baselines import Inputs, Ranked, Unavailable, share_note
 from lmtx.config import Positive
-from lmtx.corpus import Corpus
 from lmtx.index import Shortlist, search
 from lmtx.teachers import NO, NONE, YES, Pairs, Verdicts
 
@@ -69,14 +68,12 @@ def rank(inputs: Inputs, *, shortlist: Positive = 10, documents: Positive | None
             _reordered(retrieved, judged, verdicts, inputs.depth),
             cost=asdict(teacher.cost),
             bill={key: value for key, value in teacher.estimate(pairs).items() if key in _BILL},
-            notes=(*teacher.notes, f"asks {teacher.name} at prediction time", *_some(len(judged), corpus)),
+            notes=(
+                *teacher.notes,
+                f"asks {teacher.name} at prediction time",
+                *share_note(len(judged), corpus),
+            ),
         )
-
-
-def _some(ranked: int, corpus: Corpus) -> tuple[str, ...]:
-    """What a table must say where only some of the test documents are ranked."""
-    total = corpus.test.num_rows
-    return () if ranked == total else (f"measured on the first {ranked:,} of {total:,} test documents",)
 
 
 def _reordered(retrieved: Shortlist, judged: np.ndarray, verdicts: Verdicts, depth: int) -> Shortlist:

@@ -12,7 +12,7 @@ from lmtx.llm import checkpoint as checkpoints
 from lmtx.llm.chat import Question
 from lmtx.llm.cost import Cost, estimate
 from lmtx.llm.faults import TeacherError
-from lmtx.llm.framing import chat_frame, cut_texts, frame_ids, token_ids
+from lmtx.llm.framing import chat_frame, frame_ids, token_ids
 
 _OVERHEAD = 3.0
 """A step of writing takes about this many times as long as the multiplications by the weights alone."""
@@ -50,13 +50,21 @@ class LocalModel:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What its answers depend on beside the prompt; needs its small files."""
-        return {
-            "kind": "huggingface",
-            "model": self._checkpoint.identity,
-            "precision": self.precision,
-            "frame": list(self.frame),
-        }
+        """What its answers depend on beside the prompt.
+
+        Needs the model's small files, but for a GGUF file whose SHA-256 the parameters give: that tells its
+        chat template too.
+        """
+        if self.is_pinned:
+            model = {"model": f"sha256:{self.config.sha256}"}
+        else:
+            model = {"model": self._checkpoint.identity, "frame": list(self.frame)}
+        return {"kind": "huggingface", **model, "precision": self.precision}
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the parameters identify the model, so that its recorded answers are found without it."""
+        return checkpoints.is_gguf(self.config.model) and self.config.sha256 is not None
 
     @property
     def _checkpoint(self) -> checkpoints.Checkpoint:
@@ -102,11 +110,17 @@ class LocalModel:
         return token_ids(self.tokenizer, list(texts))
 
     def cut(self, texts: Sequence[str]) -> list[str]:
-        """The beginning of each text that fits into `teacher.document_tokens`."""
-        return cut_texts(self.tokenizer, list(texts), self.config.document_tokens) if texts else []
+        """The beginning of each text: `teacher.document_tokens` times four bytes.
+
+        Tokens are not counted, so that recorded answers are found without the model.
+        """
+        size = 4 * self.config.document_tokens
+        return [text.encode()[:size].decode(errors="ignore") for text in texts]
 
     def count(self, prompt: str) -> int:
-        """Tokens that a prompt has within the chat template."""
+        """Tokens that a prompt has within the chat template; without the model, a quarter of its bytes."""
+        if isinstance(self._found, TeacherError):
+            return len(prompt.encode()) // 4
         return len(self._framed([prompt])[0])
 
     def limit(self, answer_tokens: int) -> int:
@@ -139,7 +153,10 @@ class LocalModel:
         """Fields of a `Plan` for writing so many answers."""
         notes = ["a request is one prompt; answers at their longest"]
         seconds = 0.0
-        if requests:
+        if isinstance(self._found, TeacherError):
+            notes.append(f"{self.name} is not on this machine: four bytes are counted as a token")
+            seconds = None
+        elif requests:
             # A prompt is read at once; of its answer each step multiplies by a few rows only.
             rows = max(1, self.config.batch_tokens * requests // (prompt + answer))
             seconds = _OVERHEAD * (self.seconds(prompt) + self.seconds(answer, min(rows, requests)))

@@ -4,10 +4,13 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
+from lmtx.corpus import Corpus
 from lmtx.llm.cost import Cost
 from lmtx.llm.faults import TeacherError
+from lmtx.teachers.records import read_record
 from lmtx.teachers.store import VerdictStore
 
 
@@ -50,6 +53,10 @@ class Asker:
     def speed(self) -> float | None:
         """Seconds a request took in earlier runs; None without one."""
         return self.store.speed(self._teacher)
+
+    def take_record(self, file: Path, corpus: Corpus | None = None) -> None:
+        """Take recorded answers into the store (see `lmtx.teachers.records`), if there is the file."""
+        read_record(self.store, self._teacher, self.identity, file, corpus)
 
     def close(self) -> None:
         """Close the store."""

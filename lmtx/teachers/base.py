@@ -7,17 +7,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lmtx.corpus import Corpus
 from lmtx.llm.cost import Plan, estimate
 from lmtx.llm.faults import BudgetError, TeacherError
 from lmtx.teachers.asking import Asker, TooFewAnswersError
 from lmtx.teachers.pairs import NO, NONE, YES, DocumentPairs, Pairs, Verdicts
-from lmtx.teachers.records import read_record
 from lmtx.teachers.store import KEY_BYTES, identity_digest, key_order
 
 __all__ = [
@@ -150,10 +147,6 @@ class Teacher(Asker, ABC):
             "look at the wording if answers are neither",
         )
         return self.decide(Verdicts(p_yes, answer))
-
-    def take_record(self, file: Path, corpus: Corpus | None) -> None:
-        """Take recorded verdicts into the store (see `lmtx.teachers.records`), if there is the file."""
-        read_record(self.store, self._teacher, self.identity, file, corpus)
 
     def decide(self, verdicts: Verdicts) -> Verdicts:
         """The same probabilities, with the answers that `threshold` makes of them; none stays none."""

@@ -9,9 +9,9 @@ import numpy as np
 from scipy.special import expit
 
 from lmtx.config import HuggingFaceTeacher as HuggingFaceConfig
-from lmtx.llm.checkpoint import is_gguf
 from lmtx.llm.cost import estimate
 from lmtx.llm.faults import TeacherError
+from lmtx.llm.framing import cut_texts
 from lmtx.llm.local import LocalModel
 from lmtx.llm.odds import OddsReader
 from lmtx.llm.packing import Row
@@ -50,17 +50,10 @@ class HuggingFaceTeacher(Teacher):
         self._wording = Wording.of(config.wording, config.question, config.prompt)
         self.model = LocalModel(config)
         self.max_missing = config.max_missing
-        if is_gguf(config.model) and config.sha256 is not None:
-            # The hash also tells its chat template.
-            model = {
-                "kind": "huggingface",
-                "model": f"sha256:{config.sha256}",
-                "precision": self.model.precision,
-            }
-        else:
-            model = self.model.identity
+        wording = self._wording.identity("pointwise")
+        identity = self.model.identity | {"document_tokens": config.document_tokens, **wording}
+        if not self.model.is_pinned:
             _ = self._reader  # a model that cannot judge is refused here
-        identity = model | {"document_tokens": config.document_tokens, **self._wording.identity("pointwise")}
         super().__init__(config.name, identity, store, self.model.cost)
 
     @cached_property
@@ -123,7 +116,8 @@ class HuggingFaceTeacher(Teacher):
         """The prompts of documents; their ends are in the order of the documents' pairs."""
         head, tail = self.model.frame_ids
         documents = list(documents)
-        texts = self.model.cut([document_text(document.title, document.text) for document in documents])
+        texts = [document_text(document.title, document.text) for document in documents]
+        texts = cut_texts(self.model.tokenizer, texts, self._config.document_tokens)
         prefixes = self.model.ids([self._wording.prefix(text) for text in texts])
         suffixes = [self._wording.suffix(label) for document in documents for label in document.labels]
         suffix_ids = iter(self.model.ids(suffixes))

@@ -2,7 +2,8 @@
 
 `verdicts/DATASET/TEACHER.parquet` holds a row a verdict: the document's and the label's uid, p_yes (null
 for none), and the store's key, a hash of the teacher's identity and both texts. So a record serves whoever
-asks the same of the same texts, and nobody else. `verdicts/TEACHER-texts.parquet` holds what a model wrote.
+asks the same of the same texts, and nobody else. `verdicts/DATASET/TEACHER-texts.parquet` holds
+the texts that a model wrote, each with its key.
 """
 
 import hashlib
@@ -63,7 +64,10 @@ def write_record(store: VerdictStore, name: str, corpus: Corpus, file: str | Pat
 
 
 def write_texts(store: VerdictStore, name: str, file: str | Path) -> int:
-    """Record all texts that a model wrote; returns their number, and raises as `write_record`."""
+    """Record all texts that a model wrote; returns their number. Without a text it writes no file."""
+    if not store.select("SELECT 1 FROM texts JOIN teachers ON id = teacher WHERE name = ? LIMIT 1", (name,)):
+        return 0
+    check_destination(file, begins=PARQUET, source=store.path)
     teacher, metadata = _describe(store, name, "write")
     rows = store.select("SELECT key, text FROM texts WHERE teacher = ? ORDER BY key", (teacher,))
     table = pa.table([list(column) for column in zip(*rows, strict=True)] or [[], []], schema=_TEXTS)

@@ -135,11 +135,21 @@ class Writer(Asker):
         return [without_thought(stored[key]).strip() if key in stored else None for key in keys]
 
 
-def build_writer(config: Any, *, store: str | Path) -> Writer:
+def writing_section(config: Any) -> Any:
+    """The language model of a `teacher` section: the section itself, or the first such one it combines.
+
+    None where there is no language model, or no section.
+    """
+    sections = [config, *getattr(config, "of", {}).values()]
+    return next((s for s in sections if getattr(s, "kind", None) in ("openai", "huggingface")), None)
+
+
+def build_writer(config: Any, *, store: str | Path, records: str | Path | None = None) -> Writer:
     """Make the writer of a `teacher` section of the kind "openai" or "huggingface".
 
-    `store` is the verdict store's file; made when missing. Raises `ValueError` for another kind,
-    `ConfigError` and `TeacherError` for a model that cannot be used, and `StoreError` for such a store.
+    `store` is the verdict store's file; made when missing. `records` is a folder of recorded texts (see
+    `lmtx.teachers.records`), which join the store. Raises `ValueError` for another kind, `ConfigError` and
+    `TeacherError` for a model that cannot be used, and `StoreError` for such a store or record.
     """
     if config.kind == "openai":
         from lmtx.llm.served import ServedModel as Model
@@ -149,7 +159,10 @@ def build_writer(config: Any, *, store: str | Path) -> Writer:
         raise ValueError(f"the {config.kind} teacher writes no text")
     opened = VerdictStore(store)
     try:
-        return Writer(config.name, Model(config), store=opened)
+        writer = Writer(config.name, Model(config), store=opened)
+        if records is not None:
+            writer.take_record(Path(records) / f"{writer.name}-texts.parquet")
+        return writer
     except BaseException:
         opened.close()
         raise
