@@ -345,7 +345,14 @@ def test_recorded_texts_need_no_model_and_the_first_documents_can_be_enough(tmp_
     recorded = rank("icxml", inputs, documents=2, demonstrations=1, candidates=1)
     np.testing.assert_array_equal(recorded.ranking.ids, ranked.ranking.ids)
     assert recorded.cost["requests"] == 0 and recorded.bill["requests"] == ranked.bill["requests"]
-    with pytest.raises(TeacherError, match="tiny"):
+    with pytest.raises(TeacherError, match=r"no file .*tiny\.gguf"):
+        rank("icxml", inputs, documents=3, demonstrations=1, candidates=1)
+    both["model"] = model | {"max_missing": 0.02}  # another prompt on another processor, say
+    teacher = CombinedConfig(kind="combined", name="both", of=both, weights=weights)
+    with pytest.raises(
+        Unavailable, match=r"(?s)not recorded: 1 of 3 texts are missing.*no file .*tiny\.gguf"
+    ):
+        inputs = dataclasses.replace(inputs, teacher=teacher)
         rank("icxml", inputs, documents=3, demonstrations=1, candidates=1)
 
 

@@ -26,6 +26,7 @@ from lmtx.index import Shortlist, search
 from lmtx.llm.chat import Question
 from lmtx.llm.cost import Plan
 from lmtx.llm.replies import read_items, read_selection
+from lmtx.teachers.asking import TooFewAnswersError
 from lmtx.teachers.prompts import Wording, document_text, one_line
 from lmtx.teachers.writer import Writer, build_writer, writing_section
 
@@ -78,7 +79,8 @@ def rank(
     Raises
     ------
     Unavailable
-        Where no language model that writes is configured.
+        Where no language model that writes is configured, or more than `max_missing` of its texts are
+        neither recorded nor to be had, as the model is not on this machine.
     TeacherError
         When the model cannot go on; what it has written is kept and not asked again.
     """
@@ -103,7 +105,12 @@ def rank(
             written.extend(answers)
             return answers
 
-        answered = rounds.run(ask)
+        try:
+            answered = rounds.run(ask)
+        except TooFewAnswersError as reason:
+            if getattr(writer.model, "missing", None) is None:
+                raise
+            raise Unavailable(f"ICXML needs texts that are not recorded: {reason}") from None
         with inputs.clock("rank"):
             ranking = _first(rounds.retrieved, [document.selected for document in answered], inputs.depth)
         return Ranked(

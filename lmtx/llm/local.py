@@ -68,9 +68,14 @@ class LocalModel:
 
     @property
     def _checkpoint(self) -> checkpoints.Checkpoint:
-        if isinstance(self._found, TeacherError):
-            raise self._found
+        if self.missing:
+            raise self.missing
         return self._found
+
+    @property
+    def missing(self) -> TeacherError | None:
+        """Why the model is not on this machine; None where it is."""
+        return self._found if isinstance(self._found, TeacherError) else None
 
     @cached_property
     def _found(self) -> checkpoints.Checkpoint | TeacherError:
@@ -119,7 +124,7 @@ class LocalModel:
 
     def count(self, prompt: str) -> int:
         """Tokens that a prompt has within the chat template; without the model, a quarter of its bytes."""
-        if isinstance(self._found, TeacherError):
+        if self.missing:
             return len(prompt.encode()) // 4
         return len(self._framed([prompt])[0])
 
@@ -153,7 +158,7 @@ class LocalModel:
         """Fields of a `Plan` for writing so many answers."""
         notes = ["a request is one prompt; answers at their longest"]
         seconds = 0.0
-        if isinstance(self._found, TeacherError):
+        if self.missing:
             notes.append(f"{self.name} is not on this machine: four bytes are counted as a token")
             seconds = None
         elif requests:
@@ -166,7 +171,13 @@ class LocalModel:
     def write(
         self, questions: Sequence[Question], say: Callable[[str], None]
     ) -> Generator[list[tuple[int, str]]]:
-        """Yield positions in `questions` and texts, a batch of at most `batch_tokens` tokens at a time."""
+        """Yield positions in `questions` and texts, a batch of at most `batch_tokens` tokens at a time.
+
+        Yields nothing where the model is missing and answers may be, which `last_fault` then explains.
+        """
+        if self.missing and self.max_missing > 0:
+            self.last_fault = str(self.missing)
+            return
         prompts = self._framed([question.prompt for question in questions])
         limits = [question.answer_tokens for question in questions]
         lengths = [len(ids) + limit for ids, limit in zip(prompts, limits, strict=True)]
