@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from lmtx.config import EvaluationConfig
@@ -267,3 +268,17 @@ def pseudo_label_quality(judged: pa.Table, rows: np.ndarray, truth: sp.csr_array
         "pseudo_recall": float(hits / relevant) if relevant else None,
         "shortlist_recall": float(shortlisted / relevant) if relevant else None,
     }
+
+
+def same_answers(judged: pa.Table, other: pa.Table) -> float | None:
+    """Return the share of equal answers among the pairs that both tables answer with yes or no.
+
+    Both are tables of `lmtx.curriculum.judge`. None where they have no such pair in common.
+    """
+    keys = ["document_uid", "label_uid"]
+    answers = [
+        table.select([*keys, "answer"]).filter(pc.greater_equal(table["answer"], 0))
+        for table in (judged, other)
+    ]
+    both = answers[0].join(answers[1], keys, join_type="inner", right_suffix="_other")
+    return pc.mean(pc.equal(both["answer"], both["answer_other"])).as_py() if both.num_rows else None

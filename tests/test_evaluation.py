@@ -16,6 +16,7 @@ from lmtx.evaluation import (
     literal_pairs,
     precision_by_frequency,
     pseudo_label_quality,
+    same_answers,
     score,
     score_points,
     total_cost,
@@ -257,3 +258,16 @@ def test_the_metrics_of_either_kind_pass_over_the_labels_of_the_other():
     assert first == {"lmtx": {"literal": 1.0, "other": 1.0}, "other": {"literal": 0.0, "other": 0.5}}
     assert found["other"]["other"]["against_lmtx"]["P@1"]["value"] == pytest.approx(-0.5)
     assert found["lmtx"]["literal"]["against_lmtx"] is None
+
+
+def test_equal_answers_are_counted_over_the_pairs_that_both_answer():
+    def judged(rows):
+        documents, labels, answers = zip(*rows, strict=True)
+        return pa.table(
+            {"document_uid": documents, "label_uid": labels, "answer": pa.array(answers, pa.int8())}
+        )
+
+    one = judged([("a", "x", 1), ("a", "y", 0), ("b", "x", 1), ("c", "x", -1), ("d", "x", 1)])
+    other = judged([("b", "x", 1), ("a", "y", 0), ("a", "x", 0), ("c", "x", 1), ("e", "x", 1)])
+    assert same_answers(one, other) == pytest.approx(2 / 3)
+    assert same_answers(one, other.slice(4)) is None

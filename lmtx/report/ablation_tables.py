@@ -40,6 +40,8 @@ def t5_teachers(results: Results) -> Table:
     """T5: each teacher's verdicts, its student, and its cost."""
     columns = [
         _SEEDS,
+        Column("Tells\napart", "power", as_percent),
+        Column("Agrees\nwith base", "agreement_with_base", as_percent),
         *_VERDICTS,
         *_QUALITY,
         Column("P@1\n− zero-shot", "gain", as_difference),
@@ -55,6 +57,7 @@ def t5_teachers(results: Results) -> Table:
         teacher, simulated = words.teacher(group), group.settings.teacher_kind == "simulated"
         row = {"point": group.name, "teacher": teacher, "simulated": simulated} | _numbers(group)
         row |= flat("gain", group.gain("P@1")) | {key: _total(group, key) for key in _COSTS}
+        row |= {key: group.mean(key) for key in ("power", "agreement_with_base")}
         rows.append((Cell(f"{teacher} †" if simulated else teacher), row))
         notes += [f"{teacher}: {note}." for note in group.points[0].notes]
     if any(row["simulated"] for _, row in rows):
@@ -62,9 +65,12 @@ def t5_teachers(results: Results) -> Table:
     return Table.of(
         "t5_teachers",
         "T5 Teachers",
-        f"{_ran_on(results.dataset, groups)}Percent. Precision and recall compare a teacher's yes with the "
-        "annotations, for this table only. The difference is to zero-shot, paired; a star marks an interval "
-        "without 0. Requests, tokens and dollars are what its runs asked anew; what the store held is free.",
+        f"{_ran_on(results.dataset, groups)}Percent. A teacher tells apart: how often it finds a shortlisted "
+        "label likelier than a random one (50 is blind); agrees: how often it gives the answer of base's "
+        "teacher to the same pair. Neither needs annotations. Precision and recall compare a teacher's yes "
+        "with the annotations, for this table only. The difference is to zero-shot, paired; a star marks an "
+        "interval without 0. Requests, tokens and dollars are what its runs asked anew; what the store held "
+        "is free.",
         "Teacher",
         columns,
         [("", rows)],

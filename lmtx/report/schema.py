@@ -147,7 +147,9 @@ class Point(Run):
 
     `against_zero_shot` and `against_base` hold paired differences, this run minus the other. `verdicts`
     counts the judged pairs, `pseudo_positives` the yes-verdicts a document; `pseudo_precision` and
-    `pseudo_recall` compare these with the annotations, for the report only. `same_as` names the point
+    `pseudo_recall` compare these with the annotations, for the report only. `power` is the teacher's
+    (`lmtx.teachers.discrimination`), and `agreement_with_base` its share of answers that base's teacher gives
+    too; both are found without annotations. `same_as` names the point
     whose run this one is, where both have the same settings.
     """
 
@@ -166,6 +168,8 @@ class Point(Run):
     pseudo_positives: float | None = None
     pseudo_precision: float | None = None
     pseudo_recall: float | None = None
+    power: float | None = None
+    agreement_with_base: float | None = None
 
     @property
     def train_seconds(self) -> float | None:
