@@ -147,6 +147,9 @@ def _add_verdicts(commands: argparse._SubParsersAction) -> None:
     record.add_argument("teacher", help="its name")
     record.add_argument("corpus", type=Path, help="the data set, such as data/processed/NAME/corpus")
     record.add_argument("file", type=Path, help="the record, such as verdicts/NAME/TEACHER.parquet")
+    record.add_argument(
+        "--texts", action="store_true", help="beside it, in TEACHER-texts.parquet, all texts that it wrote"
+    )
     again = action("again", "judge_again", "judge recorded pairs anew, and say where the verdicts differ")
     again.add_argument("corpus", type=Path, help="the data set, such as data/processed/NAME/corpus")
     again.add_argument("file", type=Path, help="the record, such as verdicts/NAME/TEACHER.parquet")

@@ -45,13 +45,12 @@ def record_verdicts(options: argparse.Namespace) -> None:
     from lmtx.teachers.records import write_record, write_texts
 
     corpus = load_corpus(options.corpus)
-    texts_file = options.file.with_name(f"{options.file.stem}-texts.parquet")
     with _open(options.store) as store:
         count = write_record(store, options.teacher, corpus, options.file)
-        text_count = write_texts(store, options.teacher, texts_file)
-    print(f"{count:,} verdicts recorded in {options.file}")
-    if text_count:
-        print(f"{text_count:,} texts that the model wrote recorded in {texts_file}")
+        print(f"{count:,} verdicts recorded in {options.file}")
+        if options.texts:
+            file = options.file.with_name(f"{options.file.stem}-texts.parquet")
+            print(f"{write_texts(store, options.teacher, file):,} texts recorded in {file}")
 
 
 def judge_again(options: argparse.Namespace) -> None:

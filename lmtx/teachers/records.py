@@ -64,9 +64,7 @@ def write_record(store: VerdictStore, name: str, corpus: Corpus, file: str | Pat
 
 
 def write_texts(store: VerdictStore, name: str, file: str | Path) -> int:
-    """Record all texts that a model wrote; returns their number. Without a text it writes no file."""
-    if not store.select("SELECT 1 FROM texts JOIN teachers ON id = teacher WHERE name = ? LIMIT 1", (name,)):
-        return 0
+    """Record all texts that a model wrote; returns their number, and raises as `write_record`."""
     check_destination(file, begins=PARQUET, source=store.path)
     teacher, metadata = _describe(store, name, "write")
     rows = store.select("SELECT key, text FROM texts WHERE teacher = ? ORDER BY key", (teacher,))
