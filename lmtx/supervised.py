@@ -45,4 +45,5 @@ def train_supervised(config: Config, corpus: Corpus, truth: sp.csr_array) -> tup
             f"none of {len(rows):,} training documents has an annotation, so there is nothing to learn "
             "from; raise training.documents, or leave the supervised reference out for this data set"
         )
-    return train_student(config, corpus, rows, annotated)
+    none = sp.csr_array(annotated.shape, dtype=bool)
+    return train_student(config, corpus, rows, annotated, rejected=none, spared=none)
