@@ -83,7 +83,7 @@ def dense_tfidf(train, test, labels):
 @pytest.mark.parametrize("depth", [1, 10, 200])
 @pytest.mark.parametrize("block", [7, 512])
 def test_the_ranking_is_that_of_dense_matrices(monkeypatch, block, depth):
-    monkeypatch.setattr("lmtx.index.blocks._SCORES", block * 50)
+    monkeypatch.setattr("lmtx.index.rankings._SCORES", block * 50)
     texts = random_texts(160, longest=12, seed=8)
     labels, train, test = texts[:50], texts[50:100], texts[100:150]
     own = [(i, label) for i in range(50) for label in range(i, min(50, i + i % 4))]

@@ -10,14 +10,13 @@ from tiny_encoders import document_table, label_table
 from lmtx.config import ShortlistConfig
 from lmtx.corpus import Corpus
 from lmtx.curriculum import propose
-from lmtx.index import blocks, rank_blocks, search, search_with_letters
-from lmtx.index.blocks import letter_vectors, lexical_view
+from lmtx.index import letter_vectors, lexical_view, rank_blocks, rankings, search, search_with_letters
 
 
 @pytest.fixture(params=[1, 7 * 50, 10**6])
 def room(request, monkeypatch):
     """Room for one document at a time, for seven, for all."""
-    monkeypatch.setattr(blocks, "_SCORES", request.param)
+    monkeypatch.setattr(rankings, "_SCORES", request.param)
 
 
 def excluded_at_random(n, labels, seed=0):

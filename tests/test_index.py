@@ -39,7 +39,7 @@ EXACT = ["faiss", "fp32", "bf16"]
 @pytest.fixture(params=EXACT)
 def exact(request, monkeypatch):
     """The exact search by each of its three ways, in blocks that divide nothing."""
-    monkeypatch.setattr("lmtx.index.nearest._MANY_QUERIES", 1 if request.param == "faiss" else 10**9)
+    monkeypatch.setattr("lmtx.index._MANY_QUERIES", 1 if request.param == "faiss" else 10**9)
     monkeypatch.setattr("lmtx.index.by_faiss._QUERIES", 23)
     monkeypatch.setattr("lmtx.index.by_faiss._LABELS", 31)
     monkeypatch.setattr("lmtx.index.exact._CPU_BLOCK", (7, 13))

@@ -1,11 +1,14 @@
 """Search by faiss on a CPU: exact, the fastest for many queries at once; or by a graph, for one index that
-serves many queries (HNSW, Malkov and Yashunin, 2018)."""
+serves many queries (HNSW, Malkov and Yashunin, 2018). The callers check the parameters."""
 
+from collections.abc import Callable
+
+import faiss
 import numpy as np
 import scipy.sparse as sp
 import torch
 
-from lmtx.index.exact import block, exact
+from lmtx.index.exact import exact, read_rows
 from lmtx.index.rankings import Shortlist, in_order, without
 
 LINKS = 32
@@ -18,75 +21,59 @@ _LABELS = 1 << 14
 _BLOCK = 4096  # labels or queries of the graph
 
 
-def flat(queries: np.ndarray, labels: np.ndarray, k: int, *, excluded: sp.csr_array | None) -> Shortlist:
-    """`lmtx.index.search` for labels in contiguous float32; its parameters are checked.
-
-    Rankings are longer by the number of excluded pairs, which are then dropped. `lmtx.index.exact` searches
-    documents with more than 2 k + 64 of them, which would make all rankings long.
-    """
-    import faiss
-
-    n, k = len(queries), min(k, len(labels))
+def flat(queries: np.ndarray, labels: np.ndarray, k: int, excluded: sp.csr_array) -> Shortlist:
+    """Search for labels in contiguous float32, exactly."""
     for start in range(0, len(labels), _LABELS):
-        block("labels", labels, slice(start, start + _LABELS))  # faiss would not report a NaN
-    nearest = Shortlist.empty(n, k)
-    for start in range(0, n, _QUERIES):
-        rows = slice(start, start + _QUERIES)
-        vectors = block("queries", queries, rows)
-        hidden = None if excluded is None else sp.csr_array(excluded[rows])
-        counts = np.zeros(1, int) if hidden is None else np.diff(hidden.indptr)
-        spare = int(counts[counts <= 2 * k + 64].max(initial=0))
-        scores, ids = faiss.knn(
-            vectors, labels, min(k + spare, len(labels)), metric=faiss.METRIC_INNER_PRODUCT
-        )
-        nearest.put(rows, without(in_order(ids, scores), hidden, k))
-        if len(many := np.flatnonzero(counts > 2 * k + 64)):
-            cpu = torch.device("cpu")
-            exactly = exact(
-                vectors[many], labels, k, excluded=hidden[many], scales=None, device=cpu, precision="fp32"
-            )
-            nearest.put(start + many, exactly)
-    return nearest
+        read_rows("labels", labels, slice(start, start + _LABELS))  # faiss would not report a NaN
+
+    def find(vectors: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+        return faiss.knn(vectors, labels, depth, metric=faiss.METRIC_INNER_PRODUCT)
+
+    return _search(find, queries, labels, k, excluded, None, _QUERIES, most_spare=2 * k + 64)
 
 
 def graph(
-    queries: np.ndarray,
-    labels: np.ndarray,
-    k: int,
-    *,
-    excluded: sp.csr_array | None,
-    scales: np.ndarray | None,
+    queries: np.ndarray, labels: np.ndarray, k: int, excluded: sp.csr_array, scales: np.ndarray | None
 ) -> Shortlist:
-    """`lmtx.index.search` by a graph; its parameters are checked.
-
-    `lmtx.index.exact` searches the queries for which the graph returns too few labels, such as those with
-    more than k excluded pairs. The graph needs 4 d + 8 `LINKS` bytes a label.
-    """
-    import faiss
-
-    n, k = len(queries), min(k, len(labels))
-    nearest = Shortlist.empty(n, k)
+    """Search by a graph, which needs 4 d + 8 `LINKS` bytes a label."""
     index = faiss.IndexHNSWFlat(labels.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = BREADTH
     for start in range(0, len(labels), _BLOCK):
-        index.add(block("labels", labels, slice(start, start + _BLOCK), scales))
-    for start in range(0, n, _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        vectors = block("queries", queries, rows)
-        hidden = None if excluded is None else sp.csr_array(excluded[rows])
-        spare = 0 if hidden is None else min(k, int(np.diff(hidden.indptr).max(initial=0)))
-        depth = min(k + spare, len(labels))
-        scores, ids = index.search(
-            vectors, depth, params=faiss.SearchParametersHNSW(efSearch=max(BREADTH, 2 * depth))
-        )
+        index.add(read_rows("labels", labels, slice(start, start + _BLOCK), scales))
+
+    def find(vectors: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+        parameters = faiss.SearchParametersHNSW(efSearch=max(BREADTH, 2 * depth))
+        return index.search(vectors, depth, params=parameters)
+
+    return _search(find, queries, labels, k, excluded, scales, _BLOCK, most_spare=k)
+
+
+def _search(
+    find: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]],
+    queries: np.ndarray,
+    labels: np.ndarray,
+    k: int,
+    excluded: sp.csr_array,
+    scales: np.ndarray | None,
+    size: int,
+    most_spare: int,
+) -> Shortlist:
+    """Rank `size` queries at a time by `find(vectors, depth)`, which returns faiss's scores and ids."""
+    nearest = Shortlist.empty(len(queries), k)
+    for start in range(0, len(queries), size):
+        rows = slice(start, start + size)
+        vectors, hidden = read_rows("queries", queries, rows), sp.csr_array(excluded[rows])
+        # Find as many more labels as a query has excluded ones, and drop those. A query with very many of
+        # them would lengthen all rankings of its block, and is left short.
+        counts = np.diff(hidden.indptr)
+        spare = int(counts[counts <= most_spare].max(initial=0))
+        scores, ids = find(vectors, min(k + spare, len(labels)))
         best = without(in_order(ids, scores), hidden, k)
-        short = np.flatnonzero(best.ids[:, -1] < 0)
+        # Search anew, exactly, for the queries with fewer labels than there are candidates.
+        short = np.flatnonzero((best.ids >= 0).sum(axis=1) < np.minimum(k, len(labels) - counts))
         if len(short):
-            barred = None if hidden is None else hidden[short]
             cpu = torch.device("cpu")
-            exactly = exact(
-                vectors[short], labels, k, excluded=barred, scales=scales, device=cpu, precision="auto"
-            )
-            best.put(short, exactly)
+            barred = sp.csr_array(hidden[short])
+            best.put(short, exact(vectors[short], labels, k, barred, scales, device=cpu, precision="fp32"))
         nearest.put(rows, best)
     return nearest

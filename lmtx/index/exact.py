@@ -30,7 +30,7 @@ _CPU_BLOCK = (512, 16384)  # queries and labels of one product: about the size o
 _MEMORY = 1 << 29  # bytes of queries and their candidates, on a CPU
 
 
-def block(name: str, stored: np.ndarray, rows: slice, scales: np.ndarray | None = None) -> np.ndarray:
+def read_rows(name: str, stored: np.ndarray, rows: slice, scales: np.ndarray | None = None) -> np.ndarray:
     """Read rows of `stored`, each multiplied by its scale if there are scales: float32, contiguous.
 
     Raises `ValueError` that names the first row with a NaN or an infinity.
@@ -52,28 +52,28 @@ def exact(
     queries: np.ndarray,
     labels: np.ndarray,
     k: int,
-    *,
-    excluded: sp.csr_array | None,
+    excluded: sp.csr_array,
     scales: np.ndarray | None,
+    *,
     device: torch.device,
     precision: str,
 ) -> Shortlist:
     """`lmtx.index.search` on one device; its parameters are checked."""
-    n, k = len(queries), min(k, len(labels))
-    nearest = Shortlist.empty(n, k)
+    nearest = Shortlist.empty(len(queries), k)
     if precision == "auto":
         precision = "fp32" if device.type == "cpu" else resolve_precision("auto", device)
     first_pass = torch.bfloat16 if precision == "bf16" else torch.float32
     memory = torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else _MEMORY
     stored_labels = _Labels.put(labels, scales, device, first_pass, memory)
+    # Hold more candidates than wanted, for as many queries at once as fit with theirs.
     held = 2 * k + 16
-    # As many queries at once as fit with their candidates.
     size = max(1, memory // (16 * queries.shape[1] + 64 * min(held, len(labels))))
     with _whole_sums():
-        for start in range(0, n, size):
+        for start in range(0, len(queries), size):
             rows = slice(start, start + size)
-            vectors = torch.from_numpy(block("queries", queries, rows)).to(device)
-            hidden = None if excluded is None else _Hidden.of(excluded[rows])
+            vectors = torch.from_numpy(read_rows("queries", queries, rows)).to(device)
+            hidden = sp.csc_array(excluded[rows])
+            hidden.eliminate_zeros()
             ids, scores = _nearest(vectors, stored_labels, k, held, hidden)
             nearest.put(rows, Shortlist(ids.cpu().numpy(), scores.cpu().numpy()))
     return nearest
@@ -150,41 +150,8 @@ class _Labels:
             yield start, rounded, lengths.max().item(), error
 
 
-@dataclass(frozen=True)
-class _Hidden:
-    """Excluded pairs of some queries, sorted by label: int64 arrays of equal length."""
-
-    rows: np.ndarray
-    columns: np.ndarray
-
-    @classmethod
-    def of(cls, excluded: sp.csr_array) -> "_Hidden":
-        pairs = excluded.tocoo()
-        order = np.argsort(pairs.col, kind="stable")
-        order = order[pairs.data[order] != 0]
-        return cls(pairs.row[order].astype(np.int64), pairs.col[order].astype(np.int64))
-
-    def within(self, columns: slice) -> "_Hidden":
-        """The pairs of a block of labels, which are numbered from its start."""
-        pairs = slice(*np.searchsorted(self.columns, [columns.start, columns.stop]))
-        return _Hidden(self.rows[pairs], self.columns[pairs] - columns.start)
-
-    def of_rows(self, rows: np.ndarray, n: int) -> "_Hidden":
-        """The pairs of some of the n queries, which are renumbered."""
-        number = np.full(n, -1)
-        number[rows] = np.arange(len(rows))
-        chosen = number[self.rows] >= 0
-        return _Hidden(number[self.rows[chosen]], self.columns[chosen])
-
-    def hide(self, products: torch.Tensor, rows: slice) -> None:
-        """Set the products of these rows' pairs to -inf."""
-        chosen = (self.rows >= rows.start) & (self.rows < rows.stop)
-        row = torch.from_numpy(self.rows[chosen] - rows.start).to(products.device)
-        products[row, torch.from_numpy(self.columns[chosen]).to(products.device)] = -torch.inf
-
-
 def _nearest(
-    queries: torch.Tensor, labels: _Labels, k: int, held: int, hidden: _Hidden | None
+    queries: torch.Tensor, labels: _Labels, k: int, held: int, hidden: sp.csc_array
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids int32 (n, k), -1 pads, and scores float32 (n, k), for float32 queries (n, d) on the device."""
     held = min(held, len(labels))
@@ -193,17 +160,17 @@ def _nearest(
     # Second pass: the candidates' scores in fp32.
     ids, scores = _scored(queries, labels, candidate_ids)
     ids, scores = ids[:, :k].clone(), scores[:, :k].clone()
-    # A dropped label may belong to the k best: hold four times as many candidates.
+    # Where a dropped label may belong to the k best, hold four times as many candidates.
     unsure = (scores[:, -1] <= lowest_score + error_bound) & (lowest_score > -torch.inf)
     if held < len(labels) and unsure.any():
         rows = unsure.nonzero()[:, 0]
-        hidden_of_rows = None if hidden is None else hidden.of_rows(rows.cpu().numpy(), len(queries))
+        hidden_of_rows = sp.csc_array(hidden[rows.cpu().numpy()])
         ids[rows], scores[rows] = _nearest(queries[rows], labels, k, 4 * held, hidden_of_rows)
     return ids, scores
 
 
 def _candidates(
-    queries: torch.Tensor, labels: _Labels, held: int, hidden: _Hidden | None
+    queries: torch.Tensor, labels: _Labels, held: int, hidden: sp.csc_array
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The best labels by the first pass.
 
@@ -218,12 +185,15 @@ def _candidates(
     for start, vectors, longest_of_block, error_of_block in labels.blocks():
         longest_label = max(longest_label, longest_of_block)
         label_error = max(label_error, error_of_block)
-        hidden_in_block = None if hidden is None else hidden.within(slice(start, start + len(vectors)))
+        pairs = hidden[:, start : start + len(vectors)].tocoo()
         for first in range(0, n, labels.block[0]):
             rows = slice(first, first + labels.block[0])
             products = rounded[rows] @ vectors.T
-            if hidden_in_block is not None and len(hidden_in_block.rows):
-                hidden_in_block.hide(products, rows)
+            # An excluded pair is no candidate.
+            if pairs.nnz:
+                inside = (pairs.row >= rows.start) & (pairs.row < rows.stop)
+                excluded = np.stack([pairs.row[inside] - rows.start, pairs.col[inside]]).astype(np.int64)
+                products[tuple(torch.from_numpy(excluded).to(products.device))] = -torch.inf
             # Merge the best of this block with the best of those before it.
             best_of_block = products.topk(min(held, len(vectors)))
             merged = torch.cat([best[rows], best_of_block.values], 1).topk(held)
@@ -244,6 +214,7 @@ def _candidates(
 
 def _scored(queries: torch.Tensor, labels: _Labels, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids (n, m) and their scores in fp32, best first, of equal scores the lower id first, -1 last."""
+    # Multiply pair by pair, in tiles that fit into memory.
     n, m = ids.shape
     scores = torch.empty(n, m, device=queries.device)
     columns = min(m, 4096)
@@ -254,7 +225,7 @@ def _scored(queries: torch.Tensor, labels: _Labels, ids: torch.Tensor) -> tuple[
             vectors = labels.vectors(ids[tile].clamp(min=0).long())
             scores[tile] = vectors.mul_(queries[tile[0], None]).sum(-1)
     scores[ids < 0] = -torch.inf
-    # Sorted by id first, then by score with a stable sort; pads get the largest id for that.
+    # Sort by id, then by score with a stable sort; pads get the largest id for that.
     ids, order = torch.where(ids < 0, len(labels), ids).sort(1)
     scores, best = scores.gather(1, order).sort(dim=1, descending=True, stable=True)
     ids = ids.gather(1, best)

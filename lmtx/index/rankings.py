@@ -1,6 +1,6 @@
 """Rankings of labels: filter, fuse, sort and save them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from lmtx.files import replacing
+
+_SCORES = 1 << 24  # scores in memory at once
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,11 @@ def without(shortlist: Shortlist, excluded: sp.csr_array | None, k: int) -> Shor
 
 
 def in_order(ids: np.ndarray, scores: np.ndarray) -> Shortlist:
-    """Sort faiss's ids and scores (n, k): of equal scores the lower id first, -1 last."""
+    """Sort ids and scores (n, k): of equal scores the lower id first, -1 last."""
     scores = np.where(ids < 0, -np.inf, scores)
     order = np.lexsort((ids, -scores), axis=1)
-    return Shortlist(
-        np.take_along_axis(ids, order, axis=1).astype(np.int32), np.take_along_axis(scores, order, axis=1)
-    )
+    ids, scores = np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
+    return Shortlist(ids.astype(np.int32), scores)
 
 
 def fuse(rankings: Sequence[np.ndarray], k: int, constant: float = 60) -> Shortlist:
@@ -149,16 +150,34 @@ def top(scores: np.ndarray, k: int) -> Shortlist:
     """Rank the k best columns of each row of float (n, L) scores, of equal ones the lower number first."""
     k = min(k, scores.shape[1])
     ids = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-    chosen = np.take_along_axis(scores, ids, axis=1)
-    worst = chosen.min(axis=1, keepdims=True)
+    worst = np.take_along_axis(scores, ids, axis=1).min(axis=1, keepdims=True)
     # The partition takes any of the columns that equal the worst chosen one: take those of lower number.
     for row in np.flatnonzero((scores >= worst).sum(axis=1) > k):
         better, equal = np.flatnonzero(scores[row] > worst[row]), np.flatnonzero(scores[row] == worst[row])
         ids[row] = np.concatenate([better, equal[: k - len(better)]])
-    ids.sort(axis=1)
-    chosen = np.take_along_axis(scores, ids, axis=1)
-    order = np.argsort(-chosen, axis=1, kind="stable")
-    return Shortlist(
-        np.take_along_axis(ids, order, axis=1).astype(np.int32),
-        np.take_along_axis(chosen, order, axis=1).astype(np.float32),
-    )
+    ranking = in_order(ids, np.take_along_axis(scores, ids, axis=1))
+    return Shortlist(ranking.ids, ranking.scores.astype(np.float32))
+
+
+def rank_blocks(
+    score: Callable[[slice], np.ndarray], n: int, n_labels: int, k: int, excluded: sp.csr_array | None = None
+) -> Shortlist:
+    """Rank the k best labels of n documents by any scores, a block of documents at a time.
+
+    Parameters
+    ----------
+    score
+        Returns the scores of a slice of the documents, float (len(rows), n_labels).
+    excluded
+        Boolean CSR (n, n_labels): pairs that are no candidates.
+
+    Returns
+    -------
+    A `Shortlist` of min(k, n_labels) columns; of equal scores the lower label id comes first.
+    """
+    k = min(k, n_labels)
+    spare = 0 if excluded is None else int(np.diff(excluded.indptr).max(initial=0))
+    size = max(1, _SCORES // n_labels)
+    blocks = [top(score(slice(start, min(start + size, n))), k + spare) for start in range(0, n, size)]
+    ranking = Shortlist(np.concatenate([b.ids for b in blocks]), np.concatenate([b.scores for b in blocks]))
+    return without(ranking, excluded, k)
