@@ -10,8 +10,7 @@ import scipy.sparse as sp
 
 from lmtx.config import ExpectedConfig, FolderConfig, HubConfig
 from lmtx.corpus import SPLITS, CorpusError, load_corpus, load_truth
-from lmtx.datasets import read
-from lmtx.datasets.counts import differences, statistics, word_counts
+from lmtx.datasets import differences, read, statistics, word_counts
 from lmtx.datasets.lines import Faults, Lines
 
 BASE = {

@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
-from lmtx.datasets import groups as module
-from lmtx.datasets.assemble import DEV, TEST, TRAIN
-from lmtx.datasets.groups import near_duplicates, split_by_group
-from lmtx.datasets.spool import Spool, hashes
+from lmtx.datasets import spool as module
+from lmtx.datasets.spool import DEV, TEST, TRAIN, Spool, hashes, near_duplicates, split_by_group
 
 
 def partition(groups):
@@ -20,7 +18,7 @@ def partition(groups):
 @pytest.mark.parametrize("block", [1, 2, 512])
 def test_texts_that_share_four_of_five_words_are_near_duplicates(block, monkeypatch):
     """Jaccard by hand: 4 of 5 words in the union are 0.8, 4 of 6 are 0.67."""
-    monkeypatch.setattr(module, "_BLOCK", block)
+    monkeypatch.setattr(module, "_COMPARED", block)
     texts = ["a b c d", "e a b c d", "b c d e f a", "a b c d x y", "q r s t"]
     assert partition(near_duplicates(texts)) == {frozenset([0, 1, 2]), frozenset([3]), frozenset([4])}
     assert partition(near_duplicates(texts, 0.9)) == {frozenset([i]) for i in range(5)}

@@ -11,7 +11,7 @@ import pytest
 from lmtx.config import SemanlinkConfig
 from lmtx.corpus import SPLITS, CorpusError
 from lmtx.datasets import read, semanlink
-from lmtx.datasets.groups import near_duplicates
+from lmtx.datasets.spool import near_duplicates
 
 SITE = "http://www.semanlink.net/tag/"
 

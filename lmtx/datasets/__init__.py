@@ -9,10 +9,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import scipy.sparse as sp
 
-from lmtx.config import DataConfig
-from lmtx.corpus import Corpus, save_truth
+from lmtx.config import DataConfig, ExpectedConfig
+from lmtx.corpus import SPLITS, Corpus, save_truth
 from lmtx.files import replacing
 
 
@@ -78,3 +80,55 @@ def read(config: DataConfig, root: str | Path = ".", scratch: str | Path | None 
     if scratch is not None:
         Path(scratch).mkdir(parents=True, exist_ok=True)
     return import_module(f"{__name__}.{config.reader}").read(config, Path(root), scratch)
+
+
+def word_counts(corpus: str | Path, table: str) -> np.ndarray:
+    """Count the words of each text, separated by white space: int32 (n,), read batch by batch.
+
+    `corpus` is a folder that `Reading.save` wrote, `table` "train", "dev", "test" or "labels".
+    """
+    with pa.OSFile(str(Path(corpus) / f"{table}.arrow")) as source:
+        reader = pa.ipc.open_file(source)
+        counts = [np.empty(0, dtype=np.int32)]
+        for i in range(reader.num_record_batches):
+            texts = reader.get_batch(i)["text"].to_pylist()
+            counts.append(np.array([len(text.split()) for text in texts], dtype=np.int32))
+    return np.concatenate(counts)
+
+
+def statistics(
+    dataset: str, words: dict[str, np.ndarray], truth: dict[str, sp.csr_array], manifest: dict[str, Any]
+) -> dict[str, Any]:
+    """Describe a data set in numbers: sizes, text lengths in words, and counts of the test annotations.
+
+    `words` holds the `word_counts` of each split and of the labels, `truth` the annotations of each split,
+    boolean CSR (n_docs, L). The name and the reader's manifest become entries.
+    """
+    annotated = np.diff(truth["test"].indptr)
+    annotated = annotated[annotated > 0]
+    return {
+        "dataset": dataset,
+        "documents": {split: len(words[split]) for split in SPLITS},
+        "labels": len(words["labels"]),
+        "with_truth": len(annotated),
+        "mean_labels_per_document": round(float(annotated.mean()), 3) if len(annotated) else None,
+        "mean_words_per_document": round(float(np.concatenate([words[s] for s in SPLITS]).mean()), 2),
+        "mean_words_per_label": round(float(words["labels"].mean()), 2),
+        "truth_labels": len(np.unique(truth["test"].indices)),
+        "manifest": manifest,
+    }
+
+
+def differences(expected: ExpectedConfig | None, manifest: dict[str, Any]) -> list[str]:
+    """Describe each difference between the published counts of a data set and those of its files.
+
+    Empty without a difference or without published counts. A side that was not read to its end is skipped.
+    """
+    if expected is None:
+        return []
+    counts = manifest.get("source", {}) | {"labels": manifest["labels"]}
+    return [
+        f"{name}: {counts[name]:,} instead of {wanted:,} ({counts[name] - wanted:+,})"
+        for name, wanted in expected.model_dump().items()
+        if counts.get(name) is not None and counts[name] != wanted
+    ]

@@ -17,8 +17,7 @@ from lmtx.config import DebianConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
 from lmtx.datasets.assemble import Side, assemble, label_table
-from lmtx.datasets.groups import near_duplicates, split_by_group
-from lmtx.datasets.spool import Spool
+from lmtx.datasets.spool import Spool, near_duplicates, split_by_group
 
 VOCABULARY = Path("/usr/share/debtags/vocabulary")
 NO_TOPIC = frozenset({"role", "implemented-in", "scope", "made-of", "iso15924", "special", "secteam"})

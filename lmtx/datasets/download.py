@@ -23,7 +23,7 @@ import httpx
 from tqdm.auto import tqdm
 
 from lmtx.config import ConfigError, find_upwards, load_config
-from lmtx.datasets.published import ARCHIVES
+from lmtx.datasets.assemble import ARCHIVES
 
 CHUNK = 1 << 20
 TIMEOUT = 60.0  # seconds without a byte

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lmtx.config import HubConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import label_table
+from lmtx.datasets.assemble import assemble_sides, label_table, limits, read_side
 from lmtx.datasets.lines import Faults
-from lmtx.datasets.published import assemble_sides, limits, read_side
 
 if TYPE_CHECKING:
     from datasets import Dataset

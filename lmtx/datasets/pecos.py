@@ -19,9 +19,16 @@ import scipy.sparse as sp
 from lmtx.config import FolderConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import Side, label_table
+from lmtx.datasets.assemble import (
+    Side,
+    assemble_sides,
+    folder_of,
+    label_table,
+    limits,
+    read_side,
+    remedy,
+)
 from lmtx.datasets.lines import Faults, Lines, find
-from lmtx.datasets.published import assemble_sides, folder_of, limits, read_side, remedy
 
 TEXT_FILES = {
     "train": ("X.trn.txt", "trn_X.txt", "train_raw_texts.txt", "train_texts.txt"),

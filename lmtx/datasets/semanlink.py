@@ -19,8 +19,7 @@ from lmtx.config import Describe, SemanlinkConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
 from lmtx.datasets.assemble import Side, assemble, described, label_table
-from lmtx.datasets.groups import near_duplicates, split_by_group
-from lmtx.datasets.spool import Spool
+from lmtx.datasets.spool import Spool, near_duplicates, split_by_group
 
 PACKAGE = "cherche"
 FILES = {

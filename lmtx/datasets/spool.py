@@ -1,10 +1,11 @@
-"""Documents on their way from a source to a corpus: written to disk as they come, annotations beside them.
+"""Documents on their way from a source to a corpus: spooled to disk as they come, then assigned to splits.
 
 Nothing is kept as an object for each document, so that memory does not grow with their number: texts
 go to an Arrow file in batches, label ids to compact arrays.
 """
 
 import hashlib
+import re
 from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,12 +13,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
 
 from lmtx.corpus import DOCUMENT_SCHEMA
 from lmtx.datasets.lines import whole
 
+TRAIN, DEV, TEST = range(3)
 BATCH_ROWS = 4096
 BATCH_CHARACTERS = 1 << 24
+_COMPARED = 512  # documents that are compared with all at once
+_WORD = re.compile(r"\w+")
 
 
 class Spool:
@@ -98,16 +103,9 @@ def mapped(path: Path) -> pa.Table:
 
 
 def divide(path: Path, assigned: np.ndarray, files: Sequence[Path]) -> None:
-    """Distribute the rows of an Arrow file over new ones, batch by batch, each in the order it finds.
+    """Distribute the rows of an Arrow file over new ones, batch by batch, in order.
 
-    Parameters
-    ----------
-    path
-        The file to read.
-    assigned
-        int8 (n,): for each row the number of its file in `files`, or -1 for none.
-    files
-        The files to write.
+    `assigned`, int8 (n,), gives for each row the number of its file in `files`, or -1 for none.
     """
     source = pa.OSFile(str(path))
     reader = pa.ipc.open_file(source)
@@ -128,20 +126,66 @@ def divide(path: Path, assigned: np.ndarray, files: Sequence[Path]) -> None:
 
 def hashes(uids: pa.ChunkedArray, salt: str) -> np.ndarray:
     """A stable hash of each uid: uint64 (n,), the head of the SHA-256 of "salt\\0uid"."""
-    parts = [
-        np.fromiter(
-            (
-                int.from_bytes(hashlib.sha256(f"{salt}\0{uid}".encode()).digest()[:8])
-                for uid in chunk.to_pylist()
-            ),
-            dtype=np.uint64,
-            count=len(chunk),
-        )
-        for chunk in uids.chunks
-    ]
-    return np.concatenate(parts) if parts else np.empty(0, np.uint64)
+    hashed = np.empty(len(uids), np.uint64)
+    for i, uid in enumerate(uid for chunk in uids.chunks for uid in chunk.to_pylist()):
+        hashed[i] = int.from_bytes(hashlib.sha256(f"{salt}\0{uid}".encode()).digest()[:8])
+    return hashed
 
 
 def lowest(hashed: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
     """Those `n` of the rows (all, if they are fewer) whose hash is lowest: int64, in that order."""
     return rows[np.argsort(hashed[rows], kind="stable")[:n]]
+
+
+def near_duplicates(texts: Sequence[str], similarity: float = 0.8) -> np.ndarray:
+    """Group texts that share nearly all of their words: int64 (n,), the number of each text's group.
+
+    Two texts are near-duplicates when the Jaccard similarity of their sets of lower-case words reaches
+    `similarity`; a group holds everything that such pairs connect. A text without a word stands alone.
+    """
+    from sklearn.feature_extraction.text import CountVectorizer  # takes a second to import
+
+    vectorizer = CountVectorizer(analyzer=lambda text: _WORD.findall(text.lower()), binary=True)
+    words = sp.csr_array(vectorizer.fit_transform([*texts, "a"]), dtype=np.float32)[:-1]
+    sizes = np.asarray(words.sum(axis=1)).ravel()
+    rows, columns = [], []
+    for start in range(0, len(texts), _COMPARED):
+        shared = (words[start : start + _COMPARED] @ words.T).tocoo()
+        union = sizes[start + shared.row] + sizes[shared.col] - shared.data
+        alike = shared.data >= similarity * union
+        rows.append(start + shared.row[alike])
+        columns.append(shared.col[alike])
+    edges = np.concatenate(rows), np.concatenate(columns)
+    graph = sp.csr_array((np.ones(len(edges[0]), dtype=bool), edges), shape=(len(texts), len(texts)))
+    return connected_components(graph, directed=False)[1]
+
+
+def split_by_group(
+    spool: Spool, groups: np.ndarray, test: int, dev: int, train: int | None = None
+) -> np.ndarray:
+    """Assign documents to splits by hashes of their uids, near-duplicates together.
+
+    Groups come in the order of the lowest hash among their documents. The first ones are the test side, up
+    to `test` documents with an annotation; the next ones dev, up to `dev` documents; of the rest, train
+    takes `train` documents (None: all).
+
+    Returns int8 (n,): the split of each document of `spool`, -1 for those left out.
+    """
+    hashed = hashes(spool.table()["uid"], "split")
+    first = np.full(groups.max() + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
+    np.minimum.at(first, groups, hashed)
+    order = np.lexsort((hashed, first[groups]))
+    annotated = np.diff(np.frombuffer(spool.ends, dtype=np.int64)) > 0
+    assigned = np.full(len(spool), TRAIN, dtype=np.int8)
+    # A group goes where its first document goes, so a split may exceed its size by the rest of one group.
+    before = np.cumsum(annotated[order]) - annotated[order]
+    starts = np.diff(groups[order], prepend=-1) != 0
+    group_starts = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
+    is_test = before[group_starts] < test
+    assigned[order[is_test]] = TEST
+    n_test = int(is_test.sum())
+    is_dev = ~is_test & (group_starts - n_test < dev)
+    assigned[order[is_dev]] = DEV
+    if train is not None:
+        assigned[order[n_test + int(is_dev.sum()) + train :]] = -1
+    return assigned

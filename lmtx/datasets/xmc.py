@@ -24,9 +24,8 @@ import pyarrow as pa
 from lmtx.config import FolderConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import label_table
+from lmtx.datasets.assemble import assemble_sides, folder_of, label_table, limits, read_side, remedy
 from lmtx.datasets.lines import Faults, Lines, find
-from lmtx.datasets.published import assemble_sides, folder_of, limits, read_side, remedy
 
 FILES = {"train": ("trn.json",), "test": ("tst.json",)}
 LABEL_FILES = ("lbl.json", "Yf.txt")

@@ -5,7 +5,6 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from lmtx.index.rankings import Shortlist, fuse, fuse_scores, rank_blocks, top, without
 
@@ -144,6 +143,8 @@ def search_with_letters(
 
 def letter_vectors(texts: list[str], labels: list[str]) -> tuple[sp.csr_array, sp.csr_array]:
     """Compute TF-IDF of character 3- to 5-grams, with the labels' frequencies: CSR (n, v) and (L, v)."""
+    from sklearn.feature_extraction.text import TfidfVectorizer  # takes a second to import
+
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, dtype=np.float32)
     label_vectors = vectorizer.fit_transform(labels)
     return vectorizer.transform(texts), label_vectors

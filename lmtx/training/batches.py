@@ -74,11 +74,9 @@ class PseudoLabels:
 
     @property
     def trainable(self) -> np.ndarray:
-        """Rows of the documents that have a pseudo-positive."""
         return np.flatnonzero(np.diff(self.positives.indptr))
 
     def batches(self, settings: TrainingConfig) -> Iterator[Batch]:
-        """Every trainable document once an epoch, in an order and with draws fixed by `settings.seed`."""
         rng = np.random.default_rng(settings.seed)
         no_negatives = self.positives + self.excluded
         for rows in row_batches(self.trainable, settings, rng):
@@ -100,21 +98,14 @@ class PseudoLabels:
         return cls(Tokens.load(folder / "documents"), Tokens.load(folder / "labels"), **matrices)
 
     def _batch(
-        self,
-        rows: np.ndarray,
-        no_negatives: sp.csr_array,
-        settings: TrainingConfig,
-        rng: np.random.Generator,
+        self, rows: np.ndarray, no_negatives: sp.csr_array, settings: TrainingConfig, rng: np.random.Generator
     ) -> Batch:
-        # One of each document's positives, drawn anew in every epoch.
+        # Draw one of each document's positives, anew in every epoch.
         drawn = np.array([rng.choice(_row(self.positives, row)) for row in rows])
         # Labels that the teacher rejected join as hard negatives.
-        joined = []
-        for row in rows if settings.rejected_negatives else ():
-            rejected = _row(self.rejected, row)
-            joined.append(
-                rng.choice(rejected, min(len(rejected), settings.rejected_negatives), replace=False)
-            )
+        joined, most = [], settings.rejected_negatives
+        for rejected in (_row(self.rejected, row) for row in rows if most):
+            joined.append(rng.choice(rejected, min(len(rejected), most), replace=False))
         columns = np.unique(np.concatenate([drawn, *joined]))
         positives = np.searchsorted(columns, drawn)
         # A document's other positives are none of its negatives, nor are excluded pairs.
@@ -122,21 +113,13 @@ class PseudoLabels:
         if settings.negatives == "rejected":
             ignored |= ~self.rejected[rows][:, columns].toarray()
         elif settings.negatives == "random":
-            _keep_random(ignored, positives, settings.hard_negatives, rng)
-        return Batch(
-            [self.documents[row] for row in rows],
-            [self.labels[column] for column in columns],
-            positives,
-            ignored,
-            None if self.p_yes is None else np.asarray(self.p_yes[rows, drawn], dtype=np.float32).ravel(),
-        )
-
-
-def _keep_random(ignored: np.ndarray, positives: np.ndarray, count: int, rng: np.random.Generator) -> None:
-    """Leave each document `count` of its negatives, drawn at random, by ignoring the others too."""
-    for row, positive in zip(ignored, positives, strict=True):
-        negatives = np.setdiff1d(np.flatnonzero(~row), positive)
-        row[rng.permutation(negatives)[count:]] = True
+            # Leave each document some of its negatives, drawn at random, by ignoring the others too.
+            for row, positive in zip(ignored, positives, strict=True):
+                negatives = np.setdiff1d(np.flatnonzero(~row), positive)
+                row[rng.permutation(negatives)[settings.hard_negatives :]] = True
+        weights = None if self.p_yes is None else np.float32(self.p_yes[rows, drawn]).ravel()
+        documents = [self.documents[row] for row in rows]
+        return Batch(documents, [self.labels[column] for column in columns], positives, ignored, weights)
 
 
 def row_batches(rows: np.ndarray, settings: TrainingConfig, rng: np.random.Generator) -> Iterator[np.ndarray]:

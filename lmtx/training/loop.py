@@ -3,7 +3,7 @@
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,18 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_model, save_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from tqdm.auto import tqdm
 
 from lmtx.config import TrainingConfig
 from lmtx.encoder import Encoder
 from lmtx.encoder.handover import hand_over, take_over
 from lmtx.files import read_json, write_json
-from lmtx.processes import launch, wanted
+from lmtx.processes import ProcessError, launch, wanted
 from lmtx.training.batches import PairSource, PseudoLabels, steps_for
 from lmtx.training.losses import triplet_loss
-from lmtx.training.sharing import forward_shared, join, sum_gradients
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def train(
 
     With LMTX_PROCESSES = W above 1, W processes of this machine each embed every W-th text of a batch of
     `PseudoLabels`; the weights are those of one process but for the rounding of sums. Other sources train
-    in one process. `settings.batch_size` is that of all processes together.
+    in one process.
 
     Parameters
     ----------
@@ -54,7 +56,8 @@ def train(
     source
         Supplies the batches.
     settings
-        Batch size, learning rate, warm-up (at most a quarter of the steps) and the rest of the recipe.
+        The recipe: learning rate, warm-up (at most a quarter of the steps), batch size of all processes
+        together, and so on.
     loss
         Called with the similarities (B, U), the positives and `ignored`, as `triplet_loss` is. None:
         `triplet_loss` with the margin, temperature and hard negatives of `settings`.
@@ -97,9 +100,12 @@ def _train(
     loss: Callable[..., torch.Tensor] | None,
 ) -> TrainingLog:
     """The loop, in this process or as one of a group that shares each batch."""
-    if loss is None:
-        names = ("margin", "temperature", "hard_negatives")
-        loss = partial(triplet_loss, **{name: getattr(settings, name) for name in names})
+    loss = loss or partial(
+        triplet_loss,
+        margin=settings.margin,
+        temperature=settings.temperature,
+        hard_negatives=settings.hard_negatives,
+    )
     torch.manual_seed(settings.seed)
     started = time.monotonic()
     accelerator = join(encoder)
@@ -131,13 +137,14 @@ def _train(
                 similarity = documents @ forward_shared(accelerator, encoder, batch.labels).T
 
             # Compare: a positive should come before the other labels.
-            positives, ignored = (
-                torch.as_tensor(array, device=encoder.device) for array in (batch.positives, batch.ignored)
-            )
-            weights = {}
-            if batch.weights is not None:
-                weights["weights"] = torch.as_tensor(batch.weights, device=encoder.device)
-            value = loss(similarity.float(), positives, ignored=ignored, **weights)
+            arrays = {"ignored": batch.ignored, "weights": batch.weights}
+            options = {
+                name: torch.as_tensor(array, device=encoder.device)
+                for name, array in arrays.items()
+                if array is not None
+            }
+            positives = torch.as_tensor(batch.positives, device=encoder.device)
+            value = loss(similarity.float(), positives, **options)
 
             # Step: each process has the gradients of its own texts, and needs their sum.
             optimizer.zero_grad(set_to_none=True)
@@ -173,3 +180,54 @@ def _attention(device: torch.device) -> Iterator[None]:
             yield
     finally:
         torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(reduced)
+
+
+def join(encoder: Encoder) -> Accelerator:
+    """Join the group of this process, to train `encoder`; without a launch it is a group of one.
+
+    Raises
+    ------
+    ProcessError
+        In a group, when `encoder` is not on the device that the group gave this process, or processes on
+        such devices cannot exchange anything.
+    """
+    # Accelerate keeps the first precision and device for the whole process; forget them, but not the group.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(
+        cpu=encoder.device.type == "cpu", mixed_precision="bf16" if encoder.precision == "bf16" else "no"
+    )
+    if "LOCAL_RANK" in os.environ and accelerator.num_processes != int(os.environ.get("WORLD_SIZE", 1)):
+        raise ProcessError(f"processes on {encoder.device} cannot share a batch; train in one process")
+    device = accelerator.device
+    if accelerator.num_processes > 1 and device.type == "cuda" and encoder.device != device:
+        raise ProcessError(
+            f"process {accelerator.process_index} was given {device}, and its encoder is on "
+            f"{encoder.device}; set encoder.device to auto"
+        )
+    return accelerator
+
+
+def forward_shared(
+    accelerator: Accelerator, encoder: Encoder, tokens: Sequence[Sequence[int]]
+) -> torch.Tensor:
+    """Unit vectors float32 (n, d) of token ids; each process of the group embeds its share.
+
+    Only the rows of this process's own texts carry gradients. Summed over the processes, the gradients of a
+    loss are those of one process that embeds all. Every process must get the same texts.
+    """
+    if accelerator.num_processes == 1:
+        return encoder.forward(tokens)
+    rank, world, n = accelerator.process_index, accelerator.num_processes, len(tokens)
+    each = -(-n // world)
+    # Every world-th text; the last share is filled with the first texts, whose rows are cut off in the end.
+    own = encoder.forward([tokens[row % n] for row in range(rank, each * world, world)])
+    shares = list(accelerator.gather(own.detach()).view(world, each, -1))
+    shares[rank] = own
+    return torch.stack(shares, dim=1).reshape(world * each, -1)[:n]
+
+
+def sum_gradients(accelerator: Accelerator, parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Replace the gradients of each process by their sum over the group."""
+    if accelerator.num_processes > 1:
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        vector_to_parameters(accelerator.reduce(parameters_to_vector(gradients), "sum"), gradients)
