@@ -23,6 +23,7 @@ from lmtx.baselines import Inputs, Ranked, Unavailable, share_note
 from lmtx.config import Positive
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search
+from lmtx.index.rankings import in_order
 from lmtx.llm.chat import Question
 from lmtx.llm.cost import Plan
 from lmtx.llm.replies import read_items, read_selection
@@ -67,10 +68,8 @@ def rank(
 
     Parameters
     ----------
-    demonstrations
-        Similar documents that the model makes up.
-    candidates
-        Labels that it writes for each document.
+    demonstrations, candidates
+        Numbers of similar documents that the model makes up, and of labels that it writes, for each document.
     nearest
         Labels of the label set that E0 finds for each candidate.
     documents
@@ -93,42 +92,29 @@ def rank(
         )
     inputs = replace(inputs, teacher=section)
     with build_writer(section, store=inputs.store, records=inputs.records) as writer:
-        rounds = _Rounds(inputs, writer, documents, demonstrations, candidates, nearest)
+        rounds = _Rounds(inputs, writer, documents, (demonstrations, candidates, nearest))
         print(rounds.plan())
-        all_questions: list[Question] = []
-        written: list[str | None] = []
-
-        def ask(questions: Sequence[Question], task: str) -> list[str | None]:
-            with inputs.clock("ask"):
-                answers = writer.write(questions, task)
-            all_questions.extend(questions)
-            written.extend(answers)
-            return answers
-
         try:
-            answered = rounds.run(ask)
+            answered = rounds.run(writer.write)
         except TooFewAnswersError as reason:
             if getattr(writer.model, "missing", None) is None:
                 raise
             raise Unavailable(f"ICXML needs texts that are not recorded: {reason}") from None
         with inputs.clock("rank"):
             ranking = _first(rounds.retrieved, [document.selected for document in answered], inputs.depth)
+        notes = share_note(len(answered), inputs.corpus) + _shortcomings(answered)
         return Ranked(
             ranking,
             cost=asdict(writer.cost),
-            bill=writer.bill(all_questions, written),
-            notes=(
-                f"asks {writer.model.name} at prediction time",
-                *share_note(len(answered), inputs.corpus),
-                *_shortcomings(answered),
-            ),
+            bill=writer.bill(rounds.questions, rounds.answers),
+            notes=(f"asks {writer.model.name} at prediction time", *notes),
             examples=_examples(inputs, answered[:_EXAMPLES]),
         )
 
 
 @dataclass
 class _Document:
-    """What the rounds have found for a document.
+    """The results of the rounds for a document.
 
     `n_asked` counts its questions, and it has `failed` once one was not answered. `demonstrations` and
     `candidates` are texts, `shown` and `selected` label ids.
@@ -144,26 +130,14 @@ class _Document:
 
 
 class _Rounds:
-    """The three rounds of questions about the first `documents` test documents (None: all).
+    """The three rounds of questions about the first `documents` test documents (None: all)."""
 
-    Attributes
-    ----------
-    retrieved
-        E0's ranking of the labels for each document.
-    """
-
-    def __init__(
-        self,
-        inputs: Inputs,
-        writer: Writer,
-        documents: int | None,
-        demonstrations: int,
-        candidates: int,
-        nearest: int,
-    ):
+    def __init__(self, inputs: Inputs, writer: Writer, documents: int | None, counts: tuple[int, int, int]):
+        """`counts` are the options `demonstrations`, `candidates` and `nearest` of `rank`."""
         self._inputs, self._writer = inputs, writer
-        self._counts = demonstrations, candidates
-        self._nearest = nearest
+        self._demonstrations, self._candidates, self._nearest = counts
+        self.questions: list[Question] = []  # of the last run
+        self.answers: list[str | None] = []
         self._labels = inputs.corpus.labels["text"].to_pylist()
         self._excluded = inputs.corpus.excluded["test"][:documents]
         self._vectors: dict[str, np.ndarray] = {}
@@ -177,25 +151,17 @@ class _Rounds:
         texts = map(document_text, tests["title"].to_pylist(), tests["text"].to_pylist())
         self._prefixes = [wording.prefix(text) for text in writer.cut(list(texts))]
         with inputs.clock("rank"):
-            depth = max(inputs.depth, candidates * nearest)
-            vectors = inputs.embeddings
-            queries = vectors["test"][:documents]
-            self.retrieved = search(queries, vectors["labels"], depth, excluded=self._excluded)
+            depth = max(inputs.depth, self._candidates * self._nearest)
+            queries, labels = inputs.embeddings["test"][:documents], inputs.embeddings["labels"]
+            self.retrieved = search(queries, labels, depth, excluded=self._excluded)
 
     def plan(self) -> Plan:
-        """What the rounds will take; questions that hang on answers yet to come are made up.
+        """Plan the rounds; make up the questions that depend on answers yet to come.
 
         Such a question holds an answer of full length, or the labels that E0 finds.
         """
-        expected: list[Question] = []
-        unknown = 0
-
-        def look_up(questions: Sequence[Question], task: str) -> list[str | None]:
-            expected.extend(questions)
-            return self._writer.stored(questions)
-
-        documents = self.run(look_up)
-        demonstrations, candidates = self._counts
+        documents = self.run(lambda questions, task: self._writer.stored(questions))
+        expected, unknown = [*self.questions], 0
         for row, document in enumerate(documents):
             if not document.failed or document.n_asked == 3:
                 continue
@@ -203,9 +169,9 @@ class _Rounds:
             if document.n_asked == 1:
                 # "the" is one token of four bytes with its space, however tokens are counted.
                 line = " ".join(["the"] * _DEMONSTRATION_TOKENS)
-                made_up = replace(document, demonstrations=(line,) * demonstrations)
+                made_up = replace(document, demonstrations=(line,) * self._demonstrations)
                 expected.append(self._ask_candidates(made_up))
-            shown = self.retrieved.ids[row, : candidates * self._nearest]
+            shown = self.retrieved.ids[row, : self._candidates * self._nearest]
             expected.append(self._ask_selection(replace(document, shown=tuple(shown[shown >= 0].tolist()))))
         plan = self._writer.plan(expected)
         if unknown:
@@ -215,19 +181,22 @@ class _Rounds:
 
     def run(self, ask: Ask) -> list[_Document]:
         """Ask all three rounds, each of all documents at once."""
+        self.questions, self.answers = [], []
         documents = [_Document(prefix) for prefix in self._prefixes]
-        demonstrations, candidates = self._counts
+        # Demonstrations: labels of similar documents.
         for document, answer in self._round(documents, self._ask_demonstrations, ask, "demonstrations"):
-            document.demonstrations = tuple(read_items(answer)[:demonstrations])
-        open_ = [document for document in documents if not document.failed]
-        for document, answer in self._round(open_, self._ask_candidates, ask, "candidates"):
+            document.demonstrations = tuple(read_items(answer)[: self._demonstrations])
+        # Candidates: labels of this document, in the model's words.
+        going_on = [document for document in documents if not document.failed]
+        for document, answer in self._round(going_on, self._ask_candidates, ask, "candidates"):
             items = read_items(answer)
             if len(items) == 1:  # all of them on one line
                 items = re.split(r"\s*[;,]\s+", items[0])
-            document.candidates = tuple(dict.fromkeys(items))[:candidates]
-        self._map(documents)
-        open_ = [document for document in open_ if document.shown]
-        for document, answer in self._round(open_, self._ask_selection, ask, "selections"):
+            document.candidates = tuple(dict.fromkeys(items))[: self._candidates]
+        # Selection: the best of the labels nearest to the candidates.
+        self._show_nearest(documents)
+        going_on = [document for document in going_on if document.shown]
+        for document, answer in self._round(going_on, self._ask_selection, ask, "selections"):
             shown = [one_line(self._labels[label]) for label in document.shown]
             chosen = read_selection(answer, shown)[:_SELECTED]
             document.selected = tuple(document.shown[number] for number in chosen)
@@ -236,35 +205,38 @@ class _Rounds:
     def _round(
         self, documents: list[_Document], write: Callable[[_Document], Question], ask: Ask, task: str
     ) -> list[tuple[_Document, str]]:
-        """The documents with their answers; without one they have failed, and stop here.
+        """Return the documents with their answers; a document without one has failed, and stops here.
 
         Going on without an answer would make questions that nobody asks again when it is there.
         """
-        answers = ask([write(document) for document in documents], task) if documents else []
+        questions = [write(document) for document in documents]
+        with self._inputs.clock("ask"):
+            answers = ask(questions, task) if documents else []
+        self.questions += questions
+        self.answers += answers
         for document, answer in zip(documents, answers, strict=True):
             document.n_asked += 1
             document.failed = answer is None
         return [(d, answer) for d, answer in zip(documents, answers, strict=True) if answer is not None]
 
     def _ask_demonstrations(self, document: _Document) -> Question:
-        n = self._counts[0]
+        n = self._demonstrations
         return Question(document.prefix + self._task + _DEMONSTRATIONS.format(n=n), n * _DEMONSTRATION_TOKENS)
 
     def _ask_candidates(self, document: _Document) -> Question:
-        n, examples = self._counts[1], "\n".join(f"- {one_line(line)}" for line in document.demonstrations)
+        n, examples = self._candidates, "\n".join(f"- {one_line(line)}" for line in document.demonstrations)
         examples = _EXAMPLE.format(demonstrations=examples) if examples else ""
         prompt = document.prefix + self._task + examples + _CANDIDATES.format(n=n)
         return Question(prompt, n * _CANDIDATE_TOKENS)
 
     def _ask_selection(self, document: _Document) -> Question:
-        labels = "\n".join(
-            f"{number}. {one_line(self._labels[label])}" for number, label in enumerate(document.shown, 1)
-        )
+        shown = enumerate(document.shown, 1)
+        labels = "\n".join(f"{number}. {one_line(self._labels[label])}" for number, label in shown)
         n = min(_SELECTED, len(document.shown))
         prompt = document.prefix + self._question + _SELECTION.format(labels=labels, n=n)
         return Question(prompt, _SELECTED * _NUMBER_TOKENS)
 
-    def _map(self, documents: list[_Document]) -> None:
+    def _show_nearest(self, documents: list[_Document]) -> None:
         """Find the labels nearest to each candidate: first the nearest of each, then the second, …"""
         rows = [row for row, document in enumerate(documents) for _ in document.candidates]
         texts = [candidate for document in documents for candidate in document.candidates]
@@ -293,26 +265,25 @@ class _Rounds:
 
 
 def _first(retrieved: Shortlist, selected: list[tuple[int, ...]], depth: int) -> Shortlist:
-    """The selected labels before the retrieved ones, cut at `depth`."""
-    ids, scores = [], []
-    for nearest, cosines, chosen in zip(retrieved.ids, retrieved.scores, selected, strict=True):
-        # As many padding places as labels are in both, or as the row was too long before.
-        rest = ~np.isin(nearest, chosen) & (nearest >= 0)
-        spare = len(nearest) - int(rest.sum())
-        width = min(depth, len(nearest))
-        ids.append([*chosen, *nearest[rest], *[-1] * spare][:width])
-        above = [2 - rank / _SELECTED for rank in range(len(chosen))]
-        scores.append([*above, *cosines[rest], *[-np.inf] * spare][:width])
-    return Shortlist(np.array(ids, dtype=np.int32), np.array(scores, dtype=np.float32))
+    """Rank the selected labels before the other retrieved ones, cut at `depth`."""
+    ids = np.full((len(selected), _SELECTED), -1, dtype=np.int32)
+    for row, chosen in zip(ids, selected, strict=True):
+        row[: len(chosen)] = chosen
+    scores = np.broadcast_to(2 - np.arange(_SELECTED) / _SELECTED, ids.shape)
+    rest = np.where((retrieved.ids[:, :, None] == ids[:, None, :]).any(axis=2), -1, retrieved.ids)
+    ranking = in_order(np.hstack([ids, rest]), np.hstack([scores, retrieved.scores]))
+    width = min(depth, rest.shape[1])
+    return Shortlist(ranking.ids[:, :width], ranking.scores[:, :width].astype(np.float32))
 
 
-def _shortcomings(documents: list[_Document]) -> list[str]:
-    """What went wrong, one sentence a kind."""
+def _shortcomings(documents: list[_Document]) -> tuple[str, ...]:
+    """Say how many documents are ranked by E0 alone, a sentence a reason."""
     counts = {
         "selections could not be read": sum(not (d.selected or d.failed) for d in documents),
         "documents were not answered": sum(d.failed for d in documents),
     }
-    return [f"{n:,} of {len(documents):,} {what}: ranked by E0 alone" for what, n in counts.items() if n]
+    total = len(documents)
+    return tuple(f"{n:,} of {total:,} {reason}: ranked by E0 alone" for reason, n in counts.items() if n)
 
 
 def _examples(inputs: Inputs, documents: list[_Document]) -> tuple[dict[str, str], ...]:
