@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -44,24 +43,21 @@ def score(
     excluded: sp.csr_array,
     propensity: np.ndarray,
 ) -> dict[str, dict]:
-    """Score several systems on the same documents, and compare each with one of them.
+    """Score several systems on the same documents, and compare each with `reference`, one of them.
 
     Parameters
     ----------
     rankings
         System name -> label ids int32 (n, k), best first, -1 pads. A ranking of fewer rows is measured and
         compared on the first documents.
-    truth
-        Boolean CSR (n, L).
-    reference
-        The system for the paired comparisons.
+    truth, excluded, propensity
+        As for `lmtx.metrics.evaluate`.
 
     Returns
     -------
     System name -> {"n", "metrics", "against_lmtx"}, the last being None for `reference`.
     """
-    options = {"excluded": excluded, "propensity": propensity}
-    return _compared(rankings, truth, config, {"against_lmtx": reference}, options)
+    return _compared(rankings, truth, config, {"against_lmtx": reference}, excluded, propensity)
 
 
 def score_points(
@@ -72,23 +68,12 @@ def score_points(
     excluded: sp.csr_array,
     references: tuple[str, ...],
 ) -> dict[str, dict]:
-    """Score each point of the ablations, and compare it with each reference.
+    """Score each point of the ablations as `score` does, without PSP@k, and compare it with each reference.
 
-    Parameters
-    ----------
-    rankings
-        Name -> label ids int32 (n, k), best first, -1 pads; widths may differ.
-    truth, excluded
-        Boolean CSR (n, L).
-    references
-        Names in `rankings`.
-
-    Returns
-    -------
-    Name -> {"n", "metrics", "against_REFERENCE": …}, None for a reference against itself.
+    Returns name -> {"n", "metrics", "against_REFERENCE": …}, None for a reference against itself.
     """
     against = {f"against_{name.replace('-', '_')}": name for name in references}
-    return _compared(rankings, truth, config, against, {"excluded": excluded})
+    return _compared(rankings, truth, config, against, excluded)
 
 
 def _compared(
@@ -96,20 +81,22 @@ def _compared(
     truth: sp.csr_array,
     config: EvaluationConfig,
     against: dict[str, str],
-    options: dict[str, Any],
+    excluded: sp.csr_array,
+    propensity: np.ndarray | None = None,
 ) -> dict[str, dict]:
     """Score each ranking; each key of `against` gets its paired difference to the named ranking."""
-    options = options | {"cutoffs": tuple(config.cutoffs)}
     draws = {"bootstrap": config.bootstrap, "seed": config.seed}
     results = {}
     for name, ids in rankings.items():
         n = len(ids)
-        some = options | {"excluded": options["excluded"][:n]}
-        own = per_document(ids, truth[:n], **some)
-        results[name] = evaluate(ids, truth[:n], **some, **draws)
+        options = {"cutoffs": tuple(config.cutoffs), "excluded": excluded[:n], "propensity": propensity}
+        own = per_document(ids, truth[:n], **options)
+        results[name] = evaluate(ids, truth[:n], **options, **draws)
         for key, reference in against.items():
-            other = None if name == reference else per_document(rankings[reference][:n], truth[:n], **some)
-            results[name][key] = None if other is None else paired_differences(own, other, **draws)
+            results[name][key] = None
+            if name != reference:
+                other = per_document(rankings[reference][:n], truth[:n], **options)
+                results[name][key] = paired_differences(own, other, **draws)
     return results
 
 
@@ -122,18 +109,9 @@ def precision_by_frequency(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Split P@k by the labels' frequency; the buckets of a system add up to its P@k.
 
-    Parameters
-    ----------
-    rankings
-        System name -> label ids int32 (n, width), best first, -1 pads.
-    truth
-        Boolean CSR (n, L); documents without a true label do not count.
-    counts
-        (L,): number of annotations of each label in the training side.
-
-    Returns
-    -------
-    System name -> bucket of `FREQUENCIES` -> {"value", "low", "high"}.
+    `rankings` and `truth` are those of `score`; documents without a true label do not count. `counts` are the
+    `label_counts` of the training side. Returns system name -> bucket of `FREQUENCIES` -> {"value", "low",
+    "high"}.
     """
     results: dict[str, dict[str, dict[str, float]]] = {}
     for system, ids in rankings.items():
@@ -164,18 +142,17 @@ def literal_pairs(truth: sp.csr_array, documents: pa.Table, names: Sequence[str]
     """Select the annotated pairs whose label the document spells out: boolean CSR (n, L).
 
     A pair is literal if the document's title or text has the words of the label's name in sequence, in any
-    case and with any punctuation.
-
-    Parameters
-    ----------
-    names
-        The L labels' names, without descriptions.
+    case and with any punctuation. `names` are the L `label_names`.
     """
-    words = [f" {' '.join(_WORD.findall(name.lower()))} " for name in names]
+
+    def spaced(text: str) -> str:
+        return f" {' '.join(_WORD.findall(text.lower()))} "
+
+    words = [spaced(name) for name in names]
     titles, texts = documents["title"].to_pylist(), documents["text"].to_pylist()
     rows, columns = [], []
     for row, (title, text) in enumerate(zip(titles, texts, strict=True)):
-        spoken = f" {' '.join(_WORD.findall(f'{title} {text}'.lower()))} "
+        spoken = spaced(f"{title} {text}")
         for label in truth.indices[truth.indptr[row] : truth.indptr[row + 1]]:
             if words[label].strip() and words[label] in spoken:
                 rows.append(row)
@@ -192,24 +169,16 @@ def by_literalness(
     reference: str,
     excluded: sp.csr_array,
 ) -> dict[str, dict[str, dict]]:
-    """Score literal and other annotated pairs separately.
+    """Score the `literal_pairs` and the other annotated pairs separately; the rest is as for `score`.
 
     For each kind, the annotated labels of the other kind are no candidates: neither hits nor misses.
-
-    Parameters
-    ----------
-    literal
-        Of `literal_pairs`.
-    rankings, truth, reference, excluded
-        As for `score`.
 
     Returns
     -------
     System name -> "literal" and "other" -> {"n", "metrics", "against_lmtx"}. A kind is left out where none of
     the documents that a system ranks has a pair of it.
     """
-    other = sp.csr_array(truth.astype(np.int8) - literal.astype(np.int8)).astype(bool)
-    other.eliminate_zeros()
+    other = sp.csr_array(truth > literal)
     results: dict[str, dict[str, dict]] = {system: {} for system in rankings}
     for kind, wanted, hidden in (("literal", literal, other), ("other", other, literal)):
         barred = sp.csr_array(excluded + hidden)
@@ -220,8 +189,7 @@ def by_literalness(
             for system, ids in rankings.items()
             if (wanted[: len(ids)] > excluded[: len(ids)]).nnz
         }
-        options = {"excluded": barred}
-        scores = _compared(shown, wanted, config, {"against_lmtx": reference}, options)
+        scores = _compared(shown, wanted, config, {"against_lmtx": reference}, barred)
         for system, score_of_kind in scores.items():
             results[system][kind] = score_of_kind
     return results
@@ -238,14 +206,8 @@ def total_cost(*costs: dict[str, float | None]) -> dict[str, float | None]:
 def pseudo_label_quality(judged: pa.Table, rows: np.ndarray, truth: sp.csr_array) -> dict[str, float | None]:
     """Measure a teacher's yes verdicts against annotations, for the report only.
 
-    Parameters
-    ----------
-    judged
-        The table of `lmtx.curriculum.judge`; its `document` counts within `rows`.
-    rows
-        int64: the judged documents' rows in `truth`.
-    truth
-        Boolean CSR (n_train, L).
+    `judged` is the table of `lmtx.curriculum.judge`, whose `document` counts within `rows`, int64: the judged
+    documents' rows in `truth`, boolean CSR (n_train, L).
 
     Returns
     -------
@@ -255,18 +217,21 @@ def pseudo_label_quality(judged: pa.Table, rows: np.ndarray, truth: sp.csr_array
     for a division by zero.
     """
     yes = judged["answer"].to_numpy() == 1
-    document, label = rows[judged["document"].to_numpy()[yes]], judged["label"].to_numpy()[yes]
-    annotated = np.diff(truth.indptr) > 0
-    in_annotated = annotated[document]
-    hits = truth[document[in_annotated], label[in_annotated]].sum()
-    relevant = np.diff(truth.indptr)[rows].sum()
-    shortlisted = truth[rows[judged["document"].to_numpy()], judged["label"].to_numpy()].sum()
+    documents, labels = rows[judged["document"].to_numpy()], judged["label"].to_numpy()
+    n_annotated = np.diff(truth.indptr)
+    accepted_in_annotated = int((n_annotated[documents[yes]] > 0).sum())
+    is_right = np.asarray(truth[documents, labels])
+    hits, relevant = is_right[yes].sum(), n_annotated[rows].sum()
+
+    def share(count: int, of: int) -> float | None:
+        return float(count / of) if of else None
+
     return {
-        "yes_rate": float(yes.mean()) if len(yes) else None,
-        "pseudo_positives": float(yes.sum() / len(rows)) if len(rows) else None,
-        "pseudo_precision": float(hits / in_annotated.sum()) if in_annotated.any() else None,
-        "pseudo_recall": float(hits / relevant) if relevant else None,
-        "shortlist_recall": float(shortlisted / relevant) if relevant else None,
+        "yes_rate": share(yes.sum(), len(yes)),
+        "pseudo_positives": share(yes.sum(), len(rows)),
+        "pseudo_precision": share(hits, accepted_in_annotated),
+        "pseudo_recall": share(hits, relevant),
+        "shortlist_recall": share(is_right.sum(), relevant),
     }
 
 
