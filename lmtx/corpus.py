@@ -86,7 +86,7 @@ class Corpus:
                 ):
                     out.write_table(table, max_chunksize=65_536)
             for split in SPLITS:
-                _save_csr(scratch / f"excluded-{split}.npz", self.excluded[split])
+                sp.save_npz(scratch / f"excluded-{split}.npz", self.excluded[split])
 
 
 def load_corpus(folder: str | Path) -> Corpus:
@@ -100,7 +100,7 @@ def load_corpus(folder: str | Path) -> Corpus:
             name: pa.ipc.open_file(pa.memory_map(str(folder / f"{name}.arrow"))).read_all()
             for name in (*SPLITS, "labels")
         }
-        excluded = {split: _load_csr(folder / f"excluded-{split}.npz") for split in SPLITS}
+        excluded = {split: sp.csr_array(sp.load_npz(folder / f"excluded-{split}.npz")) for split in SPLITS}
     return Corpus(**tables, excluded=excluded)
 
 
@@ -109,7 +109,7 @@ def save_truth(folder: str | Path, truth: dict[str, sp.csr_array]) -> None:
     with replacing(folder) as scratch:
         scratch.mkdir()
         for split, matrix in truth.items():
-            _save_csr(scratch / f"{split}.npz", matrix)
+            sp.save_npz(scratch / f"{split}.npz", matrix)
 
 
 def load_truth(folder: str | Path, split: str) -> sp.csr_array:
@@ -118,7 +118,7 @@ def load_truth(folder: str | Path, split: str) -> sp.csr_array:
     Raises `CorpusError` when the file is missing or cannot be read.
     """
     with _reading("annotations", Path(folder)):
-        return _load_csr(Path(folder) / f"{split}.npz")
+        return sp.csr_array(sp.load_npz(Path(folder) / f"{split}.npz"))
 
 
 def csr_from_lists(rows: list[list[int]], n_labels: int, source: str = "the corpus") -> sp.csr_array:
@@ -132,11 +132,9 @@ def csr_from_lists(rows: list[list[int]], n_labels: int, source: str = "the corp
                 raise CorpusError(
                     f"{source}: document {i} has label id {label}; ids run from 0 to {n_labels - 1}"
                 )
-    indptr = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum([len(set(row)) for row in rows], out=indptr[1:])
-    indices = np.fromiter(
-        (label for row in rows for label in sorted(set(row))), dtype=np.int32, count=indptr[-1]
-    )
+    sorted_rows = [sorted(set(row)) for row in rows]
+    indptr = np.cumsum([0, *map(len, sorted_rows)], dtype=np.int64)
+    indices = np.fromiter((label for row in sorted_rows for label in row), dtype=np.int32, count=indptr[-1])
     return sp.csr_array((np.ones(len(indices), dtype=bool), indices, indptr), shape=(len(rows), n_labels))
 
 
@@ -179,11 +177,3 @@ def _check_rows(table: pa.Table, where: str) -> None:
             f"{where}: {len(doubled)} uids stand more than once, first {uid!r} ({times} times); "
             "uids must be unique"
         )
-
-
-def _save_csr(path: Path, matrix: sp.csr_array) -> None:
-    sp.save_npz(path, matrix, compressed=True)
-
-
-def _load_csr(path: Path) -> sp.csr_array:
-    return sp.csr_array(sp.load_npz(path))

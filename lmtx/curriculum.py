@@ -23,7 +23,7 @@ Embeddings = Mapping[str, np.ndarray]  # E0's unit vectors, float (n, d), under 
 
 
 class CurriculumError(RuntimeError):
-    """A cycle that cannot continue; the message says why and what to change."""
+    """A cycle that cannot continue; the message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -200,8 +200,8 @@ def spare(
     # A judged label is near.
     documents, labels = judged["document"].to_numpy(), judged["label"].to_numpy()
     if settings.spared_ranks:
-        # So are the first ones by E0: many labels that fit were not judged, and as negatives they would teach
-        # what is false ("top-k shifted by N" in Moreira et al., "NV-Retriever", 2024).
+        # So are the first ones by E0: many labels that fit were not judged, and as negatives they would
+        # mislead ("top-k shifted by N" in Moreira et al., "NV-Retriever", 2024).
         vectors, excluded = embeddings["train"][rows], corpus.excluded["train"][rows]
         nearest = search(vectors, embeddings["labels"], settings.spared_ranks, excluded=excluded).ids
         near_documents, ranks = np.nonzero(nearest >= 0)

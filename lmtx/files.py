@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 CARD = "lmtx.json"
-"""The file in a model's folder that says what the model is."""
+"""The file in a model's folder that describes the model."""
 
 
 class DestinationError(ValueError):
-    """A path where nothing may be written; the message names it, and what to do."""
+    """A path where nothing may be written; the message names it and the remedy."""
 
 
 def check_destination(
@@ -61,24 +61,24 @@ def check_destination(
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a scratch path beside `path`; on success it takes the place of `path`.
 
-    The block may write a file or make a folder there. When it raises, what was written is
-    removed and `path` stays as it was. Where `path` is a link, what it leads to is replaced.
+    The block may write a file or make a folder there. When it raises, the scratch is removed and `path` stays
+    as it was. Where `path` is a link, its target is replaced.
 
-    Raises `DestinationError` where a file would replace a folder, a folder a file, and for a path that
-    `check_destination` never lets be replaced.
+    Raises `DestinationError` where a file would replace a folder, or a folder a file, and for a path that
+    `check_destination` always refuses.
     """
     real = _replaceable(path)
     real.parent.mkdir(parents=True, exist_ok=True)
     scratch = real.with_name(f".{real.name}.{os.getpid()}.part")
     old = real.with_name(f".{real.name}.{os.getpid()}.old")
-    _remove(scratch)  # of a run that was killed under the same number, as in a container
+    _remove(scratch)  # left by a killed run of the same process id, as in a container
     try:
         yield scratch
         if real.exists() and scratch.exists() and real.is_dir() != scratch.is_dir():
             raise DestinationError(
                 f"{path} is a {_noun(real.is_dir())}, and a {_noun(scratch.is_dir())} is written"
             )
-        if real.is_dir():  # which, unlike a file, nothing can be moved onto
+        if real.is_dir():  # unlike a file, a folder cannot be replaced by a move
             os.replace(real, old)
         try:
             os.replace(scratch, real)
@@ -92,7 +92,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def _replaceable(path: str | Path) -> Path:
-    """The absolute path that links at `path` lead to, unless it is one that nothing can take the place of."""
+    """Follow the links at `path` to an absolute path, and refuse one that must never be replaced."""
     real = Path(os.path.realpath(path))
     if real.is_mount():
         raise DestinationError(f"{path} is where a file system begins; name a folder or file within it")

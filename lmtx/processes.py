@@ -29,14 +29,10 @@ class ProcessError(RuntimeError):
 
 
 def wanted() -> int:
-    """How many processes heavy work is to be shared by: what LMTX_PROCESSES says; not set: 1.
+    """Return the number of processes that share heavy work: LMTX_PROCESSES, or 1 where it is not set.
 
-    1, too, in a process that `accelerate launch` started: it has its share already.
-
-    Raises
-    ------
-    ProcessError
-        When LMTX_PROCESSES is no whole number of at least 1.
+    It is 1, too, in a process that `accelerate launch` started, which has its share already. Raises
+    `ProcessError` when LMTX_PROCESSES is no whole number of at least 1.
     """
     if "LOCAL_RANK" in os.environ:
         return 1
@@ -51,20 +47,20 @@ def wanted() -> int:
 def launch(function: Callable[..., None], *arguments, processes: int, device: "torch.device") -> None:
     """Call `function(*arguments)` in several fresh processes of this machine, and wait for all of them.
 
-    Fresh ones, as a notebook's kernel that has used its GPU cannot be forked. What they print appears
-    here. They end when this process does, however it ends.
+    They are fresh, as a notebook's kernel that has used its GPU cannot be forked. Their output appears here.
+    They end when this process does, however it ends.
 
     Parameters
     ----------
     function
-        A function at the top of a module, which the processes import where this one finds it. It returns
-        nothing: results go to files.
+        A function at the top of a module, which the processes import. It returns nothing: write results to
+        files.
     arguments
         Plain data that JSON can hold, such as the path of a folder with more.
     processes
-        How many; at least 2.
+        Their number, at least 2.
     device
-        Where they work: `cuda`, one GPU each, or `cpu`, each with its part of this process's threads.
+        `cuda`, one GPU each, or `cpu`, each with its share of this process's threads.
 
     Raises
     ------
@@ -122,7 +118,7 @@ def launch(function: Callable[..., None], *arguments, processes: int, device: "t
 
 
 def _follow(stream: BufferedReader) -> str:
-    """Show the output of the processes as it comes. Returns the end of it."""
+    """Show the output of the processes as it comes, and return the end of it."""
     decode, last = codecs.getincrementaldecoder("utf-8")("replace").decode, ""
     while chunk := stream.read1():
         text = decode(chunk)
@@ -132,7 +128,7 @@ def _follow(stream: BufferedReader) -> str:
 
 
 def _serve(failure: str, target: str, arguments: str) -> None:
-    """What each launched process runs."""
+    """Run the function in a launched process."""
     threading.Thread(target=_end_with_launcher, daemon=True).start()
     module, name = target.split(":")
     try:
@@ -143,7 +139,7 @@ def _serve(failure: str, target: str, arguments: str) -> None:
             if distributed.is_initialized():
                 distributed.destroy_process_group()
     except Exception:
-        # The first to fail is the one to be told; others then fail for want of it.
+        # Report the first failure; the other processes then fail for lack of this one.
         with suppress(FileExistsError), open(failure, "x", encoding="utf-8") as file:
             file.write(f"process {os.environ['RANK']}: {traceback.format_exc()}")
         sys.exit(1)

@@ -1,8 +1,8 @@
 """The supervised reference: the student of LMTX, trained on annotations. It is not zero-shot.
 
-It estimates what LMTX could reach with a perfect teacher: the same encoder, loop and loss, with the
-annotations of the training side in place of the teacher's verdicts. No other trainer of this package takes
-annotations, and nothing zero-shot may use what this one trains.
+It estimates the metrics of LMTX with a perfect teacher: the same encoder, loop and loss, with the annotations
+of the training side in place of the teacher's verdicts. No other trainer of this package takes annotations,
+and no zero-shot system may use this one's encoder.
 """
 
 import scipy.sparse as sp
@@ -15,25 +15,14 @@ from lmtx.training import TrainingLog
 
 
 class SupervisedError(ValueError):
-    """Annotations that cannot be trained on; the message says why and what to change."""
+    """Annotations that cannot be trained on; the message gives the reason and the remedy."""
 
 
 def train_supervised(config: Config, corpus: Corpus, truth: sp.csr_array) -> tuple[Encoder, TrainingLog]:
-    """Train E0 on the annotations of the documents that LMTX judges.
+    """Train E0, as a cycle of LMTX does, on the annotations of the documents that LMTX judges.
 
-    Parameters
-    ----------
-    config
-        Its sections `encoder` and `training` are used, as in a cycle of LMTX.
-    corpus
-        Its training documents and labels are used.
-    truth
-        The annotations of the training documents, boolean CSR (n_train, L). Excluded pairs are dropped.
-
-    Raises
-    ------
-    SupervisedError
-        When `truth` has another shape, or no document has an annotation left.
+    `truth` holds the annotations of the training documents, boolean CSR (n_train, L); excluded pairs are
+    dropped. Raises `SupervisedError` when it has another shape, or no document has an annotation left.
     """
     shape = (corpus.train.num_rows, corpus.labels.num_rows)
     if truth.shape != shape:

@@ -81,7 +81,7 @@ def test_a_save_that_fails_leaves_nothing_half_written(corpus, tmp_path, monkeyp
         path.write_bytes(b"half")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(lmtx.corpus, "_save_csr", fail)
+    monkeypatch.setattr(lmtx.corpus.sp, "save_npz", fail)
     with pytest.raises(OSError, match="no space"):
         replace(corpus, train=documents("other", "one")).save(folder)
     assert [path.name for path in tmp_path.iterdir()] == (["corpus"] if written_before else [])

@@ -1,4 +1,4 @@
-"""The teacher as a re-ranker at prediction time: what the student distils, and what it would cost."""
+"""The teacher as a re-ranker at prediction time: the quality that the student distils, and its cost."""
 
 from dataclasses import asdict
 
@@ -17,8 +17,8 @@ _ORDER = {YES: 0, NONE: 1, NO: 2}
 def rank(inputs: Inputs, *, shortlist: Positive = 10, documents: Positive | None = None) -> Ranked:
     """Let the teacher judge E0's shortlist of each test document, and order it by the verdicts.
 
-    First what it accepts, then what it has no verdict on, then what it rejects; within each by p_yes,
-    and as E0 ranks them where that is equal. The labels below the shortlist stay as E0 ranks them.
+    Accepted labels come first, then those without a verdict, then rejected ones; within each by p_yes, and
+    of equal ones as E0 ranks them. The labels below the shortlist stay as E0 ranks them.
     A label of the shortlist scores 1 + p_yes (1.5 without a verdict), the others their cosine.
 
     Parameters

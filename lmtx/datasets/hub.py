@@ -70,7 +70,7 @@ def _load(config: HubConfig, root: Path, split: str) -> "Dataset":
 
 
 def _labels(config: HubConfig, sources: dict[str, "Dataset"]) -> tuple[list[str], Callable[[Any], int]]:
-    """The labels' texts, and the function from what an annotation holds to a label's id."""
+    """Return the labels' texts, and the function from an annotation's value to a label's id."""
     feature = sources["train"].features[config.annotations]
     names = getattr(getattr(feature, "feature", feature), "names", None)
     if names is not None:

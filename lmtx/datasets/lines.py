@@ -26,7 +26,7 @@ def source_name(path: Path) -> str:
 
 
 class Faults:
-    """What is wrong with the lines (or rows) of one file: all are counted, the first five are kept."""
+    """The faults of the lines (or rows) of one file: all are counted, the first five are kept."""
 
     def __init__(self, source: Path, unit: str = "line") -> None:
         self.source, self.unit = source_name(source), unit
@@ -52,7 +52,7 @@ class Faults:
         return whole([f"{self.source}, {self.unit} {number}: {message}"])[0]
 
     def check(self) -> None:
-        """Raise `CorpusError` with what was found, if anything was."""
+        """Raise `CorpusError` with the faults, if there are any."""
         if self.count > SHOWN:
             head = f"{self.source}: {self.count:,} {self.unit}s cannot be used; the first {SHOWN}:"
             raise CorpusError("\n".join([head, *self.shown]))

@@ -48,7 +48,7 @@ class Shortlist:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Shortlist":
-        """Read what `save` wrote."""
+        """Read the files of `save`."""
         return cls(np.load(Path(folder) / "ids.npy"), np.load(Path(folder) / "scores.npy"))
 
 

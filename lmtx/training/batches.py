@@ -1,4 +1,4 @@
-"""Pairs of texts, a batch at a time: what one training step sees."""
+"""Pairs of texts, a batch at a time: the input of a training step."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class PseudoLabels:
     documents, labels
         Token ids of all documents and labels.
     positives, rejected
-        Boolean CSR (n_docs, L): what the teacher accepted and what it rejected.
+        Boolean CSR (n_docs, L): the pairs that the teacher accepted, and those that it rejected.
     excluded
         Boolean CSR (n_docs, L): pairs that are no candidates, so no negatives either.
     p_yes
@@ -92,7 +92,7 @@ class PseudoLabels:
 
     @classmethod
     def load(cls, folder: Path) -> "PseudoLabels":
-        """Open what `save` wrote; the texts stay on disk."""
+        """Open the files of `save`; the texts stay on disk."""
         files = {name: folder / f"{name}.npz" for name in _MATRICES}
         matrices = {name: sp.load_npz(file) for name, file in files.items() if file.is_file()}
         return cls(Tokens.load(folder / "documents"), Tokens.load(folder / "labels"), **matrices)
