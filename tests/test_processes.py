@@ -20,7 +20,7 @@ from tiny_encoders import encoder_config, save_tiny_encoder
 
 from lmtx.encoder import Encoder
 from lmtx.processes import ProcessError, launch, wanted
-from lmtx.training.loop import join
+from lmtx.training import join
 
 CPU = torch.device("cpu")
 

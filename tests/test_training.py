@@ -538,7 +538,7 @@ def test_settings_of_the_loss_and_the_batch_reach_it(folder, monkeypatch):
         return triplet_loss(similarity, positives, **settings)
 
     config = training_config(margin=0.21, temperature=0.07, hard_negatives=4)
-    monkeypatch.setattr("lmtx.training.loop.triplet_loss", watched)
+    monkeypatch.setattr("lmtx.training.triplet_loss", watched)
     _, log = trained(folder, config)
     encoder = Encoder.load(encoder_config(folder))
     batch = next(topical(encoder)[0].batches(config))
