@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from tiny_encoders import encoder_config, label_table, random_texts, save_tiny_encoder
 
 from lmtx.corpus import CorpusError
-from lmtx.datasets.formats import kind
-from lmtx.datasets.lines import STANDARD_INPUT
+from lmtx.datasets.lines import STANDARD_INPUT, kind
 from lmtx.encoder import Encoder
 from lmtx.tagger import Tagger, TaggerError
 from lmtx.tagger.stream import DocumentError, tag_stream

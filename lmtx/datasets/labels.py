@@ -11,8 +11,7 @@ import pyarrow as pa
 from lmtx.config import Describe
 from lmtx.corpus import CorpusError
 from lmtx.datasets.assemble import described, label_table
-from lmtx.datasets.formats import SKOS, kind, unit
-from lmtx.datasets.lines import Faults
+from lmtx.datasets.lines import SKOS, Faults, kind, unit
 from lmtx.datasets.rows import Row, optional_fault, rows, text_fault, uid_fault
 
 GUESSED_AMONG = 20_000  # labels; among more, an unknown one is not compared with all

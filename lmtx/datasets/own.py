@@ -18,9 +18,8 @@ from lmtx.config import OwnConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
 from lmtx.datasets.assemble import DEV, TEST, TRAIN, Side, assemble
-from lmtx.datasets.formats import IN_BRACKETS, LABELS_ONLY, URIS, kind, unit
 from lmtx.datasets.labels import Labels
-from lmtx.datasets.lines import Faults
+from lmtx.datasets.lines import IN_BRACKETS, LABELS_ONLY, URIS, Faults, kind, unit
 from lmtx.datasets.rows import optional_fault, rows, text_fault, uid_fault
 from lmtx.datasets.spool import Spool, hashes, lowest
 

@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
 from lmtx.corpus import CorpusError
-from lmtx.datasets.formats import IN_BRACKETS, URIS, kind
-from lmtx.datasets.lines import Faults, Lines
+from lmtx.datasets.lines import IN_BRACKETS, URIS, Faults, Lines, kind
 
 BATCH = 256  # rows of a Parquet file in memory at once
 BUFFER = 1 << 20  # bytes of a Parquet column read at once

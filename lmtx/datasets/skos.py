@@ -16,8 +16,7 @@ from rdflib.term import Node
 
 from lmtx.config import Describe
 from lmtx.corpus import CorpusError
-from lmtx.datasets.formats import kind
-from lmtx.datasets.lines import Faults, Lines
+from lmtx.datasets.lines import Faults, Lines, kind
 
 _PARSERS = {"turtle": "turtle", "rdf": "xml"}
 _READ = {

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from lmtx.datasets.formats import unit
-from lmtx.datasets.lines import Faults, whole
+from lmtx.datasets.lines import Faults, unit, whole
 from lmtx.datasets.own import Document, documents
 from lmtx.tagger import Tagger
 from lmtx.tagger.labels import TaggerError
