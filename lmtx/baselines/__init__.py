@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 from pydantic import ConfigDict, ValidationError, create_model
 
+from lmtx import teachers
 from lmtx.config import BaselineConfig, ConfigError, EncoderConfig, TeacherConfig
 from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search
 from lmtx.provenance import Clock
+from lmtx.teachers import Teacher
 
 
 class Unavailable(RuntimeError):
@@ -116,6 +118,25 @@ def nearest_labels(inputs: Inputs, encoder: Encoder) -> Shortlist:
         labels = encoder.encode_labels(inputs.corpus.labels, progress="labels")
     with inputs.clock("rank"):
         return search(documents, labels, inputs.depth, excluded=inputs.corpus.excluded["test"])
+
+
+def judging_teacher(inputs: Inputs, system: str) -> Teacher:
+    """Build the teacher of a baseline that judges pairs, to be closed by the caller.
+
+    Raises `Unavailable`, which names `system`, without a teacher or with one that reads annotations.
+    """
+    if inputs.teacher is None or inputs.teacher.kind == "simulated":
+        raise Unavailable(
+            f"{system} needs a teacher that reads no annotations: "
+            "set teacher to ensemble, combined, openai or huggingface"
+        )
+    return teachers.build(
+        inputs.teacher,
+        store=inputs.store,
+        corpus=inputs.corpus,
+        embeddings=inputs.embeddings,
+        records=inputs.records,
+    )
 
 
 def share_note(ranked: int, corpus: Corpus) -> tuple[str, ...]:

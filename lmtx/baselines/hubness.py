@@ -18,16 +18,12 @@ def rank(inputs: Inputs, *, weight: float = 0.25, neighbours: Positive = 10) -> 
     weight, neighbours
         Weight of the mean cosine, and its number of training documents.
     """
-    vectors = inputs.embeddings
+    vectors, excluded = inputs.embeddings, inputs.corpus.excluded["test"]
     queries, labels = np.asarray(vectors["test"]), np.asarray(vectors["labels"])
     with inputs.clock("rank"):
         hubness = search(labels, vectors["train"], neighbours).scores.mean(axis=1)
-        return Ranked(
-            rank_blocks(
-                lambda rows: queries[rows] @ labels.T - weight * hubness,
-                len(queries),
-                len(labels),
-                inputs.depth,
-                inputs.corpus.excluded["test"],
-            )
-        )
+
+        def score(rows: slice) -> np.ndarray:
+            return queries[rows] @ labels.T - weight * hubness
+
+        return Ranked(rank_blocks(score, len(queries), len(labels), inputs.depth, excluded))

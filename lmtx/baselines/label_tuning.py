@@ -5,8 +5,8 @@ from dataclasses import asdict
 import numpy as np
 import torch
 
-from lmtx import curriculum, teachers
-from lmtx.baselines import Inputs, Ranked, Unavailable
+from lmtx import curriculum
+from lmtx.baselines import Inputs, Ranked, judging_teacher
 from lmtx.config import ShortlistConfig, TrainingConfig
 from lmtx.index import search
 from lmtx.training import PseudoLabels, triplet_loss
@@ -32,23 +32,14 @@ def rank(
     Unavailable
         Without a teacher, or with one that reads annotations.
     """
-    if inputs.teacher is None or inputs.teacher.kind == "simulated":
-        raise Unavailable("label tuning needs a teacher that reads no annotations")
+    teacher = judging_teacher(inputs, "label tuning")
     corpus, vectors = inputs.corpus, inputs.embeddings
     rows = curriculum.sample(corpus.train.num_rows, training.documents, training.seed)
     documents, excluded = corpus.train.take(rows), corpus.excluded["train"][rows]
     queries = torch.as_tensor(np.asarray(vectors["train"])[rows])
+    # The verdicts of the first cycle.
     candidates = curriculum.propose(shortlist, corpus, rows, queries.numpy(), vectors["labels"])
-    with (
-        inputs.clock("judge"),
-        teachers.build(
-            inputs.teacher,
-            store=inputs.store,
-            corpus=corpus,
-            embeddings=vectors,
-            records=inputs.records,
-        ) as teacher,
-    ):
+    with inputs.clock("judge"), teacher:
         judged = curriculum.judge(teacher, documents, corpus.labels, candidates)
     accepted, rejected, _ = curriculum.pseudo_labels(judged, excluded.shape, training.unsure)
     spared = curriculum.spare(training, corpus, rows, vectors, judged, rejected)
@@ -56,6 +47,7 @@ def rank(
     source = PseudoLabels(
         numbers[: len(rows)], numbers[: corpus.labels.num_rows], accepted, rejected, excluded + spared
     )
+    # The loss of LMTX, with vectors of labels in place of an encoder.
     torch.manual_seed(training.seed)
     tuned = torch.nn.Parameter(torch.as_tensor(np.asarray(vectors["labels"])).clone())
     optimizer = torch.optim.Adam([tuned], lr=learning_rate)
@@ -79,13 +71,8 @@ def rank(
     with inputs.clock("rank"):
         labels = _unit(tuned).detach().numpy()
         ranking = search(vectors["test"], labels, inputs.depth, excluded=corpus.excluded["test"])
-    return Ranked(
-        ranking,
-        cost=asdict(teacher.cost),
-        notes=teacher.notes,
-        seed=training.seed,
-        losses=tuple(losses),
-    )
+    cost = asdict(teacher.cost)
+    return Ranked(ranking, cost=cost, notes=teacher.notes, seed=training.seed, losses=tuple(losses))
 
 
 def _unit(vectors: torch.Tensor) -> torch.Tensor:

@@ -4,8 +4,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from lmtx import teachers
-from lmtx.baselines import Inputs, Ranked, Unavailable, share_note
+from lmtx.baselines import Inputs, Ranked, judging_teacher, share_note
 from lmtx.config import Positive
 from lmtx.index import Shortlist, search
 from lmtx.teachers import NO, NONE, YES, Pairs, Verdicts
@@ -24,9 +23,9 @@ def rank(inputs: Inputs, *, shortlist: Positive = 10, documents: Positive | None
     Parameters
     ----------
     shortlist
-        How many labels of each document the teacher judges.
+        Number of labels of each document that the teacher judges.
     documents
-        How many of the test documents are ranked, the first ones. None: all.
+        Number of test documents to rank, the first ones. None: all.
 
     Raises
     ------
@@ -35,52 +34,34 @@ def rank(inputs: Inputs, *, shortlist: Positive = 10, documents: Positive | None
     TeacherError
         When the teacher cannot go on; its verdicts are kept and not asked again.
     """
-    if inputs.teacher is None:
-        raise Unavailable("the re-ranker needs a teacher: set teacher to ensemble, openai or huggingface")
-    if inputs.teacher.kind == "simulated":
-        raise Unavailable(
-            "the simulated teacher reads the annotations that a ranking is measured by: for the re-ranker, "
-            "set teacher to ensemble, openai or huggingface"
-        )
-    corpus, vectors = inputs.corpus, inputs.embeddings
-    with inputs.clock("rank"):
-        retrieved = search(
-            vectors["test"][:documents],
-            vectors["labels"],
-            max(inputs.depth, shortlist),
-            excluded=corpus.excluded["test"][:documents],
-        )
-    judged = retrieved.ids[:, :shortlist]
-    pairs = Pairs.from_shortlist(corpus.test[: len(judged)], corpus.labels, judged)
     with inputs.clock("build"):
-        teacher = teachers.build(
-            inputs.teacher,
-            store=inputs.store,
-            corpus=corpus,
-            embeddings=vectors,
-            records=inputs.records,
-        )
+        teacher = judging_teacher(inputs, "the re-ranker")
+    corpus, vectors = inputs.corpus, inputs.embeddings
     with teacher:
+        # Retrieve by E0, and judge the first ones.
+        with inputs.clock("rank"):
+            queries, excluded = vectors["test"][:documents], corpus.excluded["test"][:documents]
+            depth = max(inputs.depth, shortlist)
+            retrieved = search(queries, vectors["labels"], depth, excluded=excluded)
+        judged = retrieved.ids[:, :shortlist]
+        pairs = Pairs.from_shortlist(corpus.test[: len(judged)], corpus.labels, judged)
         print(teacher.plan(pairs))
         with inputs.clock("ask"):
             verdicts = teacher.judge(pairs)
+        notes = (*teacher.notes, f"asks {teacher.name} at prediction time")
         return Ranked(
             _reordered(retrieved, judged, verdicts, inputs.depth),
             cost=asdict(teacher.cost),
             bill={key: value for key, value in teacher.estimate(pairs).items() if key in _BILL},
-            notes=(
-                *teacher.notes,
-                f"asks {teacher.name} at prediction time",
-                *share_note(len(judged), corpus),
-            ),
+            notes=notes + share_note(len(judged), corpus),
         )
 
 
 def _reordered(retrieved: Shortlist, judged: np.ndarray, verdicts: Verdicts, depth: int) -> Shortlist:
-    """`retrieved` with its first columns, `judged` int32 (n, j), in the order of the verdicts on them."""
+    """Order the first columns of `retrieved`, `judged` int32 (n, j), by the verdicts on them."""
     listed = judged >= 0
     p_yes = np.full(judged.shape, -np.inf)
-    group = np.full(judged.shape, len(_ORDER))
+    group = np.full(judged.shape, len(_ORDER))  # pads come last
     p_yes[listed] = np.where(np.isnan(verdicts.p_yes), 0.5, verdicts.p_yes)
     group[listed] = [_ORDER[answer] for answer in verdicts.answer.tolist()]
     order = np.lexsort((-p_yes, group), axis=1)

@@ -5,7 +5,7 @@ import pyarrow as pa
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from lmtx.baselines import Inputs, Ranked
-from lmtx.index import Shortlist, rank_blocks
+from lmtx.index import rank_blocks
 
 
 def rank(inputs: Inputs) -> Ranked:
@@ -13,23 +13,18 @@ def rank(inputs: Inputs) -> Ranked:
 
     The inverse document frequencies come from the labels and the training documents.
     """
+    corpus, depth = inputs.corpus, inputs.depth
     with inputs.clock("rank"):
-        return Ranked(_rank(inputs))
+        labels = corpus.labels["text"].to_pylist()
+        vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32)
+        vectorizer.fit([*labels, *_texts(corpus.train)])
+        vectors = vectorizer.transform(labels).T.tocsr()
+        documents = vectorizer.transform(_texts(corpus.test))
 
+        def score(rows: slice) -> np.ndarray:
+            return (documents[rows] @ vectors).toarray()
 
-def _rank(inputs: Inputs) -> Shortlist:
-    labels = inputs.corpus.labels["text"].to_pylist()
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32)
-    vectorizer.fit([*labels, *_texts(inputs.corpus.train)])
-    vectors = vectorizer.transform(labels).T.tocsr()
-    documents = vectorizer.transform(_texts(inputs.corpus.test))
-    return rank_blocks(
-        lambda rows: (documents[rows] @ vectors).toarray(),
-        documents.shape[0],
-        len(labels),
-        inputs.depth,
-        inputs.corpus.excluded["test"],
-    )
+        return Ranked(rank_blocks(score, documents.shape[0], len(labels), depth, corpus.excluded["test"]))
 
 
 def _texts(documents: pa.Table) -> list[str]:
