@@ -1,7 +1,7 @@
 """From documents to a `Reading`: read the sides, divide them into splits, check and count."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -192,41 +192,45 @@ def remedy(config: FolderConfig) -> str:
     return f"get them from {config.source} (see data/README.md)"
 
 
-def limits(config: FolderConfig | HubConfig) -> dict[str, int | None]:
-    """Return the number of documents to read from the start of each side; None: all."""
+RawDocument = tuple[str, str, str, list[int]]  # uid, title, text, label ids
+
+
+def read_sides(
+    config: FolderConfig | HubConfig,
+    sources: dict[str, tuple[Path, Iterator[RawDocument | None], Faults]],
+    scratch: str | Path | None,
+) -> tuple[dict[str, Side], TemporaryDirectory]:
+    """Spool the documents of "train" and "test" in a new folder of `scratch`, as many as `config` limits.
+
+    A source is its name in errors, its documents, None for a broken one, and the notes on broken ones, which
+    are raised after the last. The title of a document without text becomes its text. Documents without both
+    are counted and left out.
+    """
+    folder = TemporaryDirectory(prefix=".reading-", dir=scratch)
     trained = config.train_documents
-    return {
+    limits = {
         "train": None if trained is None else trained + config.dev_documents,
         "test": config.test_documents,
     }
-
-
-def read_side(
-    path: Path, documents: Any, split: str, limit: int | None, folder: TemporaryDirectory, faults: Faults
-) -> Side:
-    """Spool the first `limit` documents (None: all) of the side "train" or "test" in `folder`.
-
-    `documents` yields (uid, title, text, label ids), or None for a broken document, which it notes in
-    `faults`; they are raised after the last one. The title of a document without text becomes its text.
-    Documents without both are counted and left out. `path` names the source in errors.
-    """
-    side = Side(path, Spool(Path(folder.name) / f"{split}.spool"), unit="document")
-    n_read = 0
-    for position, document in enumerate(islice(documents, limit)):
-        n_read += 1
-        if document is None or faults.count:
-            continue
-        uid, title, text, labels = document
-        if not text.strip():
-            title, text = "", title
-        if text.strip():
-            side.spool.add(position, uid, title, text, labels)
-        else:
-            side.left_out += 1
-    side.spool.close()
-    faults.check()
-    side.total = n_read if limit is None else None
-    return side
+    sides = {}
+    for split, (path, documents, faults) in sources.items():
+        side = sides[split] = Side(path, Spool(Path(folder.name) / f"{split}.spool"), unit="document")
+        n_read = 0
+        for position, document in enumerate(islice(documents, limits[split])):
+            n_read += 1
+            if document is None or faults.count:
+                continue
+            uid, title, text, labels = document
+            if not text.strip():
+                title, text = "", title
+            if text.strip():
+                side.spool.add(position, uid, title, text, labels)
+            else:
+                side.left_out += 1
+        side.spool.close()
+        faults.check()
+        side.total = n_read if limits[split] is None else None
+    return sides, folder
 
 
 def assemble_sides(

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from lmtx.config import HubConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import assemble_sides, label_table, limits, read_side
+from lmtx.datasets.assemble import RawDocument, assemble_sides, label_table, read_sides
 from lmtx.datasets.lines import Faults
 
 if TYPE_CHECKING:
@@ -38,15 +37,14 @@ def read(config: HubConfig, root: Path, scratch: str | Path | None = None) -> Re
             "name the column of annotated labels, or use the reader `own`"
         )
     labels, number = _labels(config, sources)
-    scratch_folder = TemporaryDirectory(prefix=".reading-", dir=scratch)
-    sides = {}
-    for split, limit in limits(config).items():
+    opened = {}
+    for split, source in sources.items():
         path = Path(config.path) / splits[split]
         faults = Faults(path, "row")
-        documents = _documents(config, sources[split], number, faults)
-        sides[split] = read_side(path, documents, split, limit, scratch_folder, faults)
+        opened[split] = path, _documents(config, source, number, faults), faults
+    sides, folder = read_sides(config, opened, scratch)
     table = label_table([str(i) for i in range(len(labels))], labels)
-    return assemble_sides(config, table, sides, scratch_folder, {})
+    return assemble_sides(config, table, sides, folder, {})
 
 
 def _load(config: HubConfig, root: Path, split: str) -> "Dataset":
@@ -92,7 +90,7 @@ def _labels(config: HubConfig, sources: dict[str, "Dataset"]) -> tuple[list[str]
 
 def _documents(
     config: HubConfig, source: "Dataset", number: Callable[[Any], int], faults: Faults
-) -> Iterator[tuple[str, str, str, list[int]] | None]:
+) -> Iterator[RawDocument | None]:
     columns = [column for column in (config.text, config.title, config.annotations) if column is not None]
     row = 0
     for batch in source.select_columns(list(dict.fromkeys(columns))).iter(BATCH):

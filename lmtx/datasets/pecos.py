@@ -11,7 +11,6 @@ AttentionXML for the mark.
 
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from zipfile import BadZipFile
 
 import scipy.sparse as sp
@@ -19,15 +18,7 @@ import scipy.sparse as sp
 from lmtx.config import FolderConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import (
-    Side,
-    assemble_sides,
-    folder_of,
-    label_table,
-    limits,
-    read_side,
-    remedy,
-)
+from lmtx.datasets.assemble import RawDocument, assemble_sides, folder_of, label_table, read_sides, remedy
 from lmtx.datasets.lines import Faults, Lines, find
 
 TEXT_FILES = {
@@ -53,31 +44,30 @@ def read(config: FolderConfig, root: Path, scratch: str | Path | None = None) ->
     label_lines = Lines(find(folder, LABEL_FILES, remedy(config)))
     texts = [line.strip() or str(number - 1) for number, line in label_lines]
     labels = label_table([str(number) for number in range(len(texts))], texts)
-    scratch_folder = TemporaryDirectory(prefix=".reading-", dir=scratch)
-    sides: dict[str, Side] = {}
-    latin1 = label_lines.latin1
-    for split, limit in limits(config).items():
+    opened, lines, matrices = {}, {}, {}
+    for split in ("train", "test"):
         path = find(folder, TEXT_FILES[split], remedy(config))
         matrix_path = find(folder, MATRIX_FILES[split], remedy(config))
         matrix = _matrix(matrix_path)
+        lines[split], matrices[split] = Lines(path), (matrix_path, matrix.shape[0])
+        opened[split] = path, _documents(lines[split], matrix), Faults(path)
         if matrix.shape[1] != len(texts):
             raise CorpusError(
                 f"{matrix_path} has {matrix.shape[1]} columns, and {label_lines.path} {len(texts)} labels; "
                 "they belong to different versions of the data set, get both again"
             )
-        lines = Lines(path)
-        side = read_side(path, _documents(lines, matrix), split, limit, scratch_folder, Faults(path))
-        if side.total is not None and side.total != matrix.shape[0]:
+    sides, scratch_folder = read_sides(config, opened, scratch)
+    for split, (matrix_path, n_rows) in matrices.items():
+        if sides[split].total not in (None, n_rows):
             raise CorpusError(
-                f"{path} has {side.total} lines, and {matrix_path} {matrix.shape[0]} rows; they belong to "
-                "different versions of the data set, get both again"
+                f"{sides[split].source} has {sides[split].total} lines, and {matrix_path} {n_rows} rows; "
+                "they belong to different versions of the data set, get both again"
             )
-        sides[split] = side
-        latin1 += lines.latin1
+    latin1 = sum(read.latin1 for read in (label_lines, *lines.values()))
     return assemble_sides(config, labels, sides, scratch_folder, {"latin1_lines": latin1})
 
 
-def _documents(lines: Lines, matrix: sp.csr_array) -> Iterator[tuple[str, str, str, list[int]]]:
+def _documents(lines: Lines, matrix: sp.csr_array) -> Iterator[RawDocument]:
     """The documents; one beyond the matrix has no labels, and is counted."""
     for number, line in lines:
         row = number - 1

@@ -15,7 +15,6 @@ for evaluation.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ import pyarrow as pa
 from lmtx.config import FolderConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import assemble_sides, folder_of, label_table, limits, read_side, remedy
+from lmtx.datasets.assemble import RawDocument, assemble_sides, folder_of, label_table, read_sides, remedy
 from lmtx.datasets.lines import Faults, Lines, find
 
 FILES = {"train": ("trn.json",), "test": ("tst.json",)}
@@ -45,24 +44,23 @@ def read(config: FolderConfig, root: Path, scratch: str | Path | None = None) ->
     Raises
     ------
     CorpusError
-        When a file is missing or damaged, or lines of it are broken: file, line, value, and what to do.
+        When a file is missing or damaged, or lines of it are broken: file, line, value, and remedy.
     """
     folder = folder_of(config, root)
     paths = {split: find(folder, names, remedy(config)) for split, names in FILES.items()}
     labels, latin1 = _labels(find(folder, LABEL_FILES, remedy(config)))
-    scratch_folder = TemporaryDirectory(prefix=".reading-", dir=scratch)
-    sides, filters = {}, {}
-    for split, limit in limits(config).items():
-        faults, lines = Faults(paths[split]), Lines(paths[split])
-        documents = _documents(lines, labels.num_rows, faults)
-        side = sides[split] = read_side(paths[split], documents, split, limit, scratch_folder, faults)
-        latin1 += lines.latin1
-        filters[split] = _filter_file(folder, split)
-        side.excluded = _pairs(filters[split], side.total, labels.num_rows)
-    manifest = {
-        "filter_files": {split: path and path.name for split, path in filters.items()},
-        "latin1_lines": latin1,
-    }
+    opened, lines, filters = {}, {}, {}
+    for split, path in paths.items():
+        faults, lines[split] = Faults(path), Lines(path)
+        opened[split] = path, _documents(lines[split], labels.num_rows, faults), faults
+    sides, scratch_folder = read_sides(config, opened, scratch)
+    for split, side in sides.items():
+        # Pairs that are no candidates, such as a page and itself.
+        names = (name for name in FILTERS[split] if (folder / name).is_file())
+        filters[split] = next(names, None)
+        side.excluded = _pairs(folder, filters[split], side.total, labels.num_rows)
+    latin1 += sum(read.latin1 for read in lines.values())
+    manifest = {"filter_files": filters, "latin1_lines": latin1}
     return assemble_sides(config, labels, sides, scratch_folder, manifest)
 
 
@@ -82,9 +80,7 @@ def _objects(lines: Lines, faults: Faults) -> Iterator[tuple[int, dict[str, Any]
         yield number, row
 
 
-def _documents(
-    lines: Lines, n_labels: int, faults: Faults
-) -> Iterator[tuple[str, str, str, list[int]] | None]:
+def _documents(lines: Lines, n_labels: int, faults: Faults) -> Iterator[RawDocument | None]:
     for position, (number, row) in enumerate(_objects(lines, faults)):
         fault = None if row is None else _fault(row, n_labels)
         if fault:
@@ -134,17 +130,13 @@ def _labels(path: Path) -> tuple[pa.Table, int]:
     return label_table(uids, texts), lines.latin1
 
 
-def _filter_file(folder: Path, split: str) -> Path | None:
-    """Return a side's filter file, or None."""
-    return next((folder / name for name in FILTERS[split] if (folder / name).is_file()), None)
-
-
-def _pairs(path: Path | None, n_documents: int | None, n_labels: int) -> np.ndarray:
+def _pairs(folder: Path, name: str | None, n_documents: int | None, n_labels: int) -> np.ndarray:
     """Read the pairs of a filter file: int64 (m, 2), document and label; no pairs without a file.
 
     With `n_documents` None, for a side that was not read to its end, document numbers are not checked.
     """
-    if path is None or not path.stat().st_size:
+    path = folder / (name or "")
+    if name is None or not path.stat().st_size:
         return np.empty((0, 2), dtype=np.int64)
     try:
         pairs = np.loadtxt(path, dtype=np.int64, ndmin=2)
@@ -153,12 +145,12 @@ def _pairs(path: Path | None, n_documents: int | None, n_labels: int) -> np.ndar
     if pairs.shape[1] != 2:
         raise CorpusError(f"{path} has {pairs.shape[1]} columns; expected two: document, label")
     ends = {"documents": np.inf if n_documents is None else n_documents, "labels": n_labels}
-    for column, (what, end) in enumerate(ends.items()):
+    for column, (noun, end) in enumerate(ends.items()):
         wrong = (pairs[:, column] < 0) | (pairs[:, column] >= end)
         if wrong.any():
             line = int(wrong.argmax())
             raise CorpusError(
                 f"{path}, line {line + 1}: {pairs[line, column]}; "
-                f"the numbers of {what} run from 0 to {end - 1}"
+                f"the numbers of {noun} run from 0 to {end - 1}"
             )
     return pairs
