@@ -9,6 +9,7 @@ an item (archive.org/developers, Item Metadata API); a file from elsewhere needs
 
 import argparse
 import hashlib
+import shutil
 import stat
 import tarfile
 import zipfile
@@ -32,14 +33,13 @@ MOST_BYTES = 200 * 2**30  # of an archive once unpacked; the largest of the pape
 
 
 class DownloadError(RuntimeError):
-    """A download that failed; the message says what to do."""
+    """A download that failed; the message gives the remedy."""
 
 
 def fetch(address: str, target: str | Path, sha1: str) -> Path:
     """Download a file, going on where an earlier attempt broke off.
 
-    What has arrived is kept in `target` with `.part` added. A file that is there with the right hash is
-    not fetched again.
+    The bytes so far are kept in `target` with `.part` added. A file with the right hash is not fetched again.
 
     Parameters
     ----------
@@ -116,14 +116,16 @@ def unpack(archive: str | Path, folder: str | Path, most_bytes: int = MOST_BYTES
     written, left = [], most_bytes
     with TemporaryDirectory(prefix=".unpacking-", dir=folder) as scratch:
         try:
-            for name, content in _members(archive):
+            for name, size, content in _members(archive):
                 path = Path(scratch, _inside(archive, name))
-                path.parent.mkdir(parents=True, exist_ok=True)
-                left -= _copy(content, path, left)
+                left -= size
                 if left < 0:
                     raise DownloadError(
                         f"{archive} unpacks to more than {most_bytes:,} bytes; nothing is kept"
                     )
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("wb") as out:
+                    shutil.copyfileobj(content, out, CHUNK)
                 written.append(path.relative_to(scratch))
         except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
             raise DownloadError(f"{archive} cannot be unpacked: {error}") from None
@@ -133,22 +135,22 @@ def unpack(archive: str | Path, folder: str | Path, most_bytes: int = MOST_BYTES
     return [folder / name for name in written]
 
 
-def _go_on(address: str, part: Path) -> None:
-    """Append to `part` what it lacks of the file at `address`."""
-    have = part.stat().st_size if part.exists() else 0
+def _go_on(address: str, partial: Path) -> None:
+    """Append the missing bytes of the file at `address` to `partial`."""
+    have = partial.stat().st_size if partial.exists() else 0
     headers = {"Range": f"bytes={have}-"} if have else {}
     # A server that compresses on the way would answer with ranges of something else.
     headers["Accept-Encoding"] = "identity"
     with httpx.stream("GET", address, headers=headers, timeout=TIMEOUT, follow_redirects=True) as answer:
         if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return  # it is whole already, or is of another version, which its hash will tell
+            return  # it is whole already, or of another version: the hash will tell
         answer.raise_for_status()
         if answer.status_code != httpx.codes.PARTIAL_CONTENT:
-            have = 0  # a server without ranges sends it all
+            have = 0  # a server without ranges sends the whole file
         total = have + int(answer.headers.get("Content-Length", 0)) or None
-        name = part.name.removesuffix(".part")
+        name = partial.name.removesuffix(".part")
         with (
-            part.open("ab" if have else "wb") as out,
+            partial.open("ab" if have else "wb") as out,
             tqdm(total=total, initial=have, desc=name, unit="B", unit_scale=True) as bar,
         ):
             # Chunks as they come: collecting them to a size would lose the last ones when the line breaks.
@@ -162,8 +164,11 @@ def _sha1(path: Path) -> str:
         return hashlib.file_digest(file, "sha1").hexdigest()
 
 
-def _members(archive: Path) -> Iterator[tuple[str, BinaryIO]]:
-    """The files of an archive, by name. Raises `DownloadError` for what is neither file nor folder."""
+def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO]]:
+    """Yield name, bytes and content of each file. Raises `DownloadError` for a link or a device.
+
+    Neither format's reader returns more bytes of a file than its header gives.
+    """
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as packed:
             for info in packed.infolist():
@@ -171,14 +176,14 @@ def _members(archive: Path) -> Iterator[tuple[str, BinaryIO]]:
                     raise DownloadError(f"{archive}: {info.filename!r} is a link; nothing is kept")
                 if not info.is_dir():
                     with packed.open(info) as content:
-                        yield info.filename, content
+                        yield info.filename, info.file_size, content
         return
     with tarfile.open(archive) as packed:
         for member in packed:
             if not member.isfile() and not member.isdir():
                 raise DownloadError(f"{archive}: {member.name!r} is a link or a device; nothing is kept")
             if member.isfile():
-                yield member.name, packed.extractfile(member)
+                yield member.name, member.size, packed.extractfile(member)
 
 
 def _inside(archive: Path, name: str) -> PurePosixPath:
@@ -187,16 +192,6 @@ def _inside(archive: Path, name: str) -> PurePosixPath:
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts:
         raise DownloadError(f"{archive}: {name!r} leads out of the folder; nothing is kept")
     return path
-
-
-def _copy(content: BinaryIO, path: Path, most: int) -> int:
-    """Copy a member to `path`, at most a chunk beyond `most` bytes; the bytes copied."""
-    copied = 0
-    with path.open("wb") as out:
-        while copied <= most and (chunk := content.read(CHUNK)):
-            out.write(chunk)
-            copied += len(chunk)
-    return copied
 
 
 def main() -> None:

@@ -98,7 +98,7 @@ class Labels:
         return f"label {called!r} is not in {self.path}{hint}"
 
     def _add(self, row: dict[str, Any]) -> str | None:
-        """Take up a label; what is wrong with it, or None."""
+        """Take up a label; return its fault, or None."""
         fault = (
             text_fault(row)
             or optional_fault(row, "description")
@@ -113,9 +113,9 @@ class Labels:
         key, name = _key(uid), _key(name)
         if key in self._by_uid:
             if _key(self._texts[self._by_uid[key]]) != _key(text):
-                what = "uid" if row.get("uid") is not None else "label"
+                noun = "uid" if row.get("uid") is not None else "label"
                 return (
-                    f"{what} {uid!r} stands for {self._texts[self._by_uid[key]]!r} already; give each its own"
+                    f"{noun} {uid!r} stands for {self._texts[self._by_uid[key]]!r} already; give each its own"
                 )
             self.merged += 1
             return None
@@ -130,5 +130,5 @@ class Labels:
 
 
 def _key(name: str) -> str:
-    """The name by which a label is looked up: what is shown alike is one (Unicode's normal form C)."""
+    """Normalize a name for the look-up: names that are shown alike are one (Unicode's normal form C)."""
     return unicodedata.normalize("NFC", name.strip())

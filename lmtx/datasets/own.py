@@ -39,7 +39,7 @@ def read(config: OwnConfig, root: Path, scratch: str | Path | None = None) -> Re
     ------
     CorpusError
         When a file is missing, or rows cannot be used: their number, and the first five by file, line, value
-        and what to do.
+        and remedy.
     """
     labels = Labels(root / config.labels, config.language, config.describe)
     folder = TemporaryDirectory(prefix=".reading-", dir=scratch)
@@ -135,7 +135,7 @@ def _assign(config: OwnConfig, main: Side, test: Side | None) -> np.ndarray:
 
 
 def _label_ids(cell: Any, labels: Labels, guess: bool) -> list[int] | str:
-    """The ids of a document's labels, or what is wrong with them."""
+    """Return the ids of a document's labels, or their fault."""
     names = _names(cell)
     if isinstance(names, str):
         return names
@@ -146,7 +146,7 @@ def _label_ids(cell: Any, labels: Labels, guess: bool) -> list[int] | str:
 
 
 def _names(labels: Any) -> list[str] | str:
-    """The names of a document's labels, or what is wrong with them.
+    """Return the names of a document's labels, or their fault.
 
     They are a list, or a text: a JSON list, names in angle brackets, or names with a bar between them.
     """

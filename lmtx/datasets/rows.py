@@ -52,7 +52,7 @@ def rows(path: Path, faults: Faults, bar: bool = True) -> Iterator[Row]:
 
 
 def text_fault(row: dict[str, Any]) -> str | None:
-    """What is wrong with the `text` of a row, which must have one; or None."""
+    """Describe the fault of a row's `text`, which must not be empty; None: there is none."""
     text = row.get("text")
     if text is None and "text" not in row:
         return f"there is no `text`; there are: {', '.join(map(str, row)) or 'no columns'}"
@@ -62,13 +62,13 @@ def text_fault(row: dict[str, Any]) -> str | None:
 
 
 def optional_fault(row: dict[str, Any], column: str) -> str | None:
-    """What is wrong with a column that holds a text or nothing; or None."""
+    """Describe the fault of a column that holds a text or nothing; None: there is none."""
     value = row.get(column)
     return None if value is None or isinstance(value, str) else f"`{column}` is {str(value)[:60]}, not a text"
 
 
 def uid_fault(row: dict[str, Any], column: str = "uid") -> str | None:
-    """What is wrong with a column that holds a text, a whole number or nothing; or None."""
+    """Describe the fault of a column that holds a text, a whole number or nothing; None: there is none."""
     uid = row.get(column)
     if uid is None or type(uid) is int or (isinstance(uid, str) and uid.strip()):
         return None
@@ -101,7 +101,7 @@ def _table(path: Path, faults: Faults, bar: bool, delimiter: str) -> Iterator[Ro
     header: list[str] | None = None
     number = 1
     while True:
-        # A record may span lines; what the user looks for is where it begins.
+        # A record may span lines; the user looks for the one where it begins.
         number = reader.line_num + 1
         try:
             fields = next(reader)

@@ -67,7 +67,7 @@ def read(path: Path, language: str | None = None, describe: Describe = "name") -
         Of the labels, such as "en"; a label without a language stands in where a concept has none in it.
         None: the language in which most concepts have a preferred label.
     describe
-        What the description holds: nothing ("name"), the alternative labels, or the preferred labels of
+        The content of the description: nothing ("name"), the alternative labels, or the preferred labels of
         the broader concepts.
 
     Raises
