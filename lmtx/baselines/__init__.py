@@ -30,71 +30,32 @@ class Unavailable(RuntimeError):
 
 @dataclass(frozen=True)
 class Inputs:
-    """The input of every baseline. It has no annotations.
+    """The input of every baseline. It has no annotations."""
 
-    Attributes
-    ----------
-    corpus
-        Documents, labels, and pairs that are no candidates.
-    embeddings
-        E0's unit vectors, float32 (n, d), under "train", "dev", "test" and "labels".
-    depth
-        Number of labels to rank for each test document.
-    encoder
-        E0, and its lengths and precision.
-    teacher
-        The language model of a baseline that uses one; None for the others.
-    store
-        The verdict store of the teacher.
-    records
-        The folder of recorded verdicts.
-    clock
-        Adds up seconds by step: `with inputs.clock("train"): …`.
-    """
-
-    corpus: Corpus
-    embeddings: Mapping[str, np.ndarray]
-    depth: int
-    encoder: EncoderConfig | None = None
-    teacher: TeacherConfig | None = None
-    store: Path | None = None
-    records: Path | None = None
-    clock: Clock = field(default_factory=Clock)
+    corpus: Corpus  # documents, labels, and pairs that are no candidates
+    embeddings: Mapping[str, np.ndarray]  # E0's: float32 (n, d) under "train", "dev", "test" and "labels"
+    depth: int  # the number of labels to rank for each test document
+    encoder: EncoderConfig | None = None  # E0
+    teacher: TeacherConfig | None = None  # of a baseline that uses one; None for the others
+    store: Path | None = None  # the teacher's verdict store
+    records: Path | None = None  # the folder of recorded verdicts
+    clock: Clock = field(default_factory=Clock)  # adds up seconds: `with inputs.clock("train"): …`
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """The result of a baseline.
+    """The result of a baseline."""
 
-    Attributes
-    ----------
-    ranking
-        The labels of each test document.
-    cost
-        The fields of the teacher's `lmtx.llm.cost.Cost`; empty without a teacher.
-    bill
-        The teacher's requests, prompt_tokens, answer_tokens and usd (None: unknown) for all test documents
-        with an empty store. None without a teacher.
-    notes
-        Remarks that a table must show beside the system.
-    encoder
-        The trained encoder; None without training.
-    seed
-        Of the training's draws; None without any.
-    losses
-        The loss of each training step.
-    examples
-        Training pairs (or other material) of a few documents, for the notebook and the report: a dict a row.
-    """
-
-    ranking: Shortlist
-    cost: Mapping[str, float | None] = field(default_factory=dict)
+    ranking: Shortlist  # the labels of each test document
+    cost: Mapping[str, float | None] = field(default_factory=dict)  # fields of the teacher's `Cost`
+    # The teacher's requests, prompt_tokens, answer_tokens and usd (None: unknown) for all test documents with
+    # an empty store; None without a teacher.
     bill: Mapping[str, float | None] | None = None
-    notes: tuple[str, ...] = ()
-    encoder: Encoder | None = None
-    seed: int | None = None
-    losses: tuple[float, ...] = ()
-    examples: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()  # remarks that a table must show beside the system
+    encoder: Encoder | None = None  # the trained one
+    seed: int | None = None  # of the training's draws
+    losses: tuple[float, ...] = ()  # of the training steps
+    examples: tuple[dict[str, Any], ...] = ()  # training pairs of a few documents, for notebook and report
 
 
 def rank(config: BaselineConfig, inputs: Inputs) -> Ranked:

@@ -135,36 +135,18 @@ def blank_out(content: str, title: str, blank: str) -> str:
 
 @dataclass(frozen=True)
 class TitlePairs:
-    """Stage 1 as a pair source: contents are the documents, titles the labels.
+    """Stage 1 as a pair source: contents are the documents, titles the labels."""
 
-    Attributes
-    ----------
-    titles, contents
-        Texts of n documents.
-    labels
-        Token ids of the label set.
-    excluded
-        Boolean CSR (n, L): pairs of document and label that are no negatives.
-    blank
-        The text in place of a blanked word.
-    blanked, random_labels, refreshes
-        The options of `rank`.
-    find_clusters
-        Maps 0 to each document's first cluster, int (n,), and 1, 2, … to that after each refresh.
-    encoder
-        Tokenizes texts.
-    """
-
-    titles: Sequence[str]
+    titles: Sequence[str]  # of n documents
     contents: Sequence[str]
-    labels: Sequence[list[int]]
-    excluded: sp.csr_array
-    blank: str
-    blanked: float
+    labels: Sequence[list[int]]  # token ids of the label set
+    excluded: sp.csr_array  # boolean CSR (n, L): pairs of document and label that are no negatives
+    blank: str  # the text in place of a blanked word
+    blanked: float  # this and the next two are options of `rank`
     random_labels: int
     refreshes: int
-    find_clusters: Callable[[int], np.ndarray]
-    encoder: Encoder
+    find_clusters: Callable[[int], np.ndarray]  # 0 -> first cluster of each document, 1 -> after a refresh, …
+    encoder: Encoder  # tokenizes texts
 
     @property
     def trainable(self) -> np.ndarray:
@@ -206,23 +188,13 @@ class TitlePairs:
 
 @dataclass(frozen=True)
 class Clusters:
-    """Clusters of documents by k-means on their current embeddings.
+    """Clusters of documents by k-means on their current embeddings."""
 
-    Attributes
-    ----------
-    encoder, documents
-        The encoder in training, and a table of n documents.
-    start
-        E0's embeddings of the documents, float32 (n, d).
-    number, seed
-        Initial number of clusters, and the seed of k-means.
-    """
-
-    encoder: Encoder
+    encoder: Encoder  # in training
     documents: pa.Table
-    start: np.ndarray
-    number: int
-    seed: int
+    start: np.ndarray  # E0's embeddings of the documents, float32 (n, d)
+    number: int  # of clusters, initially
+    seed: int  # of k-means
 
     def find(self, stage: int) -> np.ndarray:
         """Assign each document one of `number` x 2^`stage` clusters: int32 (n,).

@@ -105,25 +105,13 @@ def two_segments(
 
 @dataclass(frozen=True)
 class Segments:
-    """Random segments as a pair source.
+    """Random segments as a pair source."""
 
-    Attributes
-    ----------
-    titles, contents
-        Token ids of each document's title and content, without special tokens; empty for no title.
-    frame
-        Special token ids before and after a text.
-    longest
-        Maximum tokens of a document's segment and of a label's, without special tokens.
-    title_share, shortest
-        The options of `rank`.
-    """
-
-    titles: Sequence[list[int]]
+    titles: Sequence[list[int]]  # token ids without special tokens; empty for no title
     contents: Sequence[list[int]]
-    frame: tuple[list[int], list[int]]
-    longest: tuple[int, int]
-    title_share: float
+    frame: tuple[list[int], list[int]]  # special token ids before and after a text
+    longest: tuple[int, int]  # tokens of a document's segment and of a label's, without special tokens
+    title_share: float  # this and the next are options of `rank`
     shortest: int
 
     @classmethod
@@ -158,7 +146,6 @@ class Segments:
 
     @property
     def trainable(self) -> np.ndarray:
-        """Rows of the documents that have a pair."""
         return np.array([row for row in range(len(self.contents)) if self._titled(row) or self._long(row)])
 
     def draw(self, row: int, rng: np.random.Generator) -> tuple[slice, slice | None]:
@@ -172,7 +159,6 @@ class Segments:
         return two_segments(length, self.longest, self.shortest, rng)
 
     def batches(self, settings: TrainingConfig) -> Iterator[Batch]:
-        """Yield every trainable document once an epoch; `settings.seed` determines order and segments."""
         rng = np.random.default_rng(settings.seed)
         for rows in row_batches(self.trainable, settings, rng):
             yield self._batch(rows, rng)

@@ -20,27 +20,13 @@ from lmtx.files import replacing
 
 @dataclass(frozen=True)
 class Reading:
-    """A data set, as its reader returns it.
+    """A data set, as its reader returns it."""
 
-    Attributes
-    ----------
-    corpus
-        Documents and labels, without annotations.
-    truth
-        The annotations of each split: boolean CSR (n_docs, L).
-    manifest
-        Counts and origin, as plain data for a JSON file.
-    files
-        Split -> an Arrow file of its table, which `save` moves instead of writing the table.
-    folder
-        The temporary folder of `files`.
-    """
-
-    corpus: Corpus
-    truth: dict[str, sp.csr_array]
-    manifest: dict[str, Any]
-    files: dict[str, Path] = field(default_factory=dict)
-    folder: Any = None
+    corpus: Corpus  # documents and labels, without annotations
+    truth: dict[str, sp.csr_array]  # the annotations of each split: boolean CSR (n_docs, L)
+    manifest: dict[str, Any]  # counts and origin, as plain data for a JSON file
+    files: dict[str, Path] = field(default_factory=dict)  # tables as Arrow files, which `save` moves
+    folder: Any = None  # the temporary folder of `files`
 
     def save(self, corpus: str | Path, truth: str | Path) -> None:
         """Write the corpus and, in another folder, the annotations; each appears whole or not at all.

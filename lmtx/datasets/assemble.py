@@ -26,29 +26,14 @@ ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 
 @dataclass
 class Side:
-    """The documents of one source, and which pairs of them are never candidates.
+    """The documents of one source, and which pairs of them are never candidates."""
 
-    Attributes
-    ----------
-    source
-        Its name in errors.
-    spool
-        Its documents.
-    unit
-        Unit of a document's position: "line" or "row".
-    total
-        Documents of the source, including those left out; None if it was not read to its end.
-    left_out
-        Documents with neither a text nor a title.
-    excluded
-        int64 (m, 2): pairs of a document's position and a label id.
-    """
-
-    source: Path | str
+    source: Path | str  # its name in errors
     spool: Spool
-    unit: str = "line"
-    total: int | None = None
-    left_out: int = 0
+    unit: str = "line"  # of a document's position
+    total: int | None = None  # documents, with those left out; None if the source was not read to its end
+    left_out: int = 0  # documents with neither a text nor a title
+    # int64 (m, 2): pairs of a document's position and a label id.
     excluded: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
 
     def check_uids(self) -> None:
@@ -103,21 +88,16 @@ def assemble(
         The data set's name in errors.
     labels
         As in `Corpus.labels`.
-    main
-        The documents of the training side, and of the test side where `test` is None.
+    main, test
+        The documents of the training side and of the test side; `test` None: `main` holds both.
     assigned
         int8 (n,): the split of each document of `main`, as its number in `SPLITS`; -1 for none.
-    test
-        The documents of the test side.
     folder
         The folder of both spools, and of the files of the splits.
     manifest
         The reader's entries; the counts of all readers are added.
 
-    Raises
-    ------
-    CorpusError
-        When train or test is empty, or a uid stands twice.
+    Raises `CorpusError` when train or test is empty, or a uid stands twice.
     """
     n_labels = labels.num_rows
     sides = [main] if test is None else [main, test]

@@ -29,25 +29,13 @@ logging.getLogger("rdflib.term").setLevel(logging.ERROR)
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The concepts of a vocabulary that can be labels.
+    """The concepts of a vocabulary that can be labels."""
 
-    Attributes
-    ----------
-    concepts
-        A dictionary each with `uid`, `text`, `description` and `notation`, by rising uid; the last two may
-        be None.
-    language
-        The language of the labels; "" for labels without one.
-    others
-        The other languages that there are, those of most labels first.
-    left_out
-        The uids of all other concepts, and why each of them is none.
-    """
-
+    # Dictionaries with `uid`, `text`, `description` and `notation`, by rising uid; the last two may be None.
     concepts: list[dict[str, str | None]]
-    language: str
-    others: list[str]
-    left_out: dict[str, str]
+    language: str  # of the labels; "" for labels without one
+    others: list[str]  # the other languages, those of most labels first
+    left_out: dict[str, str]  # uid of each other concept -> the reason
 
     def __str__(self) -> str:
         others = f" (others: {', '.join(map(repr, self.others))})" if self.others else ""

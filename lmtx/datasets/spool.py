@@ -26,22 +26,13 @@ _WORD = re.compile(r"\w+")
 
 
 class Spool:
-    """Writes documents to an Arrow file, in order.
-
-    Attributes
-    ----------
-    path
-        The file; complete after `close`.
-    positions
-        Where each document stood in its source, int64 and rising.
-    ends
-        int64 (n + 1,): how many annotations there are up to each document.
-    """
+    """Writes documents to an Arrow file, in order."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.positions = array("q")
-        self._labels, self.ends = array("i"), array("q", [0])
+        self.path = path  # complete after `close`
+        self.positions = array("q")  # of each document in its source, rising
+        self.ends = array("q", [0])  # the number of annotations up to each document, n + 1 of them
+        self._labels = array("i")
         self._digest = hashlib.sha256()
         self._batch: list[tuple[str, str, str]] = []
         self._characters = 0
@@ -73,10 +64,9 @@ class Spool:
 
     def truth(self, n_labels: int) -> sp.csr_array:
         """The annotations: boolean CSR (n, n_labels), sorted and without duplicates."""
-        indices = np.frombuffer(self._labels, dtype=np.int32) if self._labels else np.empty(0, np.int32)
-        indptr = np.frombuffer(self.ends, dtype=np.int64)
+        indices, indptr = np.array(self._labels, dtype=np.int32), np.array(self.ends, dtype=np.int64)
         ones = np.ones(len(indices), dtype=bool)
-        matrix = sp.csr_array((ones, indices.copy(), indptr.copy()), shape=(len(self), n_labels))
+        matrix = sp.csr_array((ones, indices, indptr), shape=(len(self), n_labels))
         matrix.sum_duplicates()
         return matrix
 

@@ -16,25 +16,13 @@ _MATRICES = ("positives", "rejected", "excluded", "p_yes")
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's texts as token ids, and which of them belong together.
+    """One step's texts as token ids, and which of them belong together."""
 
-    Attributes
-    ----------
-    documents, labels
-        Token ids of B documents and of U distinct labels.
-    positives
-        int64 (B,): the column of each document's positive.
-    ignored
-        bool (B, U): pairs that are no negatives.
-    weights
-        float32 (B,): how much each document counts in the loss; None: all the same.
-    """
-
-    documents: list[list[int]]
-    labels: list[list[int]]
-    positives: np.ndarray
-    ignored: np.ndarray
-    weights: np.ndarray | None = None
+    documents: list[list[int]]  # B of them
+    labels: list[list[int]]  # U distinct ones
+    positives: np.ndarray  # int64 (B,): the column of each document's positive
+    ignored: np.ndarray  # bool (B, U): pairs that are no negatives
+    weights: np.ndarray | None = None  # float32 (B,): of each document in the loss; None: all the same
 
 
 class PairSource(Protocol):
@@ -52,25 +40,15 @@ class PairSource(Protocol):
 class PseudoLabels:
     """A teacher's verdicts as a pair source: batches of documents with one accepted label each.
 
-    Attributes
-    ----------
-    documents, labels
-        Token ids of all documents and labels.
-    positives, rejected
-        Boolean CSR (n_docs, L): the pairs that the teacher accepted, and those that it rejected.
-    excluded
-        Boolean CSR (n_docs, L): pairs that are no candidates, so no negatives either.
-    p_yes
-        CSR (n_docs, L) with the teacher's p_yes of each accepted pair, by which the loss is weighted;
-        None: all pairs weigh the same.
+    The matrices are CSR (n_docs, L), and boolean but for `p_yes`.
     """
 
-    documents: Sequence[list[int]]
-    labels: Sequence[list[int]]
-    positives: sp.csr_array
-    rejected: sp.csr_array
-    excluded: sp.csr_array
-    p_yes: sp.csr_array | None = None
+    documents: Sequence[list[int]]  # token ids
+    labels: Sequence[list[int]]  # token ids
+    positives: sp.csr_array  # pairs that the teacher accepted
+    rejected: sp.csr_array  # pairs that it rejected
+    excluded: sp.csr_array  # pairs that are no candidates, so no negatives either
+    p_yes: sp.csr_array | None = None  # of the accepted pairs: their weights in the loss; None: all the same
 
     @property
     def trainable(self) -> np.ndarray:

@@ -28,21 +28,12 @@ _OTHER_ROLES = re.compile(r":(?:ref|doc|term|mod|rc|pep|rfc|math|attr-ref|std:[\
 
 @dataclass(frozen=True)
 class Docstring:
-    """A docstring as plain text.
+    """A docstring as plain text."""
 
-    Attributes
-    ----------
-    summary
-        The first paragraph that is no section title, as one line; "" where there is none.
-    body
-        The other paragraphs, one a line, without the sections See Also, Examples and References.
-    see_also
-        The names its See Also sections list, as written (`dot`, `numpy.dot`, `.Axes.plot`), in order;
-        a leading dot, as in Sphinx, says that a name may continue to the left.
-    """
-
-    summary: str
-    body: str
+    summary: str  # the first paragraph that is no section title, as one line; "" where there is none
+    body: str  # the other paragraphs, one a line, without the sections See Also, Examples and References
+    # The names that the See Also sections list, as written (`dot`, `numpy.dot`, `.Axes.plot`), in order; a
+    # leading dot, as in Sphinx, says that a name may continue to the left.
     see_also: tuple[str, ...]
 
     @property

@@ -42,51 +42,30 @@ MORE_MODULES = {"pandas": ["pandas.io.formats.style", "pandas.io.json"]}
 
 @dataclass(frozen=True)
 class Name:
-    """A public name, its class (None: a module's name), and whether that class inherits the object from
-    another public class."""
+    """A public name of an object."""
 
     text: str
-    owner: type | None
-    inherited: bool
+    owner: type | None  # the class that it goes through; None: it is a module's name
+    inherited: bool  # by that class from another public class
 
 
 @dataclass
 class Item:
-    """One public object.
+    """One public object."""
 
-    Attributes
-    ----------
-    value
-        The object; a method's function, or the descriptor of a property.
-    library
-        The top-level package it belongs to.
-    docstring
-        As written; "" where it has none of its own.
-    names
-        Every public name, in order of discovery.
-    """
-
-    value: Any
-    library: str
-    docstring: str
-    names: list[Name] = field(default_factory=list)
+    value: Any  # a method's function, or the descriptor of a property
+    library: str  # the top-level package
+    docstring: str  # as written; "" where it has none of its own
+    names: list[Name] = field(default_factory=list)  # every public name, in order of discovery
 
 
 class Catalogue:
-    """The public objects of several libraries.
-
-    Attributes
-    ----------
-    by_id
-        id of the object (of the function, for a method) -> Item. Merged items share one.
-    failed
-        Public modules that cannot be imported here: name -> reason.
-    """
+    """The public objects of several libraries."""
 
     def __init__(self, libraries: list[str]):
         self.libraries = libraries
-        self.by_id: dict[int, Item] = {}
-        self.failed: dict[str, str] = {}
+        self.by_id: dict[int, Item] = {}  # by id of the object, or of a method's function; merged ones share
+        self.failed: dict[str, str] = {}  # public modules that cannot be imported here: name -> reason
         self._mentions: dict[str, Counter[str]] = {}
         for library in libraries:
             for name, module in list(self._modules(library)):
@@ -110,15 +89,9 @@ class Catalogue:
         mentions = self._mentions[item.library]
 
         def rank(name: Name) -> tuple:
-            leaf = name.text.rpartition(".")[2]
+            is_own = name.text.rpartition(".")[2] == own.rpartition(".")[2]
             mentioned = mentions[name.owner.__name__] if name.owner else 0
-            return (
-                name.text.count("."),
-                leaf != own.rpartition(".")[2],
-                name.text != path,
-                -mentioned,
-                name.text,
-            )
+            return name.text.count("."), not is_own, name.text != path, -mentioned, name.text
 
         return min(names, key=rank).text
 
