@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 
-from lmtx.config import FolderConfig, HubConfig
+from lmtx.config import DebianConfig, FolderConfig, HubConfig, SemanlinkConfig
 from lmtx.corpus import LABEL_SCHEMA, SPLITS, Corpus, CorpusError, doubled_uids
 from lmtx.datasets import Reading
 from lmtx.datasets.lines import Faults, whole
-from lmtx.datasets.spool import DEV, TEST, TRAIN, Spool, divide, hashes, lowest, mapped
+from lmtx.datasets.spool import DEV, TEST, TRAIN, Spool, divide, hashes, lowest, mapped, split_by_group
 
 DOWNLOAD = "lmtx.datasets.download"
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
@@ -236,3 +236,23 @@ def assemble_sides(
     assigned[lowest(hashed, np.arange(len(assigned)), config.dev_documents)] = DEV
     manifest = {"source": {split: side.total for split, side in sides.items()}} | manifest
     return assemble(config.name, labels, train, assigned, sides["test"], folder, manifest)
+
+
+def assemble_grouped(
+    config: SemanlinkConfig | DebianConfig,
+    labels: pa.Table,
+    source: str,
+    documents: Iterable[RawDocument],
+    groups: np.ndarray,
+    scratch: str | Path | None,
+    manifest: dict[str, Any],
+) -> Reading:
+    """Make a `Reading` of one source, divided by hashes of the uids, each of the `groups` on one side."""
+    folder = TemporaryDirectory(prefix=".reading-", dir=scratch)
+    side = Side(source, Spool(Path(folder.name) / "0.spool"))
+    for number, document in enumerate(documents):
+        side.spool.add(number, *document)
+    side.spool.close()
+    sizes = config.test_documents, config.dev_documents, config.train_documents
+    assigned = split_by_group(side.spool, groups, *sizes)
+    return assemble(config.name, labels, side, assigned, None, folder, manifest)

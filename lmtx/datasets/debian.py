@@ -11,13 +11,12 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from lmtx.config import DebianConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import Side, assemble, label_table
-from lmtx.datasets.spool import Spool, near_duplicates, split_by_group
+from lmtx.datasets.assemble import assemble_grouped, label_table
+from lmtx.datasets.spool import near_duplicates
 
 VOCABULARY = Path("/usr/share/debtags/vocabulary")
 NO_TOPIC = frozenset({"role", "implemented-in", "scope", "made-of", "iso15924", "special", "secteam"})
@@ -59,15 +58,7 @@ def read(config: DebianConfig, root: Path, scratch: str | Path | None = None) ->
             documents.append((name, text, tags))
     used = sorted({tag for _, _, tags in documents for tag in tags})
     ids = {tag: i for i, tag in enumerate(used)}
-    folder = TemporaryDirectory(prefix=".reading-", dir=scratch)
-    side = Side("the package lists", Spool(Path(folder.name) / "0.spool"))
-    for number, (name, text, tags) in enumerate(documents):
-        side.spool.add(number, name, name, text, [ids[tag] for tag in tags])
-    side.spool.close()
     groups = near_duplicates([text for _, text, _ in documents])
-    assigned = split_by_group(
-        side.spool, groups, config.test_documents, config.dev_documents, config.train_documents
-    )
     manifest = {
         "release": config.release,
         "source_packages": len(sources),
@@ -75,7 +66,8 @@ def read(config: DebianConfig, root: Path, scratch: str | Path | None = None) ->
         "near_duplicates": len(documents) - int(groups.max()) - 1,
     }
     labels = label_table(used, [titles[tag] for tag in used])
-    return assemble(config.name, labels, side, assigned, None, folder, manifest)
+    annotated = ((name, name, text, [ids[tag] for tag in tags]) for name, text, tags in documents)
+    return assemble_grouped(config, labels, "the package lists", annotated, groups, scratch, manifest)
 
 
 def _lists(release: str) -> tuple[list[Stanza], dict[str, str]]:

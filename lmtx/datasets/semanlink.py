@@ -12,14 +12,13 @@ import json
 import re
 from html import unescape
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from lmtx.config import Describe, SemanlinkConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import Side, assemble, described, label_table
-from lmtx.datasets.spool import Spool, near_duplicates, split_by_group
+from lmtx.datasets.assemble import assemble_grouped, described, label_table
+from lmtx.datasets.spool import near_duplicates
 
 PACKAGE = "cherche"
 FILES = {
@@ -58,18 +57,13 @@ def read(config: SemanlinkConfig, root: Path, scratch: str | Path | None = None)
     left_out = set() if config.form_tags else NOT_CONTENT
     used = sorted({tag for link in usable for tag in link["tag"] if names[tag] not in left_out})
     ids = {tag: i for i, tag in enumerate(used)}
-    folder = TemporaryDirectory(prefix=".reading-", dir=scratch)
-    side = Side(f"the package {PACKAGE}", Spool(Path(folder.name) / "0.spool"))
-    for number, link in enumerate(usable):
+    documents = []
+    for link in usable:
         title, text = _clean(link["title"]), _clean(link["comment"] or link["arxiv_summary"])
         annotated = [ids[tag] for tag in set(link["tag"]) if tag in ids]
         # A link of a title alone is a document whose text is the title.
-        side.spool.add(number, link["document"], title if text else "", text or title, annotated)
-    side.spool.close()
+        documents.append((link["document"], title if text else "", text or title, annotated))
     groups = near_duplicates([_clean(link["title"]) for link in usable])
-    assigned = split_by_group(
-        side.spool, groups, config.test_documents, config.dev_documents, config.train_documents
-    )
     labels = label_table([names[tag] for tag in used], [_label(tags[tag], config.describe) for tag in used])
     all_pairs = sum(len(set(link["tag"])) for link in usable)
     manifest = {
@@ -78,10 +72,10 @@ def read(config: SemanlinkConfig, root: Path, scratch: str | Path | None = None)
         "without_title_or_tag": len(links) - len(usable),
         "near_duplicates": len(usable) - int(groups.max()) - 1,
         "form_tags": len({tag for link in usable for tag in link["tag"]} - set(used)),
-        "form_tag_pairs": all_pairs - len(side.spool.truth(len(used)).indices),
+        "form_tag_pairs": all_pairs - sum(len(annotated) for *_, annotated in documents),
         "pairs_with_form_tags": all_pairs,
     }
-    return assemble(config.name, labels, side, assigned, None, folder, manifest)
+    return assemble_grouped(config, labels, f"the package {PACKAGE}", documents, groups, scratch, manifest)
 
 
 def _load(name: str) -> Any:
