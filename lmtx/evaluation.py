@@ -220,8 +220,8 @@ def pseudo_label_quality(judged: pa.Table, rows: np.ndarray, truth: sp.csr_array
     documents, labels = rows[judged["document"].to_numpy()], judged["label"].to_numpy()
     n_annotated = np.diff(truth.indptr)
     accepted_in_annotated = int((n_annotated[documents[yes]] > 0).sum())
-    is_right = np.asarray(truth[documents, labels])
-    hits, relevant = is_right[yes].sum(), n_annotated[rows].sum()
+    hits, shortlisted = truth[documents[yes], labels[yes]].sum(), truth[documents, labels].sum()
+    relevant = n_annotated[rows].sum()
 
     def share(count: int, of: int) -> float | None:
         return float(count / of) if of else None
@@ -231,7 +231,7 @@ def pseudo_label_quality(judged: pa.Table, rows: np.ndarray, truth: sp.csr_array
         "pseudo_positives": share(yes.sum(), len(rows)),
         "pseudo_precision": share(hits, accepted_in_annotated),
         "pseudo_recall": share(hits, relevant),
-        "shortlist_recall": share(is_right.sum(), relevant),
+        "shortlist_recall": share(shortlisted, relevant),
     }
 
 

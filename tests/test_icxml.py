@@ -408,5 +408,5 @@ def test_a_reranker_without_a_teacher_or_with_a_simulation_says_why(tmp_path):
     with pytest.raises(Unavailable, match="needs a teacher"):
         rank("rerank", make_inputs(tmp_path, None))
     simulated = SimulatedConfig(kind="simulated", name="s", true_yes=0.9, false_yes=0.1, seed=1)
-    with pytest.raises(Unavailable, match="reads the annotations"):
+    with pytest.raises(Unavailable, match="reads no annotations"):
         rank("rerank", make_inputs(tmp_path, simulated))

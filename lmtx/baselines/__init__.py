@@ -88,7 +88,7 @@ def judging_teacher(inputs: Inputs, system: str) -> Teacher:
     """
     if inputs.teacher is None or inputs.teacher.kind == "simulated":
         raise Unavailable(
-            f"{system} needs a teacher that reads no annotations: "
+            f"{system} needs a teacher that reads no annotations (the simulated one does): "
             "set teacher to ensemble, combined, openai or huggingface"
         )
     return teachers.build(
