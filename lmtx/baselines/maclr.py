@@ -203,7 +203,7 @@ class Clusters:
         separates groups well enough in half the time.
         """
         vectors = self.start
-        if stage:
+        if stage:  # the encoder has changed
             texts = self.encoder.document_texts(self.documents)
             vectors = self.encoder.encode(texts, self.encoder.config.label_tokens, f"clusters {stage + 1}")
         number = min(self.number * 2**stage, len(vectors))
@@ -223,11 +223,13 @@ def pseudo_positives(encoder: Encoder, inputs: Inputs, rows: np.ndarray, trusted
     """
     corpus = inputs.corpus
     documents, excluded = corpus.train.take(rows), corpus.excluded["train"][rows]
+    # First labels by the encoder of stage 1.
     labels = encoder.encode_labels(corpus.labels, progress="labels")
     dense = search(encoder.encode_documents(documents, progress="documents"), labels, 1, excluded=excluded)
-    # The TF-IDF baseline, with these documents in place of the test documents.
+    # First labels by the TF-IDF baseline, with these documents in place of the test documents.
     as_test = replace(corpus, test=documents, excluded=corpus.excluded | {"test": excluded})
     lexical = tfidf.rank(Inputs(as_test, {}, depth=1)).ranking
+    # Trust the encoder where it is surest, and TF-IDF where document and label share a word.
     threshold = np.quantile(dense.scores[dense.ids >= 0], 1 - trusted)
     accepted = sp.lil_array(excluded.shape, dtype=bool)
     for ranking, is_positive in ((dense, dense.scores >= threshold), (lexical, lexical.scores > 0)):

@@ -19,10 +19,10 @@ BATCH = 256  # rows in memory at once
 def read(config: HubConfig, root: Path, scratch: str | Path | None = None) -> Reading:
     """Read the splits `config.train_split` and `config.test_split` of `config.path`.
 
-    `config.path` is a folder relative to `root` where there is one, else a name on the hub. Where the
-    column of annotations holds numbers whose names the data set knows, these names are the labels; else the
-    labels are the texts that stand there, in alphabetical order. A document's uid is its row, counted
-    from 0; the splits are as in `lmtx.datasets.xmc.read`.
+    `config.path` is a folder relative to `root`, else a name on the hub. Where the column of annotations
+    holds numbers whose names the data set knows, these names are the labels; else its texts are, in
+    alphabetical order. A document's uid is its row, counted from 0; the splits are as in
+    `lmtx.datasets.xmc.read`.
 
     Raises
     ------
