@@ -66,15 +66,15 @@ def exact(
     memory = torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else _MEMORY
     stored_labels = _Labels.put(labels, scales, device, first_pass, memory)
     # Hold more candidates than wanted, for as many queries at once as fit with theirs.
-    held = 2 * k + 16
-    size = max(1, memory // (16 * queries.shape[1] + 64 * min(held, len(labels))))
+    n_candidates = 2 * k + 16
+    size = max(1, memory // (16 * queries.shape[1] + 64 * min(n_candidates, len(labels))))
     with _whole_sums():
         for start in range(0, len(queries), size):
             rows = slice(start, start + size)
             vectors = torch.from_numpy(read_rows("queries", queries, rows)).to(device)
             hidden = sp.csc_array(excluded[rows])
             hidden.eliminate_zeros()
-            ids, scores = _nearest(vectors, stored_labels, k, held, hidden)
+            ids, scores = _nearest(vectors, stored_labels, k, n_candidates, hidden)
             nearest.put(rows, Shortlist(ids.cpu().numpy(), scores.cpu().numpy()))
     return nearest
 
@@ -151,36 +151,36 @@ class _Labels:
 
 
 def _nearest(
-    queries: torch.Tensor, labels: _Labels, k: int, held: int, hidden: sp.csc_array
+    queries: torch.Tensor, labels: _Labels, k: int, n_candidates: int, hidden: sp.csc_array
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids int32 (n, k), -1 pads, and scores float32 (n, k), for float32 queries (n, d) on the device."""
-    held = min(held, len(labels))
+    n_candidates = min(n_candidates, len(labels))
     # First pass: more candidates than wanted, and a bound on the true score of every other label.
-    candidate_ids, lowest_score, error_bound = _candidates(queries, labels, held, hidden)
+    candidate_ids, lowest_score, error_bound = _candidates(queries, labels, n_candidates, hidden)
     # Second pass: the candidates' scores in fp32.
     ids, scores = _scored(queries, labels, candidate_ids)
     ids, scores = ids[:, :k].clone(), scores[:, :k].clone()
     # Where a dropped label may belong to the k best, hold four times as many candidates.
     unsure = (scores[:, -1] <= lowest_score + error_bound) & (lowest_score > -torch.inf)
-    if held < len(labels) and unsure.any():
+    if n_candidates < len(labels) and unsure.any():
         rows = unsure.nonzero()[:, 0]
         hidden_of_rows = sp.csc_array(hidden[rows.cpu().numpy()])
-        ids[rows], scores[rows] = _nearest(queries[rows], labels, k, 4 * held, hidden_of_rows)
+        ids[rows], scores[rows] = _nearest(queries[rows], labels, k, 4 * n_candidates, hidden_of_rows)
     return ids, scores
 
 
 def _candidates(
-    queries: torch.Tensor, labels: _Labels, held: int, hidden: sp.csc_array
+    queries: torch.Tensor, labels: _Labels, n_candidates: int, hidden: sp.csc_array
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The best labels by the first pass.
+    """Find the best labels by the first pass.
 
-    Returns their ids int32 (n, held), -1 where excluded; each query's lowest score c, and the bound on s - c
-    for a dropped label, both float32 (n,).
+    Returns their ids int32 (n, n_candidates), -1 where excluded; each query's lowest score c, and the bound
+    on s - c for a dropped label, both float32 (n,).
     """
     n = len(queries)
     rounded = queries.to(labels.first_pass)
-    best = torch.full((n, held), -torch.inf, dtype=labels.first_pass, device=queries.device)
-    ids = torch.full((n, held), -1, dtype=torch.int32, device=queries.device)
+    best = torch.full((n, n_candidates), -torch.inf, dtype=labels.first_pass, device=queries.device)
+    ids = torch.full((n, n_candidates), -1, dtype=torch.int32, device=queries.device)
     longest_label = label_error = 0.0
     for start, vectors, longest_of_block, error_of_block in labels.blocks():
         longest_label = max(longest_label, longest_of_block)
@@ -195,21 +195,22 @@ def _candidates(
                 excluded = np.stack([pairs.row[inside] - rows.start, pairs.col[inside]]).astype(np.int64)
                 products[tuple(torch.from_numpy(excluded).to(products.device))] = -torch.inf
             # Merge the best of this block with the best of those before it.
-            best_of_block = products.topk(min(held, len(vectors)))
-            merged = torch.cat([best[rows], best_of_block.values], 1).topk(held)
+            best_of_block = products.topk(min(n_candidates, len(vectors)))
+            merged = torch.cat([best[rows], best_of_block.values], 1).topk(n_candidates)
             both_ids = torch.cat([ids[rows], (best_of_block.indices + start).int()], 1)
             best[rows], ids[rows] = merged.values, both_ids.gather(1, merged.indices)
     ids[best == -torch.inf] = -1
     lowest_score = best[:, -1].float()
     # |q - q'| max|x| + |q'| max|x - x'|: the rounding of queries and labels.
-    bound = _length(queries - rounded.float()) * longest_label + _length(rounded.float()) * label_error
+    error_bound = _length(queries - rounded.float()) * longest_label + _length(rounded.float()) * label_error
     # u |c|: the rounding of the result.
-    bound += torch.finfo(labels.first_pass).eps / 2 * lowest_score.abs()
+    error_bound += torch.finfo(labels.first_pass).eps / 2 * lowest_score.abs()
     # 2 d 2^-24 |q| max|x|: the sums of both passes.
-    bound += 2 * queries.shape[1] * 2**-24 * _length(queries) * longest_label
+    error_bound += 2 * queries.shape[1] * 2**-24 * _length(queries) * longest_label
     if labels.first_pass == torch.float32 and torch.get_float32_matmul_precision() != "highest":
-        bound += 2**-7 * _length(queries) * longest_label  # torch may then multiply fp32 as if it were bf16
-    return ids, lowest_score, bound
+        # Torch may then multiply fp32 as if it were bf16.
+        error_bound += 2**-7 * _length(queries) * longest_label
+    return ids, lowest_score, error_bound
 
 
 def _scored(queries: torch.Tensor, labels: _Labels, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
