@@ -114,19 +114,15 @@ def rank(
 
 @dataclass
 class _Document:
-    """The results of the rounds for a document.
+    """The results of the rounds for a document."""
 
-    `n_asked` counts its questions, and it has `failed` once one was not answered. `demonstrations` and
-    `candidates` are texts, `shown` and `selected` label ids.
-    """
-
-    prefix: str
-    n_asked: int = 0
-    failed: bool = False
+    prefix: str  # of its questions
+    n_asked: int = 0  # the number of them so far
+    failed: bool = False  # whether one was not answered
     demonstrations: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
-    shown: tuple[int, ...] = ()
-    selected: tuple[int, ...] = ()
+    shown: tuple[int, ...] = ()  # label ids
+    selected: tuple[int, ...] = ()  # label ids
 
 
 class _Rounds:

@@ -19,23 +19,13 @@ from typing import Any
 
 # Parts of names that are not public, and modules that look public but are not.
 INTERNAL = {"conftest", "external", "externals", "setup", "test", "tests", "vendor"}
-INTERNAL_MODULES = {
-    "matplotlib.backends",
-    "matplotlib.pylab",
-    "matplotlib.sphinxext",
-    "matplotlib.testing",
-    "numpy.core",
-    "numpy.distutils",
-    "numpy.f2py",
-    "numpy.ma.core",
-    "numpy.ma.extras",
-    "numpy.ma.testutils",
-    "numpy.testing.print_coercion_tables",
-    "pandas.compat",
-    "pandas.core",
-    "pandas.io",
-    "scipy.special.cython_special",
-}
+INTERNAL_MODULES = frozenset(
+    """
+    matplotlib.backends matplotlib.pylab matplotlib.sphinxext matplotlib.testing numpy.core numpy.distutils
+    numpy.f2py numpy.ma.core numpy.ma.extras numpy.ma.testutils numpy.testing.print_coercion_tables
+    pandas.compat pandas.core pandas.io scipy.special.cython_special
+    """.split()  # noqa: SIM905 (a list would take a line a word)
+)
 # Public modules inside internal ones.
 MORE_MODULES = {"pandas": ["pandas.io.formats.style", "pandas.io.json"]}
 
