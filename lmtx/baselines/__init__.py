@@ -101,7 +101,7 @@ def judging_teacher(inputs: Inputs, system: str) -> Teacher:
 
 
 def share_note(ranked: int, corpus: Corpus) -> tuple[str, ...]:
-    """The remark of a system that ranks only the first `ranked` test documents; empty for all of them."""
+    """Remark that a system ranks only the first `ranked` test documents; empty if these are all."""
     total = corpus.test.num_rows
     return () if ranked == total else (f"measured on the first {ranked:,} of {total:,} test documents",)
 

@@ -247,7 +247,7 @@ class _Rounds:
             document.shown = tuple(dict.fromkeys(ids.T[ids.T >= 0].tolist()))
 
     def _encode(self, texts: list[str]) -> np.ndarray:
-        """E0's unit vectors of candidates, read as labels are: float32 (n, d)."""
+        """Embed candidates by E0 as labels: float32 (n, d)."""
         new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
         if new:
             with self._inputs.clock("encode"):

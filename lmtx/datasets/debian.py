@@ -71,7 +71,7 @@ def read(config: DebianConfig, root: Path, scratch: str | Path | None = None) ->
 
 
 def _lists(release: str) -> tuple[list[Stanza], dict[str, str]]:
-    """The binary packages of a release, and their English descriptions by MD5."""
+    """Read the binary packages of a release, and their English descriptions by MD5."""
     if not shutil.which("apt-get") or not Path(_APT_HELPER).is_file():
         raise CorpusError(
             "the data set debian reads the package lists of a Debian system through apt, and there is no apt "
@@ -103,7 +103,7 @@ def _lists(release: str) -> tuple[list[Stanza], dict[str, str]]:
 
 
 def _vocabulary() -> dict[str, str]:
-    """Each tag that names a topic, and its text "facet: title"."""
+    """Map each tag that names a topic to its text "facet: title"."""
     if not VOCABULARY.is_file():
         raise CorpusError(f"no vocabulary of tags at {VOCABULARY}; as root: {PREPARE}")
     facets, tags = {}, {}
@@ -121,7 +121,7 @@ def _vocabulary() -> dict[str, str]:
 
 
 def _tags(field: str) -> list[str]:
-    """The tags of a package's field, in which a::{b,c} is short for a::b, a::c."""
+    """Split a package's field into tags; in it a::{b,c} is short for a::b, a::c."""
     field = re.sub(
         r"([\w:-]+::)\{([^}]*)\}", lambda m: ", ".join(m[1] + part for part in m[2].split(",")), field
     )
@@ -129,13 +129,13 @@ def _tags(field: str) -> list[str]:
 
 
 def _plain(description: str) -> str:
-    """A description without its indentation and the dots of its empty lines."""
+    """Remove a description's indentation and the dots of its empty lines."""
     lines = [line.strip() for line in description.splitlines()]
     return "\n".join([lines[0], " ".join(line for line in lines[1:] if line != ".")]).strip()
 
 
 def _stanzas(text: str) -> Iterator[Stanza]:
-    """The paragraphs of a file in Debian's control format, with the fields that are read here."""
+    """Yield the paragraphs of a file in Debian's control format, with the fields that are read here."""
     for paragraph in text.split("\n\n"):
         stanza: Stanza = {}
         name = ""

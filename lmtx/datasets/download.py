@@ -81,7 +81,7 @@ def fetch(address: str, target: str | Path, sha1: str) -> Path:
 
 
 def published_sha1(address: str) -> str:
-    """The SHA-1 that archive.org publishes for a file of one of its items.
+    """Ask for the SHA-1 that archive.org publishes for a file of one of its items.
 
     Raises `DownloadError` for another address, or where it cannot be had.
     """
@@ -187,7 +187,7 @@ def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO]]:
 
 
 def _inside(archive: Path, name: str) -> PurePosixPath:
-    """The path of a member. Raises `DownloadError` for one that leads out of the folder."""
+    """Check the path of a member. Raises `DownloadError` where it leads out of the folder."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts:
         raise DownloadError(f"{archive}: {name!r} leads out of the folder; nothing is kept")

@@ -108,7 +108,7 @@ def _documents(
 
 
 def _listed(value: Any) -> list[Any]:
-    """An annotation of several labels, of one, or of none, as a list."""
+    """Return an annotation of several labels, of one, or of none, as a list."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]

@@ -63,7 +63,7 @@ class Faults:
             self.shown.append(self.located(number, message))
 
     def located(self, number: int, message: str) -> str:
-        """The message, behind the file and, but for a folder, the line that it is about."""
+        """Put the file and, but for a folder, the line before the message."""
         if self.file is not None:
             return whole([f"{self.source}/{self.file}: {message}"])[0]
         return whole([f"{self.source}, {self.unit} {number}: {message}"])[0]
@@ -129,7 +129,7 @@ class Lines:
 
     @contextmanager
     def _open(self) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-        """The file as it lies on disk, and its unzipped content."""
+        """Open the file; yield it as it lies on disk, and its unzipped content."""
         try:
             opened = _standard_input() if self.path == STANDARD_INPUT else self.path.open("rb")
         except OSError as error:
@@ -156,13 +156,13 @@ class Lines:
 
 
 def _split(content: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines; a file without one LF has the line ends of old Macs, a CR each."""
+    """Yield the lines; a file without one LF has the line ends of old Macs, a CR each."""
     for number, line in enumerate(content):
         yield from [line] if number or line.endswith(b"\n") else line.splitlines(keepends=True)
 
 
 def _standard_input() -> BinaryIO:
-    """Standard input under a lock of its own: Python aborts if it ends while a thread reads `sys.stdin`."""
+    """Open standard input anew: Python aborts if it ends while a thread reads `sys.stdin`."""
     if sys.stdin is None:
         raise CorpusError("standard input is closed; name a file, or send lines to it")
     try:
@@ -172,7 +172,7 @@ def _standard_input() -> BinaryIO:
 
 
 def whole(texts: Sequence[str]) -> list[str]:
-    """The texts with half surrogate pairs, which JSON can write and UTF-8 cannot, replaced by U+FFFD."""
+    """Replace half surrogate pairs, which JSON can write and UTF-8 cannot, by U+FFFD."""
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:
@@ -181,7 +181,7 @@ def whole(texts: Sequence[str]) -> list[str]:
 
 
 def find(folder: Path, names: tuple[str, ...], missing: str) -> Path:
-    """The first of these files that is there, or is there with `.gz` added.
+    """Find the first of these files that exists, as it is or with `.gz` added.
 
     Raises `CorpusError` that names them all and ends with `missing`, the remedy.
     """
@@ -193,7 +193,7 @@ def find(folder: Path, names: tuple[str, ...], missing: str) -> Path:
 
 
 def kind(path: Path) -> str:
-    """The format: a key of `SUFFIXES`, "vocabulary" or "corpus" (both Annif's TSV), or "folder".
+    """Return the format: a key of `SUFFIXES`, "vocabulary" or "corpus" (both Annif's TSV), or "folder".
 
     Standard input and pipes are JSONL, and so is a file of another name that begins with `{`.
 
@@ -229,7 +229,7 @@ def kind(path: Path) -> str:
 
 
 def unit(path: Path) -> str:
-    """The unit that the row numbers of a file count: "line", "row", "file" or "concept"."""
+    """Return the unit that the row numbers of a file count: "line", "row", "file" or "concept"."""
     units = {"parquet": "row", "folder": "file", "turtle": "concept", "rdf": "concept"}
     return units.get(kind(path), "line")
 
@@ -251,5 +251,5 @@ def _tsv(path: Path) -> str:
 
 
 def _first_line(path: Path) -> str:
-    """The first line that is not blank; "" where there is none."""
+    """Return the first line that is not blank; "" without one."""
     return next((line for _, line in Lines(path, bar=False) if line.strip()), "")

@@ -68,7 +68,7 @@ def read(config: FolderConfig, root: Path, scratch: str | Path | None = None) ->
 
 
 def _documents(lines: Lines, matrix: sp.csr_array) -> Iterator[RawDocument]:
-    """The documents; one beyond the matrix has no labels, and is counted."""
+    """Yield the documents; one beyond the matrix has no labels, and is counted."""
     for number, line in lines:
         row = number - 1
         ends = matrix.indptr[row : row + 2]
@@ -78,7 +78,7 @@ def _documents(lines: Lines, matrix: sp.csr_array) -> Iterator[RawDocument]:
 
 
 def _matrix(path: Path) -> sp.csr_array:
-    """A matrix of annotations: boolean CSR. Raises `CorpusError` where it cannot be read."""
+    """Read a matrix of annotations: boolean CSR. Raises `CorpusError` where it cannot."""
     try:
         matrix = sp.csr_array(sp.load_npz(path))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:

@@ -59,11 +59,11 @@ class Spool:
         self._sink.close()
 
     def table(self) -> pa.Table:
-        """The documents, memory-mapped."""
+        """Open the documents, memory-mapped."""
         return mapped(self.path)
 
     def truth(self, n_labels: int) -> sp.csr_array:
-        """The annotations: boolean CSR (n, n_labels), sorted and without duplicates."""
+        """Return the annotations: boolean CSR (n, n_labels), sorted and without duplicates."""
         indices, indptr = np.array(self._labels, dtype=np.int32), np.array(self.ends, dtype=np.int64)
         ones = np.ones(len(indices), dtype=bool)
         matrix = sp.csr_array((ones, indices, indptr), shape=(len(self), n_labels))
@@ -71,7 +71,7 @@ class Spool:
         return matrix
 
     def digest(self) -> str:
-        """SHA-256 over uids, titles, texts and annotations, in order."""
+        """Compute the SHA-256 over uids, titles, texts and annotations, in order."""
         digest = self._digest.copy()
         digest.update(self._labels.tobytes() + self.ends.tobytes())
         return digest.hexdigest()
@@ -88,7 +88,7 @@ class Spool:
 
 
 def mapped(path: Path) -> pa.Table:
-    """The table of an Arrow file, memory-mapped."""
+    """Open the table of an Arrow file, memory-mapped."""
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
@@ -115,7 +115,7 @@ def divide(path: Path, assigned: np.ndarray, files: Sequence[Path]) -> None:
 
 
 def hashes(uids: pa.ChunkedArray, salt: str) -> np.ndarray:
-    """A stable hash of each uid: uint64 (n,), the head of the SHA-256 of "salt\\0uid"."""
+    """Hash each uid, the same everywhere: uint64 (n,), the head of the SHA-256 of "salt\\0uid"."""
     hashed = np.empty(len(uids), np.uint64)
     for i, uid in enumerate(uid for chunk in uids.chunks for uid in chunk.to_pylist()):
         hashed[i] = int.from_bytes(hashlib.sha256(f"{salt}\0{uid}".encode()).digest()[:8])
@@ -123,7 +123,7 @@ def hashes(uids: pa.ChunkedArray, salt: str) -> np.ndarray:
 
 
 def lowest(hashed: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
-    """Those `n` of the rows (all, if they are fewer) whose hash is lowest: int64, in that order."""
+    """Return the `n` rows of lowest hash (all, if there are fewer): int64, in that order."""
     return rows[np.argsort(hashed[rows], kind="stable")[:n]]
 
 

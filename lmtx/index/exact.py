@@ -129,7 +129,7 @@ class _Labels:
         return len(self.stored)
 
     def vectors(self, rows: slice | torch.Tensor) -> torch.Tensor:
-        """Rows in fp32 on `device`."""
+        """Read rows in fp32, on `device`."""
         if isinstance(rows, torch.Tensor):
             rows = rows.to(self.stored.device)
         vectors = self.stored[rows].float()
@@ -153,7 +153,7 @@ class _Labels:
 def _nearest(
     queries: torch.Tensor, labels: _Labels, k: int, n_candidates: int, hidden: sp.csc_array
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids int32 (n, k), -1 pads, and scores float32 (n, k), for float32 queries (n, d) on the device."""
+    """Find ids int32 (n, k), -1 pads, and scores float32 (n, k), for float32 queries (n, d) on the device."""
     n_candidates = min(n_candidates, len(labels))
     # First pass: more candidates than wanted, and a bound on the true score of every other label.
     candidate_ids, lowest_score, error_bound = _candidates(queries, labels, n_candidates, hidden)
@@ -214,7 +214,7 @@ def _candidates(
 
 
 def _scored(queries: torch.Tensor, labels: _Labels, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids (n, m) and their scores in fp32, best first, of equal scores the lower id first, -1 last."""
+    """Sort ids (n, m) by their scores in fp32, of equal scores the lower id first, -1 last."""
     # Multiply pair by pair, in tiles that fit into memory.
     n, m = ids.shape
     scores = torch.empty(n, m, device=queries.device)

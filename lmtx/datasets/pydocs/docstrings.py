@@ -54,7 +54,7 @@ def parse(docstring: str) -> Docstring:
 
 
 def entries(lines: list[str]) -> list[str]:
-    """The names listed in the lines of a See Also section; descriptions are not searched for names.
+    """Return the names that the lines of a See Also section list; descriptions are not searched.
 
     A line that is prose instead of an entry gives the names it marks up.
     """
@@ -70,7 +70,7 @@ def entries(lines: list[str]) -> list[str]:
 
 
 def _entry(line: str) -> tuple[list[str], bool]:
-    """The names at the head of one entry, and whether the list goes on in the next line."""
+    """Return the names at the head of one entry, and whether the list goes on in the next line."""
     rest = re.sub(r"^[-*•] +", "", line)
     names: list[str] = []
     while rest:
@@ -91,7 +91,7 @@ def _entry(line: str) -> tuple[list[str], bool]:
 
 
 def _spelled(match: re.Match) -> str:
-    """The name in a match, with Sphinx's leading dot kept."""
+    """Return the name in a match, with Sphinx's leading dot."""
     start = match.start(1)
     dot = "." if start and match.string[start - 1] == "." else ""
     return dot + match.group(1).rstrip(".")
@@ -116,7 +116,7 @@ def _without_signatures(lines: list[str]) -> list[str]:
 
 
 def _cut_sections(lines: list[str]) -> tuple[list[str], list[str]]:
-    """Lines without the sections to cut, and the lines of the See Also sections among them."""
+    """Return the lines without the sections to cut, and the lines of the See Also sections."""
     remaining: list[str] = []
     listed: list[str] = []
     i = 0
@@ -140,7 +140,7 @@ def _cut_sections(lines: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _section(lines: list[str], i: int) -> tuple[str, int, int]:
-    """Title, first content line and end of the section that line i opens; the title is "" for none."""
+    """Return title ("" for none), first content line and end of the section that line i opens."""
     title = _title(lines, i)
     if title:
         start = end = i + (1 if _RUBRIC.match(lines[i].strip()) else 2)
@@ -161,7 +161,7 @@ def _section(lines: list[str], i: int) -> tuple[str, int, int]:
 
 
 def _title(lines: list[str], i: int) -> str:
-    """The title at line i when it is underlined or a rubric, else ""."""
+    """Return the title at line i if it is underlined or a rubric, else ""."""
     line = lines[i].strip()
     rubric = _RUBRIC.match(line)
     if rubric:
@@ -171,7 +171,7 @@ def _title(lines: list[str], i: int) -> str:
 
 
 def _block_end(lines: list[str], i: int) -> int:
-    """Where the block that line i opens ends: after its deeper lines or, for a title, its paragraph."""
+    """Find the end of the block that line i opens: its deeper lines or, for a title, its paragraph."""
     depth = _indent(lines[i])
     end = i + 1
     while end < len(lines) and (not lines[end] or _indent(lines[end]) > depth):
@@ -214,7 +214,7 @@ def _without_markup(lines: list[str]) -> list[str]:
 
 
 def _paragraphs(lines: list[str]) -> list[str]:
-    """Each run of lines without a blank one as one line of plain words; no title without content.
+    """Join each run of lines without a blank one to one line of plain words; drop titles without content.
 
     The titles that stay keep their mark.
     """
@@ -226,7 +226,7 @@ def _paragraphs(lines: list[str]) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Text without reStructuredText's inline markup."""
+    """Remove reStructuredText's inline markup."""
     text = re.sub(r"\s*\[(?:\d+|[A-Z]\w*)\]_", "", text)
     text = re.sub(r":[\w:+-]+:`[~!]?\.?([^`<]*?)(?: *<[^`>]*>)?`", r"\1", text)
     text = re.sub(r"`([^`<]+?) *<[^`>]*>`__?", r"\1", text)

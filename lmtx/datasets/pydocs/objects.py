@@ -86,7 +86,7 @@ class Catalogue:
         return min(names, key=rank).text
 
     def items(self) -> list[Item]:
-        """The items, each once, in order of discovery."""
+        """Return the items, each once, in order of discovery."""
         return list({id(item): item for item in self.by_id.values()}.values())
 
     def merge_identical(self) -> int:
@@ -108,7 +108,7 @@ class Catalogue:
         return len(into)
 
     def _modules(self, library: str) -> Iterator[tuple[str, types.ModuleType]]:
-        """Every public module, once, under its shortest name."""
+        """Yield every public module, once, under its shortest name."""
         heap = [(path.count("."), path, path) for path in (library, *MORE_MODULES.get(library, ()))]
         seen = set()
         while heap:
@@ -153,7 +153,7 @@ class Catalogue:
                 self._add(library, Name(f"{prefix}.{leaf}", None, False), value)
 
     def _add_members(self, library: str) -> None:
-        """Methods, properties and nested classes of the classes found so far."""
+        """Add methods, properties and nested classes of the classes in the catalogue."""
         queue = [i for i in self.items() if i.library == library and inspect.isclass(i.value)]
         for item in queue:  # grows
             for leaf in filter(is_public, dir(item.value)):
@@ -189,7 +189,7 @@ def is_public(name: str) -> bool:
 
 
 def root(name: str) -> str:
-    """The top-level package of a dotted name."""
+    """Return the top-level package of a dotted name."""
     return name.partition(".")[0]
 
 
@@ -226,7 +226,7 @@ def _has_own_docstring(value: Any) -> bool:
 
 
 def _nested_class(cls: type, leaf: str, library: str) -> type | None:
-    """The class of the library that is an attribute of `cls`, such as the accessor `pandas.Series.str`."""
+    """Return the class of the library that is an attribute of `cls`, such as `pandas.Series.str`."""
     try:
         value = getattr(cls, leaf)
     except Exception:  # descriptors that work on instances only
