@@ -28,7 +28,7 @@ repro: $(INSTALLED) ## run the study: every stage of dvc.yaml that is not up to 
 	dvc repro
 
 report: $(INSTALLED) ## make tables, figures and index.html from the result files there are
-	dvc repro --single-item report
+	dvc repro --force --single-item report
 
 full: $(INSTALLED) ## run every point of the ablations on pydocs with three seeds, about two hours, into reports/full
 	python scripts/full.py
