@@ -17,8 +17,10 @@ INSTALLED := .venv/project.toml
 COMPARED := .venv/bench.toml
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# A notebook's `python3` kernel is that of .jupyter, which runs in .venv, whatever this machine has registered.
+# A notebook's `python3` kernel is that of .jupyter, which runs in .venv, whatever this machine has registered;
+# and JupyterLab there asks nobody about news.
 export JUPYTER_PATH := $(CURDIR)/.jupyter
+export JUPYTER_CONFIG_PATH := $(CURDIR)/.jupyter
 export JUPYTER_PREFER_ENV_PATH := 1
 
 help: ## list the targets
@@ -54,7 +56,7 @@ bench: $(INSTALLED) $(COMPARED) ## measure speed and memory against other tools,
 	python tests/benchmarks/report.py
 
 lab: $(INSTALLED) ## open the notebooks in JupyterLab
-	jupyter lab --LabApp.news_url=None $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
+	jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 lock: ## pin the newest versions that pyproject.toml allows in requirements.lock
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && set -o pipefail && \
