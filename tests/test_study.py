@@ -212,7 +212,7 @@ def test_results_of_two_data_sets_never_meet_save_for_the_store_and_the_report(h
     first = places(Study.open())
     second = places(Study.open(overrides="dataset.name=other"))
     shared = {name for name in first if first[name] == second[name]}
-    assert shared == {"store", "summary", "points", "reports"}
+    assert shared == {"store", "summary", "reports"}
 
 
 def test_a_truth_folder_is_apart_from_what_training_reads(home):

@@ -175,10 +175,9 @@ class Study:
         """Folder of the headline figures, one JSON a system, for `dvc metrics show`."""
         return self.root / "reports" / "summary"
 
-    @property
-    def points(self) -> Path:
-        """The headline figures of all points of the ablations, a JSON file."""
-        return self.root / "reports" / "points.json"
+    def scores(self, kind: str) -> Path:
+        """The results of all "systems" or "points" in one JSON file, but for time, cost and machine."""
+        return self.processed / "scores" / f"{kind}.json"
 
     @property
     def reports(self) -> Path:

@@ -10,13 +10,13 @@ from lmtx.files import CARD, read_json, replacing, write_json
 from lmtx.provenance import host, versions
 from lmtx.study import Study
 
-INCIDENTAL = ("seconds", "cost", "host")
-"""The fields of a record that differ between two runs of one study."""
+INCIDENTAL = ("seconds", "cost", "host", "commit")
+"""The fields of a record or result that differ between two runs of one study."""
 
 
 def write_record(study: Study, path: Path, record: Mapping[str, Any]) -> None:
     """Write a record to `path`, and its `INCIDENTAL` fields to a file outside DVC's outputs."""
-    lasting = {name: value for name, value in record.items() if name not in INCIDENTAL}
+    lasting = _lasting(record)
     write_json(path, lasting)
     measured = {name: record[name] for name in INCIDENTAL if name in record}
     write_json(study.measured(path), {"record": lasting, **measured})
@@ -28,7 +28,21 @@ def read_record(study: Study, path: Path) -> dict[str, Any]:
     measured = read_json(file) if file.is_file() else {}
     if measured.pop("record", None) != record:  # those of another run
         measured = {}
-    return {name: {} for name in INCIDENTAL} | measured | record
+    return {"seconds": {}, "cost": {}, "host": {}} | measured | record
+
+
+def write_results(folder: Path, results: Mapping[str, Mapping[str, Any]], scores: Path | None = None) -> None:
+    """Write a JSON file a result, and to `scores`, an output of DVC, all but their `INCIDENTAL` fields."""
+    with replacing(folder) as scratch:
+        scratch.mkdir()
+        for name, result in results.items():
+            write_json(scratch / f"{name}.json", result)
+    if scores:
+        write_json(scores, {name: _lasting(result) for name, result in results.items()})
+
+
+def _lasting(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in INCIDENTAL}
 
 
 def leave_out(folder: Path, reason: str) -> None:
