@@ -442,6 +442,29 @@ def test_a_point_that_is_there_under_another_name_is_not_run(altered):
     assert twin == base | {"point": "shortlist-10", "axis": "shortlist", "same_as": "base"}
 
 
+def test_the_way_back_from_an_experiment_leads_back(altered):
+    """As docs/experiments.md tells it: with exit 0, and every result in place."""
+
+    def git(*arguments):
+        subprocess.run(["git", *arguments], cwd=altered.folder, check=True)
+
+    git("config", "user.name", "a")
+    git("config", "user.email", "a@b.c")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "My study")
+    hashes, reports = altered.hashes(), altered.reports()
+    log = altered.dvc("exp", "run", "--no-hydra", "-S", "baselines.tfidf.label=Words")
+    assert run_stages(log) == ["baseline@tfidf", "evaluate", "report"]
+    assert altered.hashes() != hashes and altered.results()["tfidf"]["label"] == "Words"
+
+    git("restore", "params.yaml", "dvc.lock", "README.md", "docs", "reports")
+    altered.dvc("checkout")
+    assert (altered.hashes(), altered.reports()) == (hashes, reports)
+    assert altered.record("tfidf")["label"] == "TF-IDF, words"
+    with opened(altered) as repo:
+        assert repo.status() == {}
+
+
 def test_killed_twice_a_study_ends_with_the_same_results(done, plan, tmp_path):
     """Which also says that two copies on one machine give the same results."""
     # They take minutes, and a kill elsewhere.
