@@ -7,7 +7,7 @@ PYTHON ?= python3
 TORCH := 2.13.0
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help repro report full paper smoke verdicts test bench lab lock
+.PHONY: help repro report full paper smoke experiments verdicts test bench lab lock
 
 # The copy of the lock is the last thing a set-up writes, so an interrupted one starts over.
 READY := .venv/requirements.lock
@@ -43,6 +43,9 @@ paper: $(INSTALLED) ## run the paper's settings, hours on a GPU: make paper DATA
 
 smoke: $(INSTALLED) ## run the same stages at tiny sizes in a scratch copy, removed afterwards
 	python scripts/smoke.py
+
+experiments: $(INSTALLED) ## list the experiments of `dvc exp run`: LMTX's figures and what was changed
+	@python scripts/experiments.py
 
 verdicts: $(INSTALLED) ## judge all recorded pairs of semanlink anew from the model, hours; resumed, says what differs
 	lmtx verdicts again data/processed/semanlink/corpus verdicts/semanlink/qwen-1.5b.parquet

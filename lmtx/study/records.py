@@ -16,19 +16,15 @@ INCIDENTAL = ("seconds", "cost", "host", "commit")
 
 def write_record(study: Study, path: Path, record: Mapping[str, Any]) -> None:
     """Write a record to `path`, and its `INCIDENTAL` fields to a file outside DVC's outputs."""
-    lasting = _lasting(record)
-    write_json(path, lasting)
-    measured = {name: record[name] for name in INCIDENTAL if name in record}
-    write_json(study.measured(path), {"record": lasting, **measured})
+    write_json(path, _lasting(record))
+    write_json(study.measured(path), {name: record[name] for name in INCIDENTAL if name in record})
 
 
 def read_record(study: Study, path: Path) -> dict[str, Any]:
     """Read a record; its `INCIDENTAL` fields are empty where it was not made here."""
-    record, file = read_json(path), study.measured(path)
+    file = study.measured(path)
     measured = read_json(file) if file.is_file() else {}
-    if measured.pop("record", None) != record:  # those of another run
-        measured = {}
-    return {"seconds": {}, "cost": {}, "host": {}} | measured | record
+    return {"seconds": {}, "cost": {}, "host": {}} | measured | read_json(path)
 
 
 def write_results(folder: Path, results: Mapping[str, Mapping[str, Any]], scores: Path | None = None) -> None:
