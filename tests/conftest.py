@@ -8,7 +8,6 @@ import os
 import socket
 
 import pytest
-from xdist.scheduler import LoadFileScheduling
 
 LOCAL = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "", None}
 
@@ -35,18 +34,6 @@ def offline():
         for name in [name for name in os.environ if name.startswith(("OPENAI_", "HF_TOKEN"))]:
             patch.delenv(name)
         yield
-
-
-class Files(LoadFileScheduling):
-    """A file's tests stay together, and so do the notebooks, which share a workspace."""
-
-    def _split_scope(self, nodeid):
-        file = super()._split_scope(nodeid)
-        return "notebooks" if file.endswith(".ipynb") else file
-
-
-def pytest_xdist_make_scheduler(config, log):
-    return Files(config, log)
 
 
 def pytest_collection_modifyitems(items):

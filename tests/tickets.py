@@ -4,16 +4,17 @@ import json
 from functools import cache
 from pathlib import Path
 
-NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "tag_your_own.ipynb"
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOK = ROOT / "notebooks" / "tag_your_own.ipynb"
 
 
 @cache
 def _made() -> dict:
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    parts = [text.split("demo, records")[0] for text in sources if text.startswith(("concerns", "def write"))]
-    names: dict = {}
-    exec("\n".join(["import random", *parts]), names)
+    (part,) = [text.split("demo, records")[0] for text in sources if text.startswith("concerns")]
+    names: dict = {"root": ROOT}
+    exec("import json, random\n" + part, names)
     return names
 
 

@@ -1,11 +1,14 @@
 """Where each result of a study lies. The only module that knows a path."""
 
+import shutil
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
 from lmtx.config import Config, find_upwards, load_config
+from lmtx.files import replacing
 
 
 class StudyError(RuntimeError):
@@ -27,11 +30,14 @@ class Study:
         The folder of all results.
     opened
         The arguments of `open`, for the notebooks that `need` runs.
+    source
+        The study whose results `need` copies into `root`; None: there is none.
     """
 
     config: Config
     root: Path
     opened: dict[str, str]
+    source: Path | None = None
 
     @classmethod
     def open(
@@ -44,32 +50,41 @@ class Study:
         config
             The parameter file, in this folder or one above it.
         workspace
-            The folder of results, relative to that of `config`.
+            The folder of results, relative to that of `config`. "" is a scratch folder: of the study where it
+            has run and nothing differs from its parameters, and otherwise of a sample.
         size
-            A preset of `conf/size`; "" for none.
+            A preset of `conf/size`; "" for none, or for "sample" in the workspace of that name.
         overrides
             Single values, separated by spaces: "shortlist.size=5 training.seed=7".
         """
-        root = (find_upwards(config).parent / workspace).resolve()
+        project = find_upwards(config).parent.resolve()
         opened = {"config": config, "workspace": workspace, "size": size, "overrides": overrides}
+        study = cls(load_config(config), project, opened)
+        if not (workspace or size or overrides) and study.model("lmtx").is_dir():
+            return cls(study.config, project / "scratch" / "study", opened, source=project)
+        size = size or ("" if workspace else "sample")
         presets = [f"size={size}"] if size else []
+        root = (project / (workspace or f"scratch/{size}")).resolve()
         return cls(load_config(config, [*presets, *overrides.split()]), root, opened)
 
     def need(self, *paths: Path) -> None:
-        """Run the notebooks that make the missing ones among `paths`, with the same parameters.
+        """Copy results of the study that are there, and run the notebooks that make the missing ones.
 
-        This works in a scratch workspace only. In the study itself DVC runs notebooks, and a missing result
-        raises `StudyError`.
+        Notebooks run with the same parameters, in a scratch workspace only. In the study itself DVC runs
+        them, and a missing result raises `StudyError`.
         """
         from lmtx.study.notebooks import maker, run
 
         for path in paths:
-            if path.exists():
-                continue
-            notebook, parameters = maker(self, path)
-            if self.root == find_upwards(self.opened["config"]).parent.resolve():
-                raise StudyError(f"{path} is missing; `dvc repro` makes it with notebooks/{notebook}.ipynb")
-            run(self, notebook, parameters)
+            own = self.source and self.source / path.relative_to(self.root)
+            if own and own.exists():
+                with replacing(path) as copy:
+                    (shutil.copytree if own.is_dir() else shutil.copy2)(own, copy)
+            elif not path.exists():
+                notebook, parameters = maker(self, path)
+                if self.root == find_upwards(self.opened["config"]).parent.resolve():
+                    raise StudyError(f"{path} is missing; `dvc repro` makes it with {notebook}")
+                run(self, notebook, parameters)
 
     def load_embeddings(self) -> dict[str, np.ndarray]:
         """E0's unit vectors, float32 (n, d), under "train", "dev", "test" and "labels"; memory-mapped."""
@@ -101,12 +116,17 @@ class Study:
     @property
     def store(self) -> Path:
         """The verdict store, shared by all data sets and runs, outside DVC's outputs."""
-        return self.root / "data" / "verdicts.sqlite"
+        return (self.source or self.root) / "data" / "verdicts.sqlite"
 
     @property
     def records(self) -> Path:
         """Folder of the verdicts that ship with the study, one Parquet file a teacher."""
         return find_upwards(self.opened["config"]).parent / "verdicts" / self.name
+
+    @property
+    def judging(self) -> dict[str, Path]:
+        """The options of `lmtx.teachers.build` that are paths."""
+        return {"store": self.store, "truth": self.truth, "records": self.records}
 
     def labelled(self, cycle: str) -> Path:
         """Folder of a cycle's verdicts on its shortlists."""
@@ -121,8 +141,13 @@ class Study:
         return self.processed / "ablations" / name
 
     def record(self, name: str) -> Path:
-        """The record of a stage: time, cost, versions; a JSON file. No other stage depends on it."""
+        """The record of a stage, a JSON file (see `lmtx.study.records`)."""
         return self.processed / "records" / f"{name}.json"
+
+    def measured(self, record: Path) -> Path:
+        """The time, cost and machine of a record as it stands, a JSON file that is no output of DVC."""
+        content = sha256(record.read_bytes()).hexdigest()[:16]
+        return self.processed / "measured" / record.relative_to(self.processed) / f"{content}.json"
 
     def model(self, system: str) -> Path:
         """Folder of a trained encoder, loadable by sentence-transformers."""
@@ -149,8 +174,12 @@ class Study:
 
     @property
     def summary(self) -> Path:
-        """The headline figures of all systems, for `dvc metrics show`."""
-        return self.root / "reports" / "metrics.json"
+        """Folder of the headline figures, one JSON a system, for `dvc metrics show`."""
+        return self.root / "reports" / "summary"
+
+    def scores(self, kind: str) -> Path:
+        """The results of all "systems" or "points" in one JSON file, but for time, cost and machine."""
+        return self.processed / "scores" / f"{kind}.json"
 
     @property
     def reports(self) -> Path:

@@ -1,39 +1,59 @@
-"""Find and run the notebook that makes a result, for a notebook that is run by hand."""
+"""Notebooks run by hand: how their tables look, and the notebook that makes a missing result."""
 
 from pathlib import Path
+
+import pandas as pd
 
 from lmtx.config import find_upwards
 from lmtx.study import Study
 
 
+def style_output() -> None:
+    """Show whole texts in tables, on the left, and figures in the style of the study."""
+    import seaborn as sns
+    from IPython import get_ipython
+
+    sns.set_theme(style="whitegrid", palette="colorblind")
+    html = get_ipython().display_formatter.formatters["text/html"]
+    html.for_type(pd.DataFrame, lambda table: left(table).to_html())
+
+
+def left(table: pd.DataFrame) -> "pd.io.formats.style.Styler":
+    """Style a table: its text on the left, numbers with at most three decimals."""
+    texts = [i for i, kind in enumerate(table.dtypes) if not pd.api.types.is_numeric_dtype(kind)]
+    cells = ", ".join(["th.row_heading", "th.index_name", *(f".col{i}" for i in texts)])
+    aligned = table.style.set_table_styles([{"selector": cells, "props": "text-align: left"}])
+    return aligned.format(precision=3, escape="html", na_rep="")
+
+
 def maker(study: Study, path: Path) -> tuple[str, dict[str, str]]:
     """Return the notebook that makes `path`, and its parameters."""
-    name = path.name
+    name = path.name.removesuffix(".json")
     if path in (study.corpus, study.truth, study.statistics):
-        return "01_prepare", {}
-    if path in (study.embeddings, study.model("zero-shot")):
-        return "02_encode", {}
+        return "notebooks/01_prepare.ipynb", {}
+    if path in (study.embeddings, study.model("zero-shot"), study.record("encode")):
+        return "notebooks/02_encode.ipynb", {}
     if path == study.results:
-        return "06_evaluate", {}
+        return "notebooks/06_evaluate.ipynb", {}
     if path == study.ablations:
-        return "06_ablations", {}
+        return "notebooks/stages/ablations.ipynb", {}
     if path == study.point(name) or name.startswith("ablate-"):
-        return "05_ablation", {"point": name.removeprefix("ablate-")}
-    if path == study.labelled(name):
-        return "03_label", {"cycle": name}
+        return "notebooks/stages/ablation.ipynb", {"point": name.removeprefix("ablate-")}
+    if path == study.labelled(name) or name.startswith("label-"):
+        return "notebooks/03_label.ipynb", {"cycle": name.removeprefix("label-")}
     if name.startswith("lmtx-"):
-        return "04_train", {"cycle": name.removeprefix("lmtx-")}
+        return "notebooks/04_train.ipynb", {"cycle": name.removeprefix("lmtx-")}
     if name == "supervised":
-        return "05_supervised", {}
-    return "05_baselines", {"baseline": name}
+        return "notebooks/stages/supervised.ipynb", {}
+    return "notebooks/05_baselines.ipynb", {"baseline": name}
 
 
 def run(study: Study, notebook: str, parameters: dict[str, str]) -> None:
     """Run a notebook with the parameters of `study`, and write the executed copy to its reports."""
     import papermill
 
-    source = find_upwards(study.opened["config"]).parent / "notebooks" / f"{notebook}.ipynb"
-    name = "-".join([notebook, *parameters.values()])
+    source = find_upwards(study.opened["config"]).parent / notebook
+    name = "-".join([source.stem, *parameters.values()])
     target = study.reports / "notebooks" / f"{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
     print(f"running {name} first, for what this notebook needs")

@@ -1,4 +1,4 @@
-"""The record of a stage: run time, cost, machine and versions, in one schema for all stages."""
+"""The record of a stage, in one schema for all; its time, cost and machine are kept outside DVC's outputs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -6,14 +6,52 @@ from pathlib import Path
 from typing import Any
 
 from lmtx.config import Config
-from lmtx.files import CARD, replacing, write_json
+from lmtx.files import CARD, read_json, replacing, write_json
 from lmtx.provenance import host, versions
 from lmtx.study import Study
+
+INCIDENTAL = ("seconds", "cost", "host", "commit")
+"""The fields of a record or result that differ between two runs of one study."""
+
+
+def write_record(study: Study, path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record to `path`, and its `INCIDENTAL` fields to a file outside DVC's outputs."""
+    write_json(path, _lasting(record))
+    write_json(study.measured(path), {name: record[name] for name in INCIDENTAL if name in record})
+
+
+def read_record(study: Study, path: Path) -> dict[str, Any]:
+    """Read a record; its `INCIDENTAL` fields are empty where it was not made here."""
+    file = study.measured(path)
+    measured = read_json(file) if file.is_file() else {}
+    return {"seconds": {}, "cost": {}, "host": {}} | measured | read_json(path)
+
+
+def write_results(folder: Path, results: Mapping[str, Mapping[str, Any]], scores: Path | None = None) -> None:
+    """Write a JSON file a result, and to `scores`, an output of DVC, all but their `INCIDENTAL` fields."""
+    with replacing(folder) as scratch:
+        scratch.mkdir()
+        for name, result in results.items():
+            write_json(scratch / f"{name}.json", result)
+    if scores:
+        write_json(scores, {name: _lasting(result) for name, result in results.items()})
+
+
+def _lasting(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in INCIDENTAL}
+
+
+def leave_out(folder: Path, reason: str) -> None:
+    """Write the folder of a result that there is not, with the reason."""
+    with replacing(folder) as scratch:
+        scratch.mkdir()
+        (scratch / "stopped.txt").write_text(reason + "\n")
 
 
 def run_record(
     config: Config,
-    *sections: str,
+    sections: str,
+    *,
     seconds: Mapping[str, float],
     cost: Any = None,
     notes: Sequence[str] = (),
@@ -27,7 +65,7 @@ def run_record(
     config
         The parameters of the run.
     sections
-        The sections of `config` that determine its result, for their hash.
+        The sections of `config` that determine its result, separated by spaces, for their hash.
     seconds
         Wall time by step.
     cost
@@ -47,7 +85,7 @@ def run_record(
         "precision": precision,
         "host": host(),
         "versions": versions(),
-        "config_hash": config.digest(*sections),
+        "config_hash": config.digest(*sections.split()),
     }
 
 
@@ -59,9 +97,8 @@ def write_card(folder: str | Path, card: Mapping[str, Any]) -> None:
 
 
 def write_stopped(study: Study, system: str, label: str, reason: str) -> dict[str, str]:
-    """Record that `system` has no result, with an empty ranking. Returns the record."""
+    """Record that `system` has no result. Returns the record."""
     stopped = {"system": system, "label": label, "stopped": reason}
-    write_json(study.record(system), stopped)
-    with replacing(study.ranking(system)) as folder:
-        folder.mkdir()
+    write_record(study, study.record(system), stopped)
+    leave_out(study.ranking(system), reason)
     return stopped

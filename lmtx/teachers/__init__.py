@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from lmtx.corpus import Corpus
+from lmtx.corpus import Corpus, load_truth
 from lmtx.llm.budget import Budget
 from lmtx.llm.cost import Cost, Plan
 from lmtx.teachers.base import (
@@ -49,7 +49,7 @@ def build(
     store: str | Path,
     corpus: Corpus,
     embeddings: Mapping[str, np.ndarray] | None = None,
-    truth: Mapping[str, sp.csr_array] | None = None,
+    truth: Mapping[str, sp.csr_array] | Path | None = None,
     records: str | Path | None = None,
     budget: Budget | None = None,
 ) -> Teacher:
@@ -67,7 +67,8 @@ def build(
         E0's unit vectors, float (n, d), under "train", "dev", "test", "labels"; the ensemble needs them.
     truth
         The annotations, one boolean CSR (n_docs, L) a split. For the simulated teacher, and refused
-        by every other, so that no teacher reads them unannounced.
+        by every other, so that no teacher reads them unannounced. A folder (see `lmtx.corpus.load_truth`) may
+        stand there for every teacher: only the simulated one opens it, for "train" and "dev".
     records
         A folder of recorded verdicts (see `lmtx.teachers.records`); those of this teacher join the store.
         None, or a folder without them: there are none.
@@ -81,6 +82,9 @@ def build(
     StoreError
         When the store cannot be used.
     """
+    if isinstance(truth, Path):
+        simulated = config.kind == "simulated"
+        truth = {split: load_truth(truth, split) for split in ("train", "dev")} if simulated else None
     if (truth is not None) != (config.kind == "simulated"):
         raise ValueError(
             "the simulated teacher reads annotations: pass truth={split: matrix}"
