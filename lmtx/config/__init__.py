@@ -5,8 +5,6 @@ override is either `section.key=value` or `group=name`; the second applies a pre
 `dvc exp run -S group=name` would.
 """
 
-from lmtx.config.base import Fraction, Natural, Positive, Wording, sections_of
-from lmtx.config.errors import ConfigError
 from lmtx.config.kinds import (
     CombinedTeacher,
     DataConfig,
@@ -15,16 +13,30 @@ from lmtx.config.kinds import (
     EnsembleTeacher,
     ExpectedConfig,
     FolderConfig,
+    Fraction,
     HubConfig,
     HuggingFaceTeacher,
+    Natural,
     OpenAITeacher,
     OwnConfig,
+    Positive,
     PydocsConfig,
+    Section,
     SemanlinkConfig,
     SimulatedTeacher,
     TeacherConfig,
+    Wording,
+    sections_of,
 )
-from lmtx.config.presets import GROUPS, PACKAGED, compose, find_upwards, load_config, load_presets
+from lmtx.config.loading import (
+    GROUPS,
+    PACKAGED,
+    ConfigError,
+    compose,
+    find_upwards,
+    load_config,
+    load_presets,
+)
 from lmtx.config.sections import (
     BaselineConfig,
     Config,
@@ -57,6 +69,7 @@ __all__ = [
     "OwnConfig",
     "Positive",
     "PydocsConfig",
+    "Section",
     "SemanlinkConfig",
     "ShortlistConfig",
     "SimulatedTeacher",

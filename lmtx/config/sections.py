@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from lmtx.config.base import Name, Natural, Positive, Section
-from lmtx.config.kinds import DataConfig, TeacherConfig
+from lmtx.config.kinds import DataConfig, Name, Natural, Positive, Section, TeacherConfig
 
 
 class EncoderConfig(Section):
