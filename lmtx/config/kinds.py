@@ -131,7 +131,7 @@ DataConfig = Annotated[
 ]
 
 
-class EnsembleTeacher(Section):
+class EnsembleConfig(Section):
     """Half lexical, half frozen dense similarity; accepts the given share of E0's shortlists."""
 
     kind: Literal["ensemble"]
@@ -153,7 +153,7 @@ class _DecisionConfig(Section):
     """A label's own mean log-odds are taken off its pairs first (`lmtx.teachers.discrimination.centred`)."""
 
 
-class OpenAITeacher(_DecisionConfig):
+class OpenAIConfig(_DecisionConfig):
     """A language model behind an OpenAI-compatible address (see `lmtx.teachers.openai`).
 
     The address and the key come from the environment: OPENAI_BASE_URL and OPENAI_API_KEY.
@@ -188,13 +188,13 @@ class OpenAITeacher(_DecisionConfig):
     retry_none: bool
 
     @model_validator(mode="after")
-    def _a_list_by_a_question(self) -> "OpenAITeacher":
+    def _a_list_by_a_question(self) -> "OpenAIConfig":
         if self.prompt == "strict" and self.mode == "listwise":
             raise ValueError("prompt: strict asks about one label at a time; set mode: pointwise")
         return self
 
 
-class HuggingFaceTeacher(_DecisionConfig):
+class HuggingFaceConfig(_DecisionConfig):
     """A causal language model in this process (see `lmtx.teachers.huggingface`)."""
 
     kind: Literal["huggingface"]
@@ -217,7 +217,7 @@ class HuggingFaceTeacher(_DecisionConfig):
     """Share of pairs that may lack a verdict: those that no record has where the model is not here."""
 
 
-class SimulatedTeacher(Section):
+class SimulatedConfig(Section):
     """Reads the annotations, and errs at known rates: a simulation, never a zero-shot result."""
 
     kind: Literal["simulated"]
@@ -229,7 +229,7 @@ class SimulatedTeacher(Section):
     seed: Natural
 
 
-class CombinedTeacher(_DecisionConfig):
+class CombinedConfig(_DecisionConfig):
     """Several teachers, whose log-odds are added (see `lmtx.teachers.combined`)."""
 
     kind: Literal["combined"]
@@ -237,7 +237,7 @@ class CombinedTeacher(_DecisionConfig):
     of: Annotated[
         dict[
             Name,
-            Annotated[EnsembleTeacher | OpenAITeacher | HuggingFaceTeacher, Field(discriminator="kind")],
+            Annotated[EnsembleConfig | OpenAIConfig | HuggingFaceConfig, Field(discriminator="kind")],
         ],
         Field(min_length=2),
     ]
@@ -245,13 +245,13 @@ class CombinedTeacher(_DecisionConfig):
     """What each teacher's log-odds are multiplied by."""
 
     @model_validator(mode="after")
-    def _a_weight_each(self) -> "CombinedTeacher":
+    def _a_weight_each(self) -> "CombinedConfig":
         if set(self.weights) != set(self.of):
             raise ValueError(f"teacher.weights has {sorted(self.weights)}; expected {sorted(self.of)}")
         return self
 
 
 TeacherConfig = Annotated[
-    EnsembleTeacher | OpenAITeacher | HuggingFaceTeacher | CombinedTeacher | SimulatedTeacher,
+    EnsembleConfig | OpenAIConfig | HuggingFaceConfig | CombinedConfig | SimulatedConfig,
     Field(discriminator="kind"),
 ]
