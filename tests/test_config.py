@@ -15,11 +15,12 @@ CONF = ROOT / "conf"
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    """A folder with a `params.yaml` of pydocs, and a preset beside those of the project; the test runs in it."""
+    """A folder with a `params.yaml` of pydocs, and one more preset; the test runs in it."""
     write(tmp_path / "params.yaml", compose(["dataset=pydocs"], conf=CONF))
     shutil.copytree(CONF, tmp_path / "conf")
     (tmp_path / "conf" / "size" / "tiny.yaml").write_text(
         "# @package _global_\ndataset:\n  libraries: [numpy]\ntraining:\n  seed: 7\n"
+        "ablation: {set: {}}\nablations: {}\n"
     )
     monkeypatch.chdir(tmp_path)
     return tmp_path
