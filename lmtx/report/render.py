@@ -16,6 +16,7 @@ from lmtx.report.schema import Interval
 
 GAP = "—"
 MINUS = "−"
+BAR = "\\|"  # in a cell of Markdown
 
 
 class Cell(NamedTuple):
@@ -92,7 +93,7 @@ class Table:
             cells = [[cell, *(column.show(row, column.key) for column in columns)] for cell, row in named]
             groups.append((heading, cells))
         rows = [row for _, named in sections for _, row in named]
-        frame = frame_of(rows, counts if rows else (), csv_columns)
+        frame = frame_of(rows, counts, csv_columns)
         headings = [first, *(column.heading for column in columns)]
         return cls(name, title, caption, headings, groups or [("", [])], frame, list(notes), stage)
 
@@ -108,11 +109,10 @@ class Table:
 
     def to_markdown(self) -> str:
         columns = [column.replace("\n", " ") for column in self.columns]
-        head = [_row(columns), _row(["---"] + ["---:"] * (len(columns) - 1))]
         lines = [f"**{self.title}.** {self.caption}"]
         for heading, rows in self.groups:
             lines += ["", f"*{heading}*"] if heading else []
-            lines += ["", *head, *(_row([_markdown(cell) for cell in row]) for row in rows)]
+            lines += ["", *markdown_lines(columns, rows)]
         lines += [line for note in self.notes for line in ("", note)]
         return "\n".join(lines) + "\n"
 
@@ -160,7 +160,8 @@ def flat_all(intervals: Mapping[str, Interval], names: Iterable[str]) -> dict[st
 
 def frame_of(rows: list[dict], counts: Sequence[str], columns: list[str] | None = None) -> pd.DataFrame:
     """Rows as a frame whose `counts` stay whole numbers where other rows have gaps."""
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(counts, "Int64"))
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.astype({name: "Int64" for name in counts if name in frame})
 
 
 def save(stem: Path, contents: dict[str, bytes]) -> list[Path]:
@@ -213,13 +214,13 @@ def _missing(value: float | None) -> bool:
     return value is None or math.isnan(value)
 
 
-def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _markdown(cell: Cell) -> str:
-    text = f"**{cell.text}**" if cell.bold else cell.text
-    return f"{text} {cell.interval}".strip()
+def markdown_lines(headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> list[str]:
+    """A table in Markdown, a line a row; numbers, in every column but the first, are aligned to the right."""
+    texts = [headings, ["---"] + ["---:"] * (len(headings) - 1)]
+    for row in rows:
+        values = [f"**{cell.text}**" if cell.bold else cell.text for cell in row]
+        texts.append([f"{value} {cell.interval}".strip() for value, cell in zip(values, row, strict=True)])
+    return [f"| {' | '.join(text.replace('|', BAR) for text in line)} |" for line in texts]
 
 
 _LATEX_CHARACTERS = str.maketrans(
