@@ -11,7 +11,7 @@ Wording = Literal["tag", "product-category", "encyclopedia-category", "related-p
 Prompt = Literal["question", "strict"]
 """How a pair is put to a model: the document and a question about each label, or strict instructions."""
 Describe = Literal["name", "alternatives", "broader"]
-"""What a label reads: its name alone, or also its other names or the labels above it."""
+"""The text of a label: its name alone, or also its other names or the labels above it."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -29,7 +29,7 @@ def sections_of(annotation: Any) -> list[type[Section]]:
 
 
 class _DataConfig(Section):
-    """What every data set says of itself. A number of documents that is null: all there are."""
+    """The parameters of every data set. A number of documents that is null means all documents."""
 
     name: Name
     test_documents: Positive | None
@@ -57,7 +57,7 @@ class SemanlinkConfig(_DataConfig):
     reader: Literal["semanlink"]
     describe: Describe
     form_tags: bool
-    """Whether tags that say what a link is, where it comes from or how good it is count as labels."""
+    """Whether tags that name a link's form, origin or quality count as labels."""
     test_documents: Positive
     dev_documents: Positive
 
@@ -99,11 +99,11 @@ class OwnConfig(_DataConfig):
 
     reader: Literal["own"]
     documents: Annotated[str, Field(min_length=1)]
-    """With the column `text`, and where there are uid, title and labels."""
+    """A file with the column `text`, and optionally uid, title and labels."""
     labels: Annotated[str, Field(min_length=1)]
-    """With the column `text`, and where there are uid and description; or a label a line; or in SKOS."""
+    """A file with the column `text`, and optionally uid and description; or a label a line; or SKOS."""
     language: str | None = None
-    """Of a SKOS vocabulary's labels; null: the language in which most concepts have one."""
+    """The language of a SKOS vocabulary's labels; null: the language in which most concepts have one."""
     describe: Describe = "name"
     """For a SKOS vocabulary."""
     test: str | None
@@ -174,7 +174,7 @@ class OpenAIConfig(_DecisionConfig):
     """A `tokenizer.json`, its folder, or a hub name; null: four bytes count as a token."""
     logprobs: bool
     max_tokens: Positive
-    """Tokens of a pointwise answer; a listwise one gets what its JSON needs on top."""
+    """Tokens of a pointwise answer; a listwise answer also gets the tokens of its JSON."""
     extra: dict[str, Any]
     """Added to each request as it is, such as `reasoning_effort`."""
     concurrency: Annotated[int, Field(ge=1, le=1000)]
@@ -242,7 +242,7 @@ class CombinedConfig(_DecisionConfig):
         Field(min_length=2),
     ]
     weights: dict[Name, float]
-    """What each teacher's log-odds are multiplied by."""
+    """The factor of each teacher's log-odds."""
 
     @model_validator(mode="after")
     def _a_weight_each(self) -> "CombinedConfig":

@@ -73,10 +73,8 @@ def t5_teachers(results: Results) -> Table:
         "Teacher",
         columns,
         [("", rows)],
-        ["n", "seeds", *_COSTS[:-1]],
         notes,
         STAGE,
-        None if rows else ["teacher"],
     )
 
 
@@ -130,7 +128,6 @@ def t6_curriculum(results: Results) -> Table:
         "Cycle",
         columns,
         sections,
-        ["n", "seeds", "cycle"],
         notes,
         STAGE,
         csv_columns,
@@ -170,9 +167,7 @@ def variants(results: Results) -> Table:
         "Variant",
         columns,
         sections,
-        ["n", "seeds", "requests"],
         stage=STAGE,
-        csv_columns=None if sections else ["variant"],
     )
 
 

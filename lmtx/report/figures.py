@@ -72,7 +72,7 @@ def main_comparison(results: Results) -> Drawing:
 
 
 def by_frequency(results: Results) -> Drawing:
-    """What labels of each frequency contribute to every system's P@5, which is their sum."""
+    """The contribution of labels of each frequency to every system's P@5; the three add up to it."""
     shown = [r for r in each_once(results.systems) if r.by_frequency]
     fields, parts = ("system", "label", "zero_shot", "n"), ["P@5", *_BUCKETS]
     frame = _frame(shown, fields, parts, lambda r: r.metrics | r.by_frequency)
@@ -110,7 +110,7 @@ def f6_curriculum(results: Results) -> Drawing:
         row = {"cycle": number, "system": r.system, "n": r.n, **flat("P@1", r.metrics.get("P@1"))}
         rows.append(row | {key: getattr(r.cycle, key, None) for key in _CYCLE_FIELDS} | {"gap": r.stopped})
     columns = ["cycle", "system", "n", *flat("P@1", None), *_CYCLE_FIELDS, "gap"]
-    frame = frame_of(rows, ("n", "documents_used"), columns)
+    frame = frame_of(rows, columns)
 
     caption = f"{dataset}."
     if frame["P@1"].notna().any():
@@ -202,7 +202,7 @@ def _frame(
 ) -> pd.DataFrame:
     """A row a system, its fields and the intervals of these names, in the order of the first of them."""
     rows = [{f: getattr(r, f) for f in fields} | flat_all(intervals(r), names) for r in systems]
-    frame = frame_of(rows, ["n"], [*fields, *flat_all({}, names)])
+    frame = frame_of(rows, [*fields, *flat_all({}, names)])
     return frame.sort_values(names[0], kind="stable", na_position="first")
 
 

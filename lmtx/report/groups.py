@@ -15,7 +15,6 @@ from lmtx.report.schema import Interval, Point, Settings
 BASE = "base"
 """The group of the settings that every other point changes one thing of; it belongs to every axis."""
 SAMPLE = "sample"
-_COUNTS = ("seed", "seeds", "n")
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,10 @@ def difference(one: Group, other: Group, name: str) -> Interval | None:
 
 
 def sample_of(dataset: str, groups: Sequence[Group], vary: str = "") -> str:
-    """What the groups were run on, as captions name it; without the documents where `vary` is the sample."""
+    """The data set, training documents, seeds and test documents of the groups, as captions name them.
+
+    Where `vary` is the axis of the sample, the number of training documents is left out.
+    """
     base = base_of(groups) or groups[0]
     documents = f", {base.settings.documents:,} training documents" if vary != SAMPLE else ""
     seeds = sorted({seed for group in groups for seed in group.seeds})
@@ -201,4 +203,4 @@ def frame_of_groups(
             point = {"drawn": "point", "seed": run.seed, "seeds": 1, "n": run.n}
             point |= flat_all(run.metrics, metrics)
             rows.append(shared | point | {name: getattr(run, name) for name in numbers})
-    return frame_of(rows, _COUNTS)
+    return frame_of(rows)

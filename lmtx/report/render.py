@@ -44,7 +44,7 @@ class Table:
     name
         File name without ending, such as "t2_main".
     title, caption
-        What the table is, and how to read it.
+        The name of the table, and how to read it.
     columns
         Headings; the first column is text, the others are numbers. A line break is where LaTeX may stack one.
     groups
@@ -79,21 +79,20 @@ class Table:
         first: str,
         columns: Sequence[Column],
         sections: Sequence[tuple[str, list[tuple[Cell, dict]]]],
-        counts: Sequence[str],
         notes: Iterable[str] = (),
         stage: str = "evaluate",
         csv_columns: list[str] | None = None,
     ) -> "Table":
         """Lay out sections of (first cell, row of numbers) in `columns`, below a `first` heading.
 
-        The CSV has every number of the rows, or `csv_columns` of them; `counts` are whole numbers in it.
+        The CSV has every number of the rows, or `csv_columns` of them.
         """
         groups = []
         for heading, named in sections:
             cells = [[cell, *(column.show(row, column.key) for column in columns)] for cell, row in named]
             groups.append((heading, cells))
         rows = [row for _, named in sections for _, row in named]
-        frame = frame_of(rows, counts, csv_columns)
+        frame = frame_of(rows, csv_columns)
         headings = [first, *(column.heading for column in columns)]
         return cls(name, title, caption, headings, groups or [("", [])], frame, list(notes), stage)
 
@@ -158,10 +157,14 @@ def flat_all(intervals: Mapping[str, Interval], names: Iterable[str]) -> dict[st
     return {column: value for name in names for column, value in flat(name, intervals.get(name)).items()}
 
 
-def frame_of(rows: list[dict], counts: Sequence[str], columns: list[str] | None = None) -> pd.DataFrame:
-    """Rows as a frame whose `counts` stay whole numbers where other rows have gaps."""
+def frame_of(rows: list[dict], columns: list[str] | None = None) -> pd.DataFrame:
+    """Rows as a frame; whole numbers stay whole in a column with gaps."""
     frame = pd.DataFrame(rows, columns=columns)
-    return frame.astype({name: "Int64" for name in counts if name in frame})
+    for name in frame:
+        numbers = [row[name] for row in rows if row.get(name) is not None]
+        if 0 < len(numbers) < len(rows) and all(type(number) is int for number in numbers):
+            frame[name] = frame[name].astype("Int64")
+    return frame
 
 
 def save(stem: Path, contents: dict[str, bytes]) -> list[Path]:

@@ -38,16 +38,13 @@ _COST = [
 
 def t1(results: Results) -> Table:
     """T1: each data set in numbers, one row a data set."""
-    counts = [
+    columns = [
         Column("Training\ndocuments", "train", _COUNT),
         Column("Dev\ndocuments", "dev", _COUNT),
         Column("Test\ndocuments", "test", _COUNT),
         Column("Labels", "labels", _COUNT),
         Column("Documents\nwith a truth", "with_truth", _COUNT),
         Column("Labels in\na truth", "truth_labels", _COUNT),
-    ]
-    columns = [
-        *counts,
         Column("Labels per\ndocument", "mean_labels_per_document", _TENTHS),
         Column("Words per\ndocument", "mean_words_per_document", _TENTHS),
         Column("Words\nper label", "mean_words_per_label", _TENTHS),
@@ -68,7 +65,6 @@ def t1(results: Results) -> Table:
         "Data set",
         columns,
         [("", rows)],
-        [column.key for column in counts],
         notes,
         stage="prepare",
     )
@@ -124,7 +120,7 @@ def _comparison(results: Results, metrics: Sequence[str], name: str, title: str,
 
     columns = [Column(metric, metric, bold_if_best) for metric in metrics]
     columns.append(Column("P@1\n− LMTX", "P@1_minus_lmtx", as_difference))
-    return Table.of(name, title, caption, "System", columns, sections, ["n"], notes)
+    return Table.of(name, title, caption, "System", columns, sections, notes)
 
 
 def t2_literal(results: Results) -> Table:
@@ -159,7 +155,6 @@ def t2_literal(results: Results) -> Table:
         "System",
         columns,
         sections,
-        [],
         notes,
     )
 
@@ -202,7 +197,6 @@ def t3(results: Results) -> Table:
         "System",
         columns,
         sections,
-        ["n"],
         notes,
     )
 
@@ -232,7 +226,6 @@ def t4(results: Results) -> Table:
         "System",
         [*columns, Column("Total\n(s)", "total_seconds", _TENTHS), *_COST],
         sections,
-        [column.key for column in _COST[1:]],
         notes,
     )
 
