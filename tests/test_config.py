@@ -209,6 +209,15 @@ def test_edits_of_the_file_stay_where_a_preset_does_not_set_the_value(study):
     assert chosen.training.margin == 0.2
 
 
+def test_a_size_leaves_one_s_own_data_set_in_place(study):
+    values = compose(["dataset=own"], conf=CONF)
+    values["dataset"] |= {"name": "news", "documents": "news.jsonl"}
+    write(study / "params.yaml", values)
+    smoke = compose(["dataset=own", "size=smoke"], conf=CONF)
+    expected = smoke["dataset"] | {"name": "news", "documents": "news.jsonl"}
+    assert load_config(overrides=["size=smoke"]).dataset.model_dump() == expected
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [

@@ -26,7 +26,6 @@ from lmtx.config.kinds import (
     SimulatedConfig,
     TeacherConfig,
     Wording,
-    sections_of,
 )
 from lmtx.config.loading import (
     GROUPS,
@@ -80,5 +79,4 @@ __all__ = [
     "find_upwards",
     "load_config",
     "load_presets",
-    "sections_of",
 ]

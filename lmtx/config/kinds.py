@@ -1,6 +1,6 @@
 """The types of parameters, and the sections that come in kinds: data sets and teachers."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,13 +19,6 @@ class Section(BaseModel):
     """A group of parameters: frozen, strict about types, and closed to unknown names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-def sections_of(annotation: Any) -> list[type[Section]]:
-    """The sections that a parameter's annotation admits: one, several for a union, or none."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return [annotation]
-    return [section for inner in get_args(annotation) for section in sections_of(inner)]
 
 
 class _DataConfig(Section):

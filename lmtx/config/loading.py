@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from lmtx.config.kinds import Section, sections_of
+from lmtx.config.kinds import Section
 from lmtx.config.sections import Config
 
 GROUPS = ("dataset", "encoder", "teacher", "size")
@@ -115,8 +115,10 @@ def _compose_choices(choices: list[str] | tuple[str, ...], conf: Path) -> dict[s
 
 def _choose(values: dict[str, Any], choices: list[str], conf: Path) -> dict[str, Any]:
     """Compose the chosen presets, and keep the edits of `values` outside the chosen sections."""
-    dataset = (values.get("dataset") or {}).get("name")
-    present = [f"dataset={dataset}"] if (conf / "dataset" / f"{dataset}.yaml").is_file() else []
+    dataset = values.get("dataset") or {}
+    # One's own data set, under any name, is the preset of its reader.
+    names = [name for name in (dataset.get("name"), dataset.get("reader")) if name]
+    present = [f"dataset={name}" for name in names if (conf / "dataset" / f"{name}.yaml").is_file()][:1]
     chosen = {_group(choice) for choice in choices}
     unedited = _compose_choices(present, conf)
     composed = _compose_choices([*([] if "dataset" in chosen else present), *choices], conf)
@@ -128,8 +130,11 @@ def _merge(values: Any, unedited: Any, composed: Any) -> Any:
     """Three-way merge: `composed`, with the edits that `values` made of `unedited` where both agree."""
     versions = (values, unedited, composed)
     if all(isinstance(version, dict) for version in versions):
-        kinds = [(version.get("kind"), version.get("reader")) for version in versions]
-        if kinds[0] == kinds[1] == kinds[2]:  # a section of another kind is taken as a whole
+        edited, before, after = ((version.get("kind"), version.get("reader")) for version in versions)
+        # A section of another kind is taken as a whole.
+        if edited != before == after:
+            return values
+        if edited == before == after:
             merged = {
                 key: _merge(*(version.get(key, _ABSENT) for version in versions)) for key in composed | values
             }
@@ -212,7 +217,7 @@ def _reach(location: tuple[int | str, ...]) -> tuple[str, list[str]]:
             keys.append(name)
             annotation = get_args(annotation)[1]
             continue
-        sections = sections_of(annotation)
+        sections = _sections_of(annotation)
         if len(sections) > 1:
             annotation = next((section for section in sections if name in _tags(section)), None)
             continue
@@ -221,6 +226,13 @@ def _reach(location: tuple[int | str, ...]) -> tuple[str, list[str]]:
         allowed = list(fields)
         annotation = fields[name].annotation if name in fields else None
     return ".".join(keys), allowed
+
+
+def _sections_of(annotation: Any) -> list[type[Section]]:
+    """The sections that a parameter's annotation admits: one, several for a union, or none."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [section for inner in get_args(annotation) for section in _sections_of(inner)]
 
 
 def _tags(section: type[Section]) -> list[str]:

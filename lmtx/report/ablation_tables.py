@@ -26,8 +26,7 @@ _VARIANTS = {"targets": "Targets", "labels": "Label text", "judging": "Judging"}
 _COSTS = ("verdicts", "requests", "prompt_tokens", "answer_tokens", "usd")
 _SHARES = ("yes_rate", "pseudo_precision", "pseudo_recall")
 _METRICS = ("P@1", "R@10")
-_COUNT = as_number()
-_SEEDS = Column("Seeds", "seeds", _COUNT)
+_SEEDS = Column("Seeds", "seeds")
 _VERDICTS = [
     Column(heading, key, as_percent)
     for heading, key in zip(("Yes\nrate", "Precision\nof yes", "Recall\nof yes"), _SHARES, strict=True)
@@ -44,8 +43,8 @@ def t5_teachers(results: Results) -> Table:
         *_VERDICTS,
         *_QUALITY,
         Column("P@1\n− zero-shot", "gain", as_difference),
-        Column("Verdicts", "verdicts", _COUNT),
-        Column("Requests", "requests", _COUNT),
+        Column("Verdicts", "verdicts"),
+        Column("Requests", "requests"),
         Column("Tokens", "", lambda row, _: number(row["prompt_tokens"] + row["answer_tokens"])),
         Column("USD", "usd", as_number(2)),
     ]
@@ -141,7 +140,7 @@ def variants(results: Results) -> Table:
         *_VERDICTS[:2],
         *_QUALITY,
         Column("P@1\n− shared", "minus_base", as_difference),
-        Column("Requests", "requests", _COUNT),
+        Column("Requests", "requests"),
         Column("Train\n(s)", "train_seconds", as_number(1)),
     ]
     axes = {axis for group in results.groups for axis in group.axes} - _SHOWN_ELSEWHERE

@@ -27,12 +27,20 @@ class Cell(NamedTuple):
     bold: bool = False
 
 
+def as_number(digits: int) -> Callable[[dict, str], Cell]:
+    """Show a count or an amount with so many decimals."""
+    return lambda row, key: number(row.get(key), digits)
+
+
 class Column(NamedTuple):
-    """A column of numbers: its heading, the key of its number in a row, and how a cell shows that."""
+    """A column of numbers: its heading, the key of its number in a row, and how a cell shows that number.
+
+    Without `show` it is a count.
+    """
 
     heading: str
     key: str
-    show: Callable[[dict, str], Cell]
+    show: Callable[[dict, str], Cell] = as_number(0)
 
 
 @dataclass(frozen=True)
@@ -127,11 +135,6 @@ class Table:
         return HTML.get_template("table.html.j2").render(table=self)
 
     _repr_html_ = to_html
-
-
-def as_number(digits: int = 0) -> Callable[[dict, str], Cell]:
-    """Show a count or an amount with so many decimals."""
-    return lambda row, key: number(row.get(key), digits)
 
 
 def as_percent(row: dict, key: str) -> Cell:
