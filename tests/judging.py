@@ -18,7 +18,7 @@ import pytest
 import tqdm.auto  # noqa: F401
 
 import lmtx.teachers
-from lmtx.config import OpenAITeacher as OpenAIConfig
+from lmtx.config import OpenAIConfig
 from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA
 from lmtx.llm import dispatch
 from lmtx.teachers.openai import OpenAITeacher

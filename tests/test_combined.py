@@ -9,8 +9,7 @@ import yaml
 from test_config import ROOT
 from tiny_encoders import document_table, label_table
 
-from lmtx.config import CombinedTeacher as CombinedConfig
-from lmtx.config import ConfigError, compose, load_config
+from lmtx.config import CombinedConfig, ConfigError, compose, load_config
 from lmtx.corpus import Corpus
 from lmtx.curriculum import judge, pseudo_labels, threshold
 from lmtx.index import Shortlist

@@ -1,6 +1,7 @@
 """Parameters: what is wrong with them is said before any work starts, by file, key and value."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,16 +15,12 @@ CONF = ROOT / "conf"
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    """A folder with a `params.yaml` of pydocs and presets of its own; the test runs in it."""
+    """A folder with a `params.yaml` of pydocs, and one more preset; the test runs in it."""
     write(tmp_path / "params.yaml", compose(["dataset=pydocs"], conf=CONF))
-    teacher = tmp_path / "conf" / "teacher"
-    teacher.mkdir(parents=True)
-    for name in ("openai", "simulated"):
-        (teacher / f"{name}.yaml").write_text((CONF / "teacher" / f"{name}.yaml").read_text())
-    size = tmp_path / "conf" / "size"
-    size.mkdir()
-    (size / "tiny.yaml").write_text(
+    shutil.copytree(CONF, tmp_path / "conf")
+    (tmp_path / "conf" / "size" / "tiny.yaml").write_text(
         "# @package _global_\ndataset:\n  libraries: [numpy]\ntraining:\n  seed: 7\n"
+        "ablation: {set: {}}\nablations: {}\n"
     )
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -199,12 +196,34 @@ def test_a_preset_replaces_its_section_and_a_global_one_changes_several(study):
     assert tiny.dataset.name == load_config().dataset.name
 
 
+def test_edits_of_the_file_stay_where_a_preset_does_not_set_the_value(study):
+    change(study, "training.margin", 0.2)
+    change(study, "training.seed", 5)
+    change(study, "cycles.c3", {"previous": "lmtx-c2"})
+    change(study, "teacher.acceptance", 0.11)
+    config = load_config(overrides=["size=tiny"])
+    assert (config.training.margin, config.training.seed, config.teacher.acceptance) == (0.2, 7, 0.11)
+    assert list(config.cycles) == ["c1", "c2", "c3"]
+    chosen = load_config(overrides=["teacher=ensemble"])
+    assert chosen.teacher.acceptance != 0.11, "the chosen section is the preset's"
+    assert chosen.training.margin == 0.2
+
+
+def test_a_size_leaves_one_s_own_data_set_in_place(study):
+    values = compose(["dataset=own"], conf=CONF)
+    values["dataset"] |= {"name": "news", "documents": "news.jsonl"}
+    write(study / "params.yaml", values)
+    smoke = compose(["dataset=own", "size=smoke"], conf=CONF)
+    expected = smoke["dataset"] | {"name": "news", "documents": "news.jsonl"}
+    assert load_config(overrides=["size=smoke"]).dataset.model_dump() == expected
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
         ("training.seed", "expected section.key=value or group=name"),
-        ("size=hugh", "size has: tiny"),
-        ("dataset=other", "dataset has: none"),
+        ("size=hugh", "there are: default, full, paper, smoke, tiny"),
+        ("dataset=other", "there is no dataset 'other'"),
         ("training.sead=1", "`training.sead` is not a parameter; did you mean `seed`?"),
         ("training.seed=many", "`training.seed` is 'many': input should be a valid integer"),
         ("training.documents=[1", "override 'training.documents=[1'"),

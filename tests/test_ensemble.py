@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from lmtx.config import EnsembleTeacher as EnsembleConfig
+from lmtx.config import EnsembleConfig
 from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA, Corpus, csr_from_lists
 from lmtx.teachers import Pairs, Verdicts, build
 from lmtx.teachers.agreement import agreement

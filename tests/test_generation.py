@@ -9,7 +9,7 @@ from servers import Reply, Server, completion, error, prompt
 from tiny_models import save_answering_model, save_random_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lmtx.config import HuggingFaceTeacher as HuggingFaceConfig
+from lmtx.config import HuggingFaceConfig
 from lmtx.llm import dispatch
 from lmtx.llm.chat import Question
 from lmtx.llm.replies import read_items, read_selection, without_thought

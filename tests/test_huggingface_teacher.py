@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import save_answering_model, save_random_model, tiny_config, tiny_tokenizer
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
-from lmtx.config import HuggingFaceTeacher as HuggingFaceConfig
+from lmtx.config import HuggingFaceConfig
 from lmtx.llm.checkpoint import find, load_model
 from lmtx.llm.framing import chat_frame
 from lmtx.llm.packing import Row, Stem, attention_mask, pack, packed_logits, read_stem, whole_logits

@@ -17,11 +17,14 @@ from tiny_models import save_answering_model, save_gguf, save_random_model
 
 from lmtx import baselines, teachers
 from lmtx.baselines import Inputs, Unavailable
-from lmtx.config import BaselineConfig, ConfigError
-from lmtx.config import CombinedTeacher as CombinedConfig
-from lmtx.config import EnsembleTeacher as EnsembleConfig
-from lmtx.config import HuggingFaceTeacher as HuggingFaceConfig
-from lmtx.config import SimulatedTeacher as SimulatedConfig
+from lmtx.config import (
+    BaselineConfig,
+    CombinedConfig,
+    ConfigError,
+    EnsembleConfig,
+    HuggingFaceConfig,
+    SimulatedConfig,
+)
 from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.llm import dispatch

@@ -14,7 +14,7 @@ import pytest
 import scipy.sparse as sp
 from judging import make_config, make_pairs
 
-from lmtx.config import CombinedTeacher, EnsembleTeacher, HuggingFaceTeacher, SimulatedTeacher, load_presets
+from lmtx.config import CombinedConfig, EnsembleConfig, HuggingFaceConfig, SimulatedConfig, load_presets
 from lmtx.corpus import Corpus
 from lmtx.llm.chat import Question
 from lmtx.llm.models import MODELS
@@ -190,27 +190,27 @@ HUGGINGFACE = {
 @pytest.mark.parametrize("changes", HUGGINGFACE, ids=str)
 def test_verdicts_of_a_model_in_this_process_are_found(judges, folder, changes):
     config = LOCAL | {"model": str(folder)} | json.loads(changes)
-    assert judges(HuggingFaceTeacher(**config)) == HUGGINGFACE[changes]
+    assert judges(HuggingFaceConfig(**config)) == HUGGINGFACE[changes]
 
 
 def test_verdicts_of_a_gguf_file_are_found(judges):
-    assert judges(HuggingFaceTeacher(**GGUF)) == (
+    assert judges(HuggingFaceConfig(**GGUF)) == (
         "21178853b2549b4bb671a3d5f73b2dd1",
         "713c38312d12816bb1f403de4e2da823",
     )
-    assert judges(HuggingFaceTeacher(**GGUF | {"prompt": "question"})) == (
+    assert judges(HuggingFaceConfig(**GGUF | {"prompt": "question"})) == (
         "d758ed475dd600279244183aa8ce63d8",
         "2dfbd1126fa39a9068f4d450a07e0003",
     )
 
 
 def test_verdicts_of_free_teachers_are_found(judges):
-    assert judges(EnsembleTeacher(**ENSEMBLE)) == (
+    assert judges(EnsembleConfig(**ENSEMBLE)) == (
         "f5d0fcf21f57087949b47b3eb42f945d",
         "1e2d66ccf0e1742a1c4164e3cfc32982",
     )
     simulated = {"kind": "simulated", "name": "s", "true_yes": 0.9, "false_yes": 0.05, "seed": 108}
-    assert judges(SimulatedTeacher(**simulated)) == (
+    assert judges(SimulatedConfig(**simulated)) == (
         "36a19351577fc98dcb502ff3dc9e411a",
         "213bdb0de1afcfc8c1aef6447bb29160",
     )
@@ -219,12 +219,12 @@ def test_verdicts_of_free_teachers_are_found(judges):
 def test_verdicts_of_teachers_together_are_found(judges):
     weights = {"model": 1.0, "ensemble": 0.3}
     config = {"kind": "combined", "name": "both", "of": {"model": GGUF, "ensemble": ENSEMBLE}}
-    assert judges(CombinedTeacher(**config, weights=weights)) == (
+    assert judges(CombinedConfig(**config, weights=weights)) == (
         "effcf4db34824220f1c418e59b888bf1",
         "49248e9f047523816101d7335a5a88f5",
     )
     config["of"] = {"model": make_config().model_dump(), "ensemble": ENSEMBLE}
-    assert judges(CombinedTeacher(**config, weights=weights)) == (
+    assert judges(CombinedConfig(**config, weights=weights)) == (
         "82a243b30c42f7baadab819385a036da",
         "0f2ef3795e6505e68d630a1563822c4d",
     )
@@ -234,7 +234,7 @@ def test_written_texts_are_found(tmp_path, folder):
     """By the identity's digest in the store, and the prompt with the longest answer that it may have."""
     questions = [Question("Name a colour.", 20)]
     found = []
-    for config in (make_config(), HuggingFaceTeacher(**LOCAL | {"model": str(folder)})):
+    for config in (make_config(), HuggingFaceConfig(**LOCAL | {"model": str(folder)})):
         with build_writer(config, store=tmp_path / "v.sqlite") as writer:
             (stored,) = next(writer.store.query("SELECT hex(digest) FROM teachers ORDER BY id DESC"))[0]
             found.append((stored.lower(), writer._keys(questions)[0].hex()))

@@ -7,7 +7,7 @@ from test_config import ROOT
 
 from lmtx import baselines
 from lmtx.baselines import Inputs, Unavailable
-from lmtx.config import BaselineConfig, SimulatedTeacher, compose, load_config
+from lmtx.config import BaselineConfig, SimulatedConfig, compose, load_config
 
 TOPICS = ["sorting numbers", "plotting curves", "reading files", "sparse matrices", "random graphs"]
 
@@ -84,7 +84,7 @@ def test_without_steps_the_ranking_is_that_of_e0(study, tmp_path):
 
 
 def test_a_teacher_that_reads_annotations_is_refused(study, tmp_path):
-    simulated = SimulatedTeacher(kind="simulated", name="s", true_yes=0.9, false_yes=0.1, seed=1)
+    simulated = SimulatedConfig(kind="simulated", name="s", true_yes=0.9, false_yes=0.1, seed=1)
     with pytest.raises(Unavailable, match="a teacher that reads no annotations"):
         tune(study, tmp_path / "v.sqlite", simulated)
     found = load_config(ROOT / "params.yaml").baselines["label-tuning"]

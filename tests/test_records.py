@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 from tiny_encoders import document_table, label_table
 
-from lmtx.config import EnsembleTeacher as EnsembleConfig
+from lmtx.config import EnsembleConfig
 from lmtx.corpus import SPLITS, Corpus
 from lmtx.teachers import NO, NONE, YES, Pairs, StoreError, build
 from lmtx.teachers.base import Teacher

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 from lmtx import report
-from lmtx.report import tables, words
-from lmtx.report.readme import readme_table
+from lmtx.report import figures, tables
 from lmtx.report.render import latex, percent
+from lmtx.report.summary import readme_table, summary
 
 HEADLINE = {
     "P@1": 0.386,
@@ -432,7 +432,7 @@ def test_nothing_at_all_gives_a_report_of_labelled_gaps(tmp_path):
 
 def test_the_summary_says_gain_rival_cost_and_doubt(reports):
     results = report.load(reports, "toy")
-    assert words.summary(results) == {
+    assert summary(results) == {
         "Gain": "On toy, the first label of LMTX is right for 45.1 % of 1,000 test documents, that of its "
         "encoder before training for 38.6 %: +6.5 points [+4.5, +8.5].",
         # The re-ranker's first label is right more often than that of TF-IDF, on the same documents.
@@ -444,8 +444,8 @@ def test_the_summary_says_gain_rival_cost_and_doubt(reports):
         "row is one run, and its interval is over test documents, not over seeds.",
     }
     shown = " ".join(Page((reports / "index.html").read_text(encoding="utf-8")).text)
-    assert words.summary(results)["Gain"] in shown
-    assert words.summary(results)["Doubt"] in readme_table(results)
+    assert summary(results)["Gain"] in shown
+    assert summary(results)["Doubt"] in readme_table(results)
 
 
 def test_a_gain_within_noise_is_called_so_everywhere(tmp_path):
@@ -454,10 +454,10 @@ def test_a_gain_within_noise_is_called_so_everywhere(tmp_path):
     write_results(tmp_path, zero, best, best | {"system": "lmtx", "label": "LMTX, best cycle"})
     write(tmp_path)
     results = report.load(tmp_path, "toy")
-    assert "no clear difference" in words.main_comparison(results.systems)
-    assert words.curriculum(results.systems).endswith("P@1 rises from 38.6 % to 39.6 %, within noise")
-    assert words.summary(results)["Gain"].endswith("+1.0 points [−1.0, +3.0], within noise.")
-    assert "its gain on toy" in words.summary(results)["Doubt"]
+    assert "no clear difference" in figures.main_comparison(results).message
+    assert figures.f6_curriculum(results).message.endswith("P@1 rises from 38.6 % to 39.6 %, within noise")
+    assert summary(results)["Gain"].endswith("+1.0 points [−1.0, +3.0], within noise.")
+    assert "its gain on toy" in summary(results)["Doubt"]
     # One cycle, one row, in every table.
     assert table(tmp_path, "t2_main").index.tolist() == ["zero-shot", "lmtx"]
     assert table(tmp_path, "t4_cost").index.tolist() == ["zero-shot", "lmtx"]

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from lmtx import report
-from lmtx.report import ablations, words
+from lmtx.report import ablations
 from lmtx.report.groups import difference, grouped
+from lmtx.report.results import Results
 from lmtx.report.schema import Point
 
 SHARED = {
@@ -295,16 +296,21 @@ def test_differences_are_paired_where_they_can_be():
     assert difference(a, b, "P@1").low == pytest.approx(0.03 - 0.012 * 2**0.5), "through base"
 
 
-def sample_groups(*sizes):
+def message(draw, points):
+    """The sentence of a figure of nothing but these points."""
+    return draw(Results("toy", {"toy": []}, {}, [], groups_of(points))).message
+
+
+def sample_message(*sizes):
     points = [point("base", "base", 0.46)]
     points += [point(f"sample-{n}", "sample", p1, settings={"documents": n}) for n, p1 in sizes]
-    return groups_of(points)
+    return message(ablations.f3_sample_size, points)
 
 
 def test_f3_says_from_where_on_more_documents_add_nothing():
-    flat = words.sample_size(sample_groups((240, 0.42), (1920, 0.461), (3840, 0.463)))
+    flat = sample_message((240, 0.42), (1920, 0.461), (3840, 0.463))
     assert flat == "From 960 documents on, more of them add nothing clear"
-    steep = words.sample_size(sample_groups((240, 0.42), (1920, 0.49), (3840, 0.52)))
+    steep = sample_message((240, 0.42), (1920, 0.49), (3840, 0.52))
     assert steep == "More documents pay up to the largest sample, 3,840 documents"
 
 
@@ -314,7 +320,7 @@ def test_f4_says_which_negatives_win_and_whether_clearly():
         for i, p1 in enumerate(others):
             settings = {"negatives": "random", "rejected_negatives": i}
             points.append(point(f"negatives-{i}", "negatives", p1, settings=settings))
-        return words.negatives(groups_of(points))
+        return message(ablations.f4_negatives, points)
 
     assert told(0.42) == "Best P@1: hardest in batch, 46.0 %, clearly above all others"
     assert told(0.47) == "No strategy is clearly best; random in batch is highest, 47.0 %"
@@ -327,7 +333,7 @@ def test_f5_says_which_list_is_short_enough():
         points = [point("base", "base", 0.46)]
         for j, p1 in ((3, three), (20, twenty)):
             points.append(point(f"shortlist-{j}", "shortlist", p1, settings={"shortlist": j}))
-        return words.shortlist(groups_of(points))
+        return message(ablations.f5_shortlist, points)
 
     assert told(0.455, 0.461) == "j = 3 is the shortest list within noise of the best, j = 20"
     assert told(0.40, 0.461) == "j = 10 is the shortest list within noise of the best, j = 20"
@@ -341,7 +347,7 @@ def test_the_map_says_how_good_a_teacher_must_be():
         for t, f, p1 in cells:
             rates = {"teacher_kind": "simulated", "true_yes": t, "false_yes": f}
             points.append(point(f"map-{t}-{f}", "map", p1, settings=rates))
-        return words.teacher_map(groups_of(points))
+        return message(ablations.teacher_map, points)
 
     sentence = told((0.9, 0.0, 0.5), (0.9, 0.1, 0.46), (0.5, 0.0, 0.46), (0.5, 0.1, 0.44))
     assert sentence.endswith("says yes to 50 % of the true labels and to at most 0 % of the others")

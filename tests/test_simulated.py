@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from judging import make_config
 
 import lmtx.teachers
-from lmtx.config import SimulatedTeacher
+from lmtx.config import SimulatedConfig
 from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA, Corpus
 from lmtx.teachers.archive import summary
 from lmtx.teachers.pairs import NO, YES, Pairs
@@ -48,7 +48,7 @@ def judge(tmp_path, corpus, truth):
 
     def judge(pairs, store="a", **changes):
         values = {"kind": "simulated", "name": "simulated", "true_yes": 0.9, "false_yes": 0.05, "seed": 7}
-        config = SimulatedTeacher(**(values | changes))
+        config = SimulatedConfig(**(values | changes))
         with lmtx.teachers.build(config, store=tmp_path / store, corpus=corpus, truth=truth) as teacher:
             return teacher.judge(pairs, progress=False)
 
@@ -108,7 +108,7 @@ def test_other_annotations_are_another_teacher(judge, corpus, truth, tmp_path):
     pairs = all_pairs(corpus)
     judge(pairs, true_yes=1.0, false_yes=0.0)
     flipped = {split: sp.csr_array(~matrix.toarray()) for split, matrix in truth.items()}
-    config = SimulatedTeacher(kind="simulated", name="simulated", true_yes=1.0, false_yes=0.0, seed=7)
+    config = SimulatedConfig(kind="simulated", name="simulated", true_yes=1.0, false_yes=0.0, seed=7)
     with lmtx.teachers.build(config, store=tmp_path / "a", corpus=corpus, truth=flipped) as teacher:
         verdicts = teacher.judge(pairs, progress=False)
         assert len(summary(teacher.store)) == 2
@@ -116,7 +116,7 @@ def test_other_annotations_are_another_teacher(judge, corpus, truth, tmp_path):
 
 
 def test_it_declares_itself_a_simulation(corpus, truth, tmp_path):
-    config = SimulatedTeacher(kind="simulated", name="s", true_yes=0.9, false_yes=0.1, seed=1)
+    config = SimulatedConfig(kind="simulated", name="s", true_yes=0.9, false_yes=0.1, seed=1)
     with lmtx.teachers.build(config, store=tmp_path / "s", corpus=corpus, truth=truth) as teacher:
         assert teacher.notes == ("simulation: reads annotations",)
         plan = teacher.plan(all_pairs(corpus))
@@ -124,7 +124,7 @@ def test_it_declares_itself_a_simulation(corpus, truth, tmp_path):
 
 
 def test_annotations_go_to_the_simulated_teacher_only(corpus, truth, tmp_path):
-    simulated = SimulatedTeacher(kind="simulated", name="s", true_yes=0.9, false_yes=0.1, seed=1)
+    simulated = SimulatedConfig(kind="simulated", name="s", true_yes=0.9, false_yes=0.1, seed=1)
     ensemble = SimpleNamespace(kind="ensemble")
     with pytest.raises(ValueError, match="pass truth="):
         lmtx.teachers.build(simulated, store=tmp_path / "s", corpus=corpus)
@@ -138,7 +138,7 @@ def test_annotations_go_to_the_simulated_teacher_only(corpus, truth, tmp_path):
 def test_what_is_not_annotated_is_an_error(judge, corpus, truth, tmp_path):
     with pytest.raises(ValueError, match="no annotations of the document 'test0'"):
         judge(all_pairs(corpus, "test"))
-    config = SimulatedTeacher(kind="simulated", name="s", true_yes=0.9, false_yes=0.1, seed=1)
+    config = SimulatedConfig(kind="simulated", name="s", true_yes=0.9, false_yes=0.1, seed=1)
     with pytest.raises(ValueError, match=r"annotations of dev are \(300, 60\), not \(40, 60\)"):
         lmtx.teachers.build(
             config, store=tmp_path / "s", corpus=corpus, truth=truth | {"dev": truth["train"]}

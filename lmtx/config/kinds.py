@@ -1,17 +1,28 @@
-"""The sections that come in kinds, each with parameters of its own: data sets and teachers."""
+"""The types of parameters, and the sections that come in kinds: data sets and teachers."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lmtx.config.base import Fraction, Name, Natural, Positive, Prompt, Section, Wording
-
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Wording = Literal["tag", "product-category", "encyclopedia-category", "related-page", "api-page"]
+Prompt = Literal["question", "strict"]
+"""How a pair is put to a model: the document and a question about each label, or strict instructions."""
 Describe = Literal["name", "alternatives", "broader"]
-"""What a label reads: its name alone, or also its other names or the labels above it."""
+"""The text of a label: its name alone, or also its other names or the labels above it."""
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class Section(BaseModel):
+    """A group of parameters: frozen, strict about types, and closed to unknown names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class _DataConfig(Section):
-    """What every data set says of itself. A number of documents that is null: all there are."""
+    """The parameters of every data set. A number of documents that is null means all documents."""
 
     name: Name
     test_documents: Positive | None
@@ -39,7 +50,7 @@ class SemanlinkConfig(_DataConfig):
     reader: Literal["semanlink"]
     describe: Describe
     form_tags: bool
-    """Whether tags that say what a link is, where it comes from or how good it is count as labels."""
+    """Whether tags that name a link's form, origin or quality count as labels."""
     test_documents: Positive
     dev_documents: Positive
 
@@ -81,11 +92,11 @@ class OwnConfig(_DataConfig):
 
     reader: Literal["own"]
     documents: Annotated[str, Field(min_length=1)]
-    """With the column `text`, and where there are uid, title and labels."""
+    """A file with the column `text`, and optionally uid, title and labels."""
     labels: Annotated[str, Field(min_length=1)]
-    """With the column `text`, and where there are uid and description; or a label a line; or in SKOS."""
+    """A file with the column `text`, and optionally uid and description; or a label a line; or SKOS."""
     language: str | None = None
-    """Of a SKOS vocabulary's labels; null: the language in which most concepts have one."""
+    """The language of a SKOS vocabulary's labels; null: the language in which most concepts have one."""
     describe: Describe = "name"
     """For a SKOS vocabulary."""
     test: str | None
@@ -113,7 +124,7 @@ DataConfig = Annotated[
 ]
 
 
-class EnsembleTeacher(Section):
+class EnsembleConfig(Section):
     """Half lexical, half frozen dense similarity; accepts the given share of E0's shortlists."""
 
     kind: Literal["ensemble"]
@@ -135,7 +146,7 @@ class _DecisionConfig(Section):
     """A label's own mean log-odds are taken off its pairs first (`lmtx.teachers.discrimination.centred`)."""
 
 
-class OpenAITeacher(_DecisionConfig):
+class OpenAIConfig(_DecisionConfig):
     """A language model behind an OpenAI-compatible address (see `lmtx.teachers.openai`).
 
     The address and the key come from the environment: OPENAI_BASE_URL and OPENAI_API_KEY.
@@ -156,7 +167,7 @@ class OpenAITeacher(_DecisionConfig):
     """A `tokenizer.json`, its folder, or a hub name; null: four bytes count as a token."""
     logprobs: bool
     max_tokens: Positive
-    """Tokens of a pointwise answer; a listwise one gets what its JSON needs on top."""
+    """Tokens of a pointwise answer; a listwise answer also gets the tokens of its JSON."""
     extra: dict[str, Any]
     """Added to each request as it is, such as `reasoning_effort`."""
     concurrency: Annotated[int, Field(ge=1, le=1000)]
@@ -170,13 +181,13 @@ class OpenAITeacher(_DecisionConfig):
     retry_none: bool
 
     @model_validator(mode="after")
-    def _a_list_by_a_question(self) -> "OpenAITeacher":
+    def _a_list_by_a_question(self) -> "OpenAIConfig":
         if self.prompt == "strict" and self.mode == "listwise":
             raise ValueError("prompt: strict asks about one label at a time; set mode: pointwise")
         return self
 
 
-class HuggingFaceTeacher(_DecisionConfig):
+class HuggingFaceConfig(_DecisionConfig):
     """A causal language model in this process (see `lmtx.teachers.huggingface`)."""
 
     kind: Literal["huggingface"]
@@ -199,7 +210,7 @@ class HuggingFaceTeacher(_DecisionConfig):
     """Share of pairs that may lack a verdict: those that no record has where the model is not here."""
 
 
-class SimulatedTeacher(Section):
+class SimulatedConfig(Section):
     """Reads the annotations, and errs at known rates: a simulation, never a zero-shot result."""
 
     kind: Literal["simulated"]
@@ -211,7 +222,7 @@ class SimulatedTeacher(Section):
     seed: Natural
 
 
-class CombinedTeacher(_DecisionConfig):
+class CombinedConfig(_DecisionConfig):
     """Several teachers, whose log-odds are added (see `lmtx.teachers.combined`)."""
 
     kind: Literal["combined"]
@@ -219,21 +230,21 @@ class CombinedTeacher(_DecisionConfig):
     of: Annotated[
         dict[
             Name,
-            Annotated[EnsembleTeacher | OpenAITeacher | HuggingFaceTeacher, Field(discriminator="kind")],
+            Annotated[EnsembleConfig | OpenAIConfig | HuggingFaceConfig, Field(discriminator="kind")],
         ],
         Field(min_length=2),
     ]
     weights: dict[Name, float]
-    """What each teacher's log-odds are multiplied by."""
+    """The factor of each teacher's log-odds."""
 
     @model_validator(mode="after")
-    def _a_weight_each(self) -> "CombinedTeacher":
+    def _a_weight_each(self) -> "CombinedConfig":
         if set(self.weights) != set(self.of):
             raise ValueError(f"teacher.weights has {sorted(self.weights)}; expected {sorted(self.of)}")
         return self
 
 
 TeacherConfig = Annotated[
-    EnsembleTeacher | OpenAITeacher | HuggingFaceTeacher | CombinedTeacher | SimulatedTeacher,
+    EnsembleConfig | OpenAIConfig | HuggingFaceConfig | CombinedConfig | SimulatedConfig,
     Field(discriminator="kind"),
 ]

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from lmtx.config.base import Name, Natural, Positive, Section
-from lmtx.config.kinds import DataConfig, TeacherConfig
+from lmtx.config.kinds import DataConfig, Name, Natural, Positive, Section, TeacherConfig
 
 
 class EncoderConfig(Section):
@@ -143,7 +142,7 @@ class PointConfig(Section):
     """The system of its shortlists: "zero-shot", or "ablate-POINT" for a point with `keep`."""
     set: Changes = Field(default_factory=dict)
     descriptions: bool = True
-    """false: a label is its name alone, what stands before the first ": "."""
+    """false: a label is its name alone, the text before the first ": "."""
     keep: bool = False
     """Keep the student for points that continue from it."""
 

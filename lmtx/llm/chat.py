@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lmtx.config import OpenAITeacher as OpenAIConfig
+from lmtx.config import OpenAIConfig
 from lmtx.llm.faults import BadReply, unsupported
 
 CHAT_TOKENS = 8  # what the chat format adds to a prompt

@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError
 
-from lmtx.config import PACKAGED, ConfigError, find_upwards
-from lmtx.config.base import Section
+from lmtx.config import PACKAGED, ConfigError, Section, find_upwards
 
 _Amount = Annotated[float, Field(ge=0)]
 

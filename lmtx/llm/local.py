@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lmtx.config import HuggingFaceTeacher as HuggingFaceConfig
+from lmtx.config import HuggingFaceConfig
 from lmtx.encoder import batches_by_length
 from lmtx.llm import checkpoint as checkpoints
 from lmtx.llm.chat import Question

@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 
 import openai
 
-from lmtx.config import ConfigError
-from lmtx.config import OpenAITeacher as OpenAIConfig
+from lmtx.config import ConfigError, OpenAIConfig
 from lmtx.llm.budget import Budget
 from lmtx.llm.chat import CHAT_TOKENS, Dialect, Question, Reply
 from lmtx.llm.cost import Cost, estimate, load_price

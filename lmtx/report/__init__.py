@@ -5,8 +5,8 @@
 
 from pathlib import Path
 
-from lmtx.report.readme import SHORT, update_readme
 from lmtx.report.results import Results, load
+from lmtx.report.summary import SHORT, update_readme
 
 __all__ = ["SHORT", "Results", "load", "update_readme", "write"]
 

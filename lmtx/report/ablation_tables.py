@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from lmtx.report import words
-from lmtx.report.groups import BASE, Group, base_of, difference, intervals_of, on_axis, sample_of
+from lmtx.report.groups import BASE, Group, base_of, difference, intervals_of, on_axis, ran_on, sample_of
 from lmtx.report.render import (
     GAP,
     Cell,
@@ -27,8 +26,7 @@ _VARIANTS = {"targets": "Targets", "labels": "Label text", "judging": "Judging"}
 _COSTS = ("verdicts", "requests", "prompt_tokens", "answer_tokens", "usd")
 _SHARES = ("yes_rate", "pseudo_precision", "pseudo_recall")
 _METRICS = ("P@1", "R@10")
-_COUNT = as_number()
-_SEEDS = Column("Seeds", "seeds", _COUNT)
+_SEEDS = Column("Seeds", "seeds")
 _VERDICTS = [
     Column(heading, key, as_percent)
     for heading, key in zip(("Yes\nrate", "Precision\nof yes", "Recall\nof yes"), _SHARES, strict=True)
@@ -45,8 +43,8 @@ def t5_teachers(results: Results) -> Table:
         *_VERDICTS,
         *_QUALITY,
         Column("P@1\n− zero-shot", "gain", as_difference),
-        Column("Verdicts", "verdicts", _COUNT),
-        Column("Requests", "requests", _COUNT),
+        Column("Verdicts", "verdicts"),
+        Column("Requests", "requests"),
         Column("Tokens", "", lambda row, _: number(row["prompt_tokens"] + row["answer_tokens"])),
         Column("USD", "usd", as_number(2)),
     ]
@@ -54,7 +52,7 @@ def t5_teachers(results: Results) -> Table:
     groups = sorted(groups, key=lambda g: g.settings.teacher_kind == "simulated")
     rows, notes = [], []
     for group in groups:
-        teacher, simulated = words.teacher(group), group.settings.teacher_kind == "simulated"
+        teacher, simulated = _teacher(group), group.settings.teacher_kind == "simulated"
         row = {"point": group.name, "teacher": teacher, "simulated": simulated} | _numbers(group)
         row |= flat("gain", group.gain("P@1")) | {key: _total(group, key) for key in _COSTS}
         row |= {key: group.mean(key) for key in ("power", "agreement_with_base")}
@@ -65,7 +63,7 @@ def t5_teachers(results: Results) -> Table:
     return Table.of(
         "t5_teachers",
         "T5 Teachers",
-        f"{_ran_on(results.dataset, groups)}Percent. A teacher tells apart: how often it finds a shortlisted "
+        f"{ran_on(results.dataset, groups)} Percent. A teacher tells apart: how often it finds a shortlisted "
         "label likelier than a random one (50 is blind); agrees: how often it gives the answer of base's "
         "teacher to the same pair. Neither needs annotations. Precision and recall compare a teacher's yes "
         "with the annotations, for this table only. The difference is to zero-shot, paired; a star marks an "
@@ -74,10 +72,8 @@ def t5_teachers(results: Results) -> Table:
         "Teacher",
         columns,
         [("", rows)],
-        ["n", "seeds", *_COSTS[:-1]],
         notes,
         STAGE,
-        None if rows else ["teacher"],
     )
 
 
@@ -100,8 +96,8 @@ def t6_curriculum(results: Results) -> Table:
         row |= {key: getattr(r.cycle, key, None) for key in ("check", "shortlist_recall", *_SHARES)}
         row |= flat_all(r.metrics, _METRICS)
         name = f"Cycle {cycle}" if cycle else "Zero-shot"
-        kept = ", kept" if r.cycle and r.cycle.best else ""
-        sections[-1][1].append((Cell(name + kept), row))
+        mark = ", kept" if r.cycle and r.cycle.best else ""
+        sections[-1][1].append((Cell(name + mark), row))
         if r.stopped is not None:
             notes.append(f"{GAP} {r.label}: no result: {r.stopped}.")
     # The ablation of the curriculum.
@@ -131,7 +127,6 @@ def t6_curriculum(results: Results) -> Table:
         "Cycle",
         columns,
         sections,
-        ["n", "seeds", "cycle"],
         notes,
         STAGE,
         csv_columns,
@@ -145,7 +140,7 @@ def variants(results: Results) -> Table:
         *_VERDICTS[:2],
         *_QUALITY,
         Column("P@1\n− shared", "minus_base", as_difference),
-        Column("Requests", "requests", _COUNT),
+        Column("Requests", "requests"),
         Column("Train\n(s)", "train_seconds", as_number(1)),
     ]
     axes = {axis for group in results.groups for axis in group.axes} - _SHOWN_ELSEWHERE
@@ -166,14 +161,12 @@ def variants(results: Results) -> Table:
     return Table.of(
         "variants",
         "Variants",
-        f"{_ran_on(results.dataset, shown)}Percent. The difference is to the shared settings; a star marks "
+        f"{ran_on(results.dataset, shown)} Percent. The difference is to the shared settings; a star marks "
         "an interval without 0. Requests are what all runs asked anew.",
         "Variant",
         columns,
         sections,
-        ["n", "seeds", "requests"],
         stage=STAGE,
-        csv_columns=None if sections else ["variant"],
     )
 
 
@@ -195,8 +188,13 @@ def _total(group: Group, key: str) -> float | None:
     return total(p.verdicts if key == "verdicts" else getattr(p.cost, key) for p in group.points)
 
 
-def _ran_on(dataset: str, groups: Sequence[Group]) -> str:
-    return f"{sample_of(dataset, groups)}; {intervals_of(groups)}. " if groups else f"{dataset}. "
+def _teacher(group: Group) -> str:
+    """A teacher's name; with its rates where it is simulated, and how it is asked where it can choose."""
+    s = group.settings
+    if s.teacher_kind == "simulated":
+        true, other = (f"{100 * rate:.3g} %" for rate in (s.true_yes, s.false_yes))
+        return f"simulated: yes to {true} of true, {other} of other labels"
+    return s.teacher + (f", {s.mode}" if s.mode else "")
 
 
 def _variant(group: Group, axis: str) -> str:
@@ -206,4 +204,4 @@ def _variant(group: Group, axis: str) -> str:
         return "soft targets" if s.soft_targets else "hard targets"
     if axis == "labels":
         return "with description" if s.descriptions else "name alone"
-    return words.teacher(group) if axis == "judging" else group.name
+    return _teacher(group) if axis == "judging" else group.name

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from lmtx.report.render import csv, save
 
@@ -67,6 +67,7 @@ STYLE = {
 }
 PERCENT = FuncFormatter(lambda fraction, _: f"{100 * fraction:.4g}")
 """Writes the fractions of an axis as percent, without the sign."""
+AMOUNT = FuncFormatter(lambda value, _: f"{value:,.10g}")
 # Every field that would differ between two runs, or name the machine, is left out.
 _METADATA = {
     "png": {"Software": None},
@@ -128,13 +129,18 @@ class Drawing:
 
         A text in `missing` replaces the drawing where there is nothing to draw.
         """
-        with style():
-            figure = blank(*size)
+        with _style():
+            figure = Figure(figsize=size, layout="constrained")
+            figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+            FigureCanvasAgg(figure)  # on no screen
             if missing is None:
                 draw(figure)
             else:
                 gap(figure.subplots(), missing)
-            headline(figure, message, caption)
+            heading = fill(message, int(size[0] * 10.5))
+            figure.suptitle(heading, x=0.01, ha="left", fontweight="bold", fontsize=11.5)
+            footing = fill(caption, int(size[0] * 15.5), break_on_hyphens=False)
+            figure.supxlabel(footing, x=0.01, ha="left", fontsize=8.5, color=MUTED)
         return cls(name, title, message, caption, figure, frame, stage, empty=missing is not None)
 
     def save(self, folder: str | Path) -> list[Path]:
@@ -161,13 +167,13 @@ class Drawing:
 
     def _render(self, kind: str, **options) -> bytes:
         stream = io.BytesIO()
-        with style():
+        with _style():
             self.figure.savefig(stream, format=kind, metadata=_METADATA[kind], **options)
         return stream.getvalue()
 
 
 @contextmanager
-def style() -> Iterator[None]:
+def _style() -> Iterator[None]:
     """matplotlib's defaults with `STYLE`, whatever the notebook around has set."""
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -175,31 +181,18 @@ def style() -> Iterator[None]:
         yield
 
 
-def blank(width: float, height: float) -> Figure:
-    """An empty figure in inches, on no screen; its axes are to be made within `style`."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def headline(figure: Figure, message: str, subtitle: str) -> None:
-    """Write the message in bold above the axes, and the subtitle below them."""
-    width = figure.get_size_inches()[0]
-    figure.suptitle(fill(message, int(width * 10.5)), x=0.01, ha="left", fontweight="bold", fontsize=11.5)
-    figure.supxlabel(
-        fill(subtitle, int(width * 15.5), break_on_hyphens=False),
-        x=0.01,
-        ha="left",
-        fontsize=8.5,
-        color=MUTED,
-    )
-
-
 def percent_axis(axis: Axis, ticks: int = 6) -> None:
     """Write an axis of fractions in percent, with at most so many intervals between ticks."""
     axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(PERCENT)
+
+
+def log_ticks(axis: Axis) -> None:
+    """Write 1, 3, 10, 30, … at an axis of amounts."""
+    axis.set_major_locator(LogLocator(subs=(1, 3), numticks=12))
+    axis.set_major_formatter(AMOUNT)
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
 
 
 def row_axes(axes: Axes, label: str, ticks: int = 6) -> None:

@@ -6,10 +6,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lmtx.report import drawing, words
+from lmtx.report import drawing
 from lmtx.report.drawing import BLUE, GREEN, MUTED, ORANGE, PAPER, PURPLE, Drawing
-from lmtx.report.render import flat, flat_all, frame_of, percent
-from lmtx.report.results import Results, cycles, each_once, from_zero, measured, on_documents
+from lmtx.report.render import flat, flat_all, frame_of, interval, percent
+from lmtx.report.results import (
+    Results,
+    cycles,
+    each_once,
+    from_zero,
+    gain_of_lmtx,
+    measured,
+    on_documents,
+)
 from lmtx.report.schema import Interval, Result
 
 COMPARED = {"P@1": "Top label is right", "R@10": "True labels in the top ten"}
@@ -26,15 +34,8 @@ _BUCKETS = {
     "rare": ("1 to 3 times", PURPLE, "s"),
     "common": ("4 times or more", BLUE, "^"),
 }
-_CYCLE_FIELDS = [
-    "best",
-    "yes_rate",
-    "pseudo_precision",
-    "pseudo_recall",
-    "pseudo_positives",
-    "check",
-    "documents_used",
-]
+_CYCLE_FIELDS = ["best", "yes_rate", "pseudo_precision", "pseudo_recall", "pseudo_positives"]
+_CYCLE_FIELDS += ["check", "documents_used"]
 _INTERVALS = "; 95 % bootstrap intervals over them"
 
 
@@ -61,7 +62,7 @@ def main_comparison(results: Results) -> Drawing:
     return Drawing.make(
         "main_comparison",
         "Every system at a glance",
-        words.main_comparison(systems),
+        _gain_sentence(systems),
         caption,
         frame,
         (7.6, 1.75 + 0.38 * max(3, len(frame))),
@@ -71,7 +72,7 @@ def main_comparison(results: Results) -> Drawing:
 
 
 def by_frequency(results: Results) -> Drawing:
-    """What labels of each frequency contribute to every system's P@5, which is their sum."""
+    """The contribution of labels of each frequency to every system's P@5; the three add up to it."""
     shown = [r for r in each_once(results.systems) if r.by_frequency]
     fields, parts = ("system", "label", "zero_shot", "n"), ["P@5", *_BUCKETS]
     frame = _frame(shown, fields, parts, lambda r: r.metrics | r.by_frequency)
@@ -88,7 +89,7 @@ def by_frequency(results: Results) -> Drawing:
     return Drawing.make(
         "by_frequency",
         "Rare and common labels",
-        words.rare_labels(frame),
+        _rare_sentence(frame),
         caption,
         frame,
         (7.6, 2.5 + 0.42 * max(3, len(frame))),
@@ -109,7 +110,7 @@ def f6_curriculum(results: Results) -> Drawing:
         row = {"cycle": number, "system": r.system, "n": r.n, **flat("P@1", r.metrics.get("P@1"))}
         rows.append(row | {key: getattr(r.cycle, key, None) for key in _CYCLE_FIELDS} | {"gap": r.stopped})
     columns = ["cycle", "system", "n", *flat("P@1", None), *_CYCLE_FIELDS, "gap"]
-    frame = frame_of(rows, ("n", "documents_used"), columns)
+    frame = frame_of(rows, columns)
 
     caption = f"{dataset}."
     if frame["P@1"].notna().any():
@@ -134,13 +135,63 @@ def f6_curriculum(results: Results) -> Drawing:
     return Drawing.make(
         "f6_curriculum",
         "F6 The curriculum",
-        words.curriculum(systems),
+        _curriculum_sentence(systems),
         caption,
         frame,
         (7.6, 4.5),
         draw,
         missing=None if ran else f"No cycle of LMTX has a result on {dataset} yet.",
     )
+
+
+def _gain_sentence(systems: list[Result]) -> str:
+    """LMTX's P@1 and its paired gain over zero-shot, as far as both are measured."""
+    lmtx, gain = measured(systems, "lmtx"), gain_of_lmtx(systems)
+    if lmtx is None:
+        return "LMTX has no result yet"
+    first = f"LMTX's first label is right for {percent(lmtx.metrics['P@1'].value)} % of the documents"
+    if gain is None:
+        return first
+    span = interval(gain.low, gain.high, sign=True)
+    if gain.within_noise:
+        return f"{first}: no clear difference to its encoder before training, {span} points"
+    side = "above" if gain.value > 0 else "below"
+    return f"{first}, {percent(abs(gain.value))} points {side} its encoder before training {span}"
+
+
+def _curriculum_sentence(systems: list[Result]) -> str:
+    """Which cycle the check keeps, and its P@1 beside that of zero-shot."""
+    ran = {number: r for number, r in cycles(systems).items() if "P@1" in r.metrics}
+    if not ran:
+        return "No cycle of LMTX has a result yet"
+    count = f"{len(ran)} cycle{'s' if len(ran) > 1 else ''}"
+    best = next((number for number, r in ran.items() if r.cycle and r.cycle.best), None)
+    if best is None:
+        return f"{count} ran, and none was kept"
+    sentence = f"Of {count}, the teacher's check keeps cycle {best}"
+    if zero := measured(systems, "zero-shot"):
+        before, after = zero.metrics["P@1"].value, ran[best].metrics["P@1"].value
+        verb = "rises" if after > before else "falls" if after < before else "stays"
+        gain = gain_of_lmtx(systems)
+        noise = ", within noise" if gain and gain.within_noise else ""
+        sentence += f": P@1 {verb} from {percent(before)} % to {percent(after)} %{noise}"
+    return sentence
+
+
+def _rare_sentence(frame: pd.DataFrame) -> str:
+    """Who contributes most from labels that no training annotation holds."""
+    zero_shot = frame["zero_shot"].astype(bool)
+    systems = frame[zero_shot & frame["never"].notna()]
+    if systems.empty:
+        return "No system has a result yet"
+    best = systems.loc[systems["never"].idxmax()]
+    sentence = f"Labels that were never annotated: {best['label']} finds most, "
+    sentence += f"{percent(best['never'])} points of P@5"
+    if near := int((systems["never_high"] >= best["never_low"]).sum()) - 1:
+        sentence += f" (intervals of {near} more systems overlap)"
+    if not zero_shot.all():
+        sentence += f"; with annotations, {percent(frame[~zero_shot]['never'].max())}"
+    return sentence
 
 
 def _frame(
@@ -151,7 +202,7 @@ def _frame(
 ) -> pd.DataFrame:
     """A row a system, its fields and the intervals of these names, in the order of the first of them."""
     rows = [{f: getattr(r, f) for f in fields} | flat_all(intervals(r), names) for r in systems]
-    frame = frame_of(rows, ["n"], [*fields, *flat_all({}, names)])
+    frame = frame_of(rows, [*fields, *flat_all({}, names)])
     return frame.sort_values(names[0], kind="stable", na_position="first")
 
 

@@ -1,7 +1,7 @@
 """The ablations' runs of several seeds as one group, and comparisons of groups."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import hypot, sqrt
 from statistics import fmean, stdev
@@ -15,7 +15,6 @@ from lmtx.report.schema import Interval, Point, Settings
 BASE = "base"
 """The group of the settings that every other point changes one thing of; it belongs to every axis."""
 SAMPLE = "sample"
-_COUNTS = ("seed", "seeds", "n")
 
 
 @dataclass(frozen=True)
@@ -142,13 +141,11 @@ def difference(one: Group, other: Group, name: str) -> Interval | None:
     return None
 
 
-def positive(d: Interval | None) -> bool:
-    """Whether a difference is there and its interval lies above 0."""
-    return d is not None and d.low > 0
-
-
 def sample_of(dataset: str, groups: Sequence[Group], vary: str = "") -> str:
-    """What the groups were run on, as captions name it; without the documents where `vary` is the sample."""
+    """The data set, training documents, seeds and test documents of the groups, as captions name them.
+
+    Where `vary` is the axis of the sample, the number of training documents is left out.
+    """
     base = base_of(groups) or groups[0]
     documents = f", {base.settings.documents:,} training documents" if vary != SAMPLE else ""
     seeds = sorted({seed for group in groups for seed in group.seeds})
@@ -169,20 +166,33 @@ def intervals_of(groups: Sequence[Group]) -> str:
     return "mean and 95 % t-interval over seeds; of one seed, the bootstrap interval over test documents"
 
 
+def ran_on(dataset: str, groups: Sequence[Group]) -> str:
+    """The sample and the intervals of the groups as a sentence; the data set alone where nothing was run."""
+    return f"{sample_of(dataset, groups)}; {intervals_of(groups)}." if groups else f"{dataset}."
+
+
+def caption_of(dataset: str, groups: Sequence[Group], vary: str = "") -> str:
+    """`ran_on`, and the meaning of a figure's marks."""
+    if not groups:
+        return f"{dataset}."
+    seeds = ", small points: single seeds" if any(len(group.points) > 1 for group in groups) else ""
+    return f"{sample_of(dataset, groups, vary)}; {intervals_of(groups)}{seeds}. Dashed: zero-shot."
+
+
 def frame_of_groups(
     groups: Sequence[Group],
-    facts: Mapping[str, Callable[[Group], object]],
+    facts: Callable[[Group], dict],
     metrics: Sequence[str],
     numbers: Sequence[str],
 ) -> pd.DataFrame:
     """The numbers that a figure draws: a mark for each group, and a point for each of its seeds.
 
-    A group of one seed is a mark alone. All runs of a group agree in `facts`; `metrics` come with their
-    intervals, and `numbers` are attributes of `Point`, of which a mark has the mean.
+    A group of one seed is a mark alone. `facts` gives the columns in which all runs of a group agree.
+    `metrics` come with their intervals; `numbers` are attributes of `Point`, and a mark has their mean.
     """
     rows = []
     for group in groups:
-        shared = {"point": group.name} | {column: fact(group) for column, fact in facts.items()}
+        shared = {"point": group.name} | facts(group)
         # The mark: means and intervals over the seeds.
         several = len(group.points) > 1
         mark = {"drawn": "mark", "seed": None if several else group.seeds[0], "seeds": len(group.points)}
@@ -193,5 +203,4 @@ def frame_of_groups(
             point = {"drawn": "point", "seed": run.seed, "seeds": 1, "n": run.n}
             point |= flat_all(run.metrics, metrics)
             rows.append(shared | point | {name: getattr(run, name) for name in numbers})
-    columns = ["point", *facts, "drawn", *_COUNTS, *flat_all({}, metrics), *numbers]
-    return frame_of(rows, _COUNTS, columns)
+    return frame_of(rows)

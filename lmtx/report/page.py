@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lmtx.files import replacing
-from lmtx.report import words
 from lmtx.report.drawing import VARIABLES, Drawing
 from lmtx.report.render import GAP, HTML, Table, number, total
 from lmtx.report.results import Results, cycles
 from lmtx.report.schema import Run
+from lmtx.report.summary import summary
 
 _HOST = {
     "processor": "Processor",
@@ -73,12 +73,12 @@ def _sums(name: str, runs: Sequence[Run]) -> list[str]:
 def write_page(path: str | Path, results: Results, sections: Sequence[Table | Drawing]) -> Path:
     """Write the tables and figures in the order given, with a table of contents and the provenance.
 
-    On top stands `words.summary`. Sections without numbers are listed together at the end.
+    The summary stands on top. Sections without numbers are listed together at the end.
     """
     statistics = results.statistics[results.dataset]
     text = HTML.get_template("page.html.j2").render(
         dataset=results.dataset,
-        summary=words.summary(results),
+        summary=summary(results),
         sections=[section for section in sections if not section.empty],
         not_run=[section for section in sections if section.empty and section.name not in _BY_TEACHER],
         provenance=provenance(results),

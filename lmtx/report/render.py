@@ -16,6 +16,7 @@ from lmtx.report.schema import Interval
 
 GAP = "—"
 MINUS = "−"
+BAR = "\\|"  # in a cell of Markdown
 
 
 class Cell(NamedTuple):
@@ -26,12 +27,20 @@ class Cell(NamedTuple):
     bold: bool = False
 
 
+def as_number(digits: int) -> Callable[[dict, str], Cell]:
+    """Show a count or an amount with so many decimals."""
+    return lambda row, key: number(row.get(key), digits)
+
+
 class Column(NamedTuple):
-    """A column of numbers: its heading, the key of its number in a row, and how a cell shows that."""
+    """A column of numbers: its heading, the key of its number in a row, and how a cell shows that number.
+
+    Without `show` it is a count.
+    """
 
     heading: str
     key: str
-    show: Callable[[dict, str], Cell]
+    show: Callable[[dict, str], Cell] = as_number(0)
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ class Table:
     name
         File name without ending, such as "t2_main".
     title, caption
-        What the table is, and how to read it.
+        The name of the table, and how to read it.
     columns
         Headings; the first column is text, the others are numbers. A line break is where LaTeX may stack one.
     groups
@@ -78,21 +87,20 @@ class Table:
         first: str,
         columns: Sequence[Column],
         sections: Sequence[tuple[str, list[tuple[Cell, dict]]]],
-        counts: Sequence[str],
         notes: Iterable[str] = (),
         stage: str = "evaluate",
         csv_columns: list[str] | None = None,
     ) -> "Table":
         """Lay out sections of (first cell, row of numbers) in `columns`, below a `first` heading.
 
-        The CSV has every number of the rows, or `csv_columns` of them; `counts` are whole numbers in it.
+        The CSV has every number of the rows, or `csv_columns` of them.
         """
         groups = []
         for heading, named in sections:
             cells = [[cell, *(column.show(row, column.key) for column in columns)] for cell, row in named]
             groups.append((heading, cells))
         rows = [row for _, named in sections for _, row in named]
-        frame = frame_of(rows, counts if rows else (), csv_columns)
+        frame = frame_of(rows, csv_columns)
         headings = [first, *(column.heading for column in columns)]
         return cls(name, title, caption, headings, groups or [("", [])], frame, list(notes), stage)
 
@@ -108,11 +116,10 @@ class Table:
 
     def to_markdown(self) -> str:
         columns = [column.replace("\n", " ") for column in self.columns]
-        head = [_row(columns), _row(["---"] + ["---:"] * (len(columns) - 1))]
         lines = [f"**{self.title}.** {self.caption}"]
         for heading, rows in self.groups:
             lines += ["", f"*{heading}*"] if heading else []
-            lines += ["", *head, *(_row([_markdown(cell) for cell in row]) for row in rows)]
+            lines += ["", *markdown_lines(columns, rows)]
         lines += [line for note in self.notes for line in ("", note)]
         return "\n".join(lines) + "\n"
 
@@ -128,11 +135,6 @@ class Table:
         return HTML.get_template("table.html.j2").render(table=self)
 
     _repr_html_ = to_html
-
-
-def as_number(digits: int = 0) -> Callable[[dict, str], Cell]:
-    """Show a count or an amount with so many decimals."""
-    return lambda row, key: number(row.get(key), digits)
 
 
 def as_percent(row: dict, key: str) -> Cell:
@@ -158,9 +160,14 @@ def flat_all(intervals: Mapping[str, Interval], names: Iterable[str]) -> dict[st
     return {column: value for name in names for column, value in flat(name, intervals.get(name)).items()}
 
 
-def frame_of(rows: list[dict], counts: Sequence[str], columns: list[str] | None = None) -> pd.DataFrame:
-    """Rows as a frame whose `counts` stay whole numbers where other rows have gaps."""
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(counts, "Int64"))
+def frame_of(rows: list[dict], columns: list[str] | None = None) -> pd.DataFrame:
+    """Rows as a frame; whole numbers stay whole in a column with gaps."""
+    frame = pd.DataFrame(rows, columns=columns)
+    for name in frame:
+        numbers = [row[name] for row in rows if row.get(name) is not None]
+        if 0 < len(numbers) < len(rows) and all(type(number) is int for number in numbers):
+            frame[name] = frame[name].astype("Int64")
+    return frame
 
 
 def save(stem: Path, contents: dict[str, bytes]) -> list[Path]:
@@ -213,13 +220,13 @@ def _missing(value: float | None) -> bool:
     return value is None or math.isnan(value)
 
 
-def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _markdown(cell: Cell) -> str:
-    text = f"**{cell.text}**" if cell.bold else cell.text
-    return f"{text} {cell.interval}".strip()
+def markdown_lines(headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> list[str]:
+    """A table in Markdown, a line a row; numbers, in every column but the first, are aligned to the right."""
+    texts = [headings, ["---"] + ["---:"] * (len(headings) - 1)]
+    for row in rows:
+        values = [f"**{cell.text}**" if cell.bold else cell.text for cell in row]
+        texts.append([f"{value} {cell.interval}".strip() for value, cell in zip(values, row, strict=True)])
+    return [f"| {' | '.join(text.replace('|', BAR) for text in line)} |" for line in texts]
 
 
 _LATEX_CHARACTERS = str.maketrans(

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from lmtx.files import read_json
 from lmtx.report.groups import Group, grouped
-from lmtx.report.schema import Frozen, Point, Result, Statistics
+from lmtx.report.schema import Frozen, Interval, Point, Result, Statistics
 
 # The order of the systems in every table: those without training, those that train without a teacher,
 # those that ask a language model at prediction time, the one that reads annotations; then LMTX, cycle by
@@ -91,6 +91,13 @@ def load(reports: str | Path, dataset: str) -> Results:
 def measured(systems: list[Result], name: str) -> Result | None:
     """The result of a system, or `None` where it is missing or has no P@1."""
     return next((r for r in systems if r.system == name and "P@1" in r.metrics), None)
+
+
+def gain_of_lmtx(systems: list[Result]) -> Interval | None:
+    """The paired difference in P@1 of LMTX and its encoder before training."""
+    zero = measured(systems, "zero-shot")
+    d = (zero.against_lmtx or {}).get("P@1") if zero else None
+    return d and d.reverse
 
 
 def cycles(systems: list[Result]) -> dict[int, Result]:

@@ -28,6 +28,11 @@ class Interval(Frozen):
         """The same difference seen from the other side."""
         return Interval(value=-self.value, low=-self.high, high=-self.low)
 
+    @property
+    def within_noise(self) -> bool:
+        """Whether the interval of a difference holds 0."""
+        return self.low <= 0 <= self.high
+
 
 class Cost(Frozen):
     """Requests to a teacher and their price; `usd` None: the price is not known.

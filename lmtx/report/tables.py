@@ -26,28 +26,25 @@ TAIL_METRICS = ("P@1", "PSP@1", "P@3", "PSP@3", "P@5", "PSP@5")
 AT_PREDICTION = ("lmtx", "rerank", "icxml")
 _ASKED = ("requests", "prompt_tokens", "answer_tokens", "usd")
 _WORK = ("encode", "label", "train", "check")
-_COUNT, _TENTHS, _CENTS = as_number(), as_number(1), as_number(2)
+_TENTHS, _CENTS = as_number(1), as_number(2)
 _COST = [
     Column("USD", "usd", _CENTS),
-    Column("Requests", "requests", _COUNT),
-    Column("Prompt\ntokens", "prompt_tokens", _COUNT),
-    Column("Answer\ntokens", "answer_tokens", _COUNT),
-    Column("Verdicts", "verdicts", _COUNT),
+    Column("Requests", "requests"),
+    Column("Prompt\ntokens", "prompt_tokens"),
+    Column("Answer\ntokens", "answer_tokens"),
+    Column("Verdicts", "verdicts"),
 ]
 
 
 def t1(results: Results) -> Table:
     """T1: each data set in numbers, one row a data set."""
-    counts = [
-        Column("Training\ndocuments", "train", _COUNT),
-        Column("Dev\ndocuments", "dev", _COUNT),
-        Column("Test\ndocuments", "test", _COUNT),
-        Column("Labels", "labels", _COUNT),
-        Column("Documents\nwith a truth", "with_truth", _COUNT),
-        Column("Labels in\na truth", "truth_labels", _COUNT),
-    ]
     columns = [
-        *counts,
+        Column("Training\ndocuments", "train"),
+        Column("Dev\ndocuments", "dev"),
+        Column("Test\ndocuments", "test"),
+        Column("Labels", "labels"),
+        Column("Documents\nwith a truth", "with_truth"),
+        Column("Labels in\na truth", "truth_labels"),
         Column("Labels per\ndocument", "mean_labels_per_document", _TENTHS),
         Column("Words per\ndocument", "mean_words_per_document", _TENTHS),
         Column("Words\nper label", "mean_words_per_label", _TENTHS),
@@ -68,7 +65,6 @@ def t1(results: Results) -> Table:
         "Data set",
         columns,
         [("", rows)],
-        [column.key for column in counts],
         notes,
         stage="prepare",
     )
@@ -124,7 +120,7 @@ def _comparison(results: Results, metrics: Sequence[str], name: str, title: str,
 
     columns = [Column(metric, metric, bold_if_best) for metric in metrics]
     columns.append(Column("P@1\n− LMTX", "P@1_minus_lmtx", as_difference))
-    return Table.of(name, title, caption, "System", columns, sections, ["n"], notes)
+    return Table.of(name, title, caption, "System", columns, sections, notes)
 
 
 def t2_literal(results: Results) -> Table:
@@ -159,7 +155,6 @@ def t2_literal(results: Results) -> Table:
         "System",
         columns,
         sections,
-        [],
         notes,
     )
 
@@ -169,9 +164,9 @@ def t3(results: Results) -> Table:
     metrics = ("P@1", "P@5", "R@10")
     columns = [
         *(Column(metric, metric, as_percent) for metric in metrics),
-        Column("Requests\nper 1,000", "requests_per_1000", _COUNT),
-        Column("Prompt tokens\nper 1,000", "prompt_tokens_per_1000", _COUNT),
-        Column("Answer tokens\nper 1,000", "answer_tokens_per_1000", _COUNT),
+        Column("Requests\nper 1,000", "requests_per_1000"),
+        Column("Prompt tokens\nper 1,000", "prompt_tokens_per_1000"),
+        Column("Answer tokens\nper 1,000", "answer_tokens_per_1000"),
         Column("USD\nper 1,000", "usd_per_1000", _CENTS),
         Column("Seconds\nper 1,000", "seconds_per_1000", _TENTHS),
     ]
@@ -202,7 +197,6 @@ def t3(results: Results) -> Table:
         "System",
         columns,
         sections,
-        ["n"],
         notes,
     )
 
@@ -232,7 +226,6 @@ def t4(results: Results) -> Table:
         "System",
         [*columns, Column("Total\n(s)", "total_seconds", _TENTHS), *_COST],
         sections,
-        [column.key for column in _COST[1:]],
         notes,
     )
 

@@ -1,16 +1,22 @@
 """Points of an ablation: their settings, and points with the same settings."""
 
+from itertools import takewhile
+
 import pyarrow as pa
 
 from lmtx.config import Config
+from lmtx.config.sections import PointConfig
 
 MAIN = "main"
 """The name of the main run's cycle 1 among the points."""
 
 
+_MAIN_POINT = PointConfig(previous="zero-shot")
+
+
 def cycle(config: Config, point: str) -> int:
     """Return the cycle of a point: 1 on E0's shortlists, or 1 + the cycle of the point before it."""
-    previous = config.ablations[point].previous
+    previous = config.ablations.get(point, _MAIN_POINT).previous
     return 1 if previous == "zero-shot" else 1 + cycle(config, previous.removeprefix("ablate-"))
 
 
@@ -21,15 +27,9 @@ def same_as(config: Config, point: str) -> str | None:
     """
     if config.ablations[point].keep:
         return None
-    this = _identity(config, point)
-    if this == _identity(config, None):
-        return MAIN
-    for other in config.ablations:
-        if other == point:
-            return None
-        if _identity(config, other) == this:
-            return other
-    return None
+    earlier = takewhile(lambda name: name != point, config.ablations)
+    identity = _identity(config, point)
+    return next((other for other in (MAIN, *earlier) if _identity(config, other) == identity), None)
 
 
 def settings(config: Config, point: str, documents: int) -> dict:
@@ -51,8 +51,8 @@ def settings(config: Config, point: str, documents: int) -> dict:
         "soft_targets": at.training.soft_targets,
         "refresh": at.curriculum.refresh,
         "restart": at.curriculum.restart,
-        "descriptions": point == MAIN or config.ablations[point].descriptions,
-        "cycle": 1 if point == MAIN else cycle(config, point),
+        "descriptions": config.ablations.get(point, _MAIN_POINT).descriptions,
+        "cycle": cycle(config, point),
     }
 
 
@@ -62,13 +62,11 @@ def names_only(labels: pa.Table) -> pa.Table:
     return labels.set_column(1, "text", pa.array(names, labels["text"].type))
 
 
-def _identity(config: Config, point: str | None) -> tuple:
-    """Return everything that determines a point's result; for None, that of the main run's cycle 1."""
-    at = config if point is None else config.at(point)
-    previous, descriptions = "zero-shot", True
-    if point is not None:
-        previous, descriptions = config.ablations[point].previous, config.ablations[point].descriptions
-    # The section `curriculum` does not affect a first cycle.
-    if previous == "zero-shot":
-        return previous, descriptions, at.digest("teacher", "shortlist", "training")
-    return previous, descriptions, at.digest("teacher", "shortlist", "training", "curriculum")
+def _identity(config: Config, point: str) -> tuple:
+    """Return everything that determines the result of a point, or of `MAIN`."""
+    at = config if point == MAIN else config.at(point)
+    section = config.ablations.get(point, _MAIN_POINT)
+    sections = ["teacher", "shortlist", "training"]
+    if section.previous != "zero-shot":  # a first cycle takes nothing from one before it
+        sections.append("curriculum")
+    return section.previous, section.descriptions, at.digest(*sections)

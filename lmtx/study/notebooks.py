@@ -56,7 +56,7 @@ def run(study: Study, notebook: str, parameters: dict[str, str]) -> None:
     name = "-".join([source.stem, *parameters.values()])
     target = study.reports / "notebooks" / f"{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
-    print(f"running {name} first, for what this notebook needs")
+    print(f"running {name} first: this notebook needs its results")
     papermill.execute_notebook(
         source, target, {**study.opened, **parameters}, progress_bar=False, kernel_name="python3"
     )

@@ -18,10 +18,10 @@ class Checked:
     documents: int = 0
 
     def improves(self, best: "Checked") -> bool:
-        """Whether the check is higher; after the first cycle, by more than chance explains.
+        """Whether the check is higher, and after the first cycle by more than chance explains.
 
-        The judge of the check is the teacher, which accepts its own students ever more readily: what a later
-        cycle adds must exceed 1.96 standard errors of the difference of two shares.
+        The judge of the check is the teacher, which accepts its own students ever more readily: the gain of
+        a later cycle must exceed 1.96 standard errors of the difference of two shares.
         """
         gain = self.check - best.check
         if best.system == "zero-shot" or not self.documents:

@@ -58,24 +58,11 @@ def run_record(
     precision: str = "fp32",
     **more: Any,
 ) -> dict[str, Any]:
-    """Make the record of one run, as plain data.
+    """Make the record of one run, as plain data: wall time by step, cost, machine, versions, and a hash.
 
-    Parameters
-    ----------
-    config
-        The parameters of the run.
-    sections
-        The sections of `config` that determine its result, separated by spaces, for their hash.
-    seconds
-        Wall time by step.
-    cost
-        A teacher's `Cost`, or a dict of its fields; None without a teacher.
-    notes
-        Remarks for the tables.
-    precision
-        Of the encoder.
-    more
-        Further fields.
+    The hash is that of the `sections` of `config`, separated by spaces, that determine the result. `cost` is a teacher's `Cost` or
+    a dict of its fields, `notes` are remarks for the tables, `precision` is the encoder's, and `more` are
+    further fields.
     """
     return {
         **more,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit
 
-from lmtx.config import CombinedTeacher as CombinedConfig
+from lmtx.config import CombinedConfig
 from lmtx.teachers.base import NO, YES, Pairs, Teacher
 from lmtx.teachers.store import VerdictStore, identity_digest
 

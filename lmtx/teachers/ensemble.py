@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from scipy.special import expit
 from sklearn.feature_extraction.text import CountVectorizer
 
-from lmtx.config import EnsembleTeacher as EnsembleConfig
+from lmtx.config import EnsembleConfig
 from lmtx.corpus import SPLITS, Corpus
 from lmtx.index import letter_vectors, lexical_view, search
 from lmtx.teachers.base import NO, YES, Pairs, Teacher

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from lmtx.config import HuggingFaceTeacher as HuggingFaceConfig
+from lmtx.config import HuggingFaceConfig
 from lmtx.llm.cost import estimate
 from lmtx.llm.faults import TeacherError
 from lmtx.llm.framing import cut_texts

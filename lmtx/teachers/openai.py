@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lmtx.config import ConfigError
-from lmtx.config import OpenAITeacher as OpenAIConfig
+from lmtx.config import ConfigError, OpenAIConfig
 from lmtx.llm.budget import Budget
 from lmtx.llm.chat import Question, Reply
 from lmtx.llm.served import ServedModel

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from lmtx.config import SimulatedTeacher as SimulatedConfig
+from lmtx.config import SimulatedConfig
 from lmtx.corpus import Corpus
 from lmtx.teachers.base import Teacher
 from lmtx.teachers.pairs import NO, YES, DocumentPairs, Pairs

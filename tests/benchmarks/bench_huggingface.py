@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from rows import Row, options, report
 from tiny_models import save_random_model, tiny_tokenizer
 
-from lmtx.config import HuggingFaceTeacher
+from lmtx.config import HuggingFaceConfig
 from lmtx.llm import packing
 from lmtx.teachers import Pairs, build
 
@@ -43,7 +43,7 @@ def main() -> None:
     logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         documents, labels = corpus(arguments.rounds + 1, arguments.wording)
-        config = HuggingFaceTeacher(
+        config = HuggingFaceConfig(
             kind="huggingface",
             name="bench",
             model=str(model_folder(Path(folder), documents["text"].to_pylist() * 8)),

@@ -19,6 +19,7 @@ import pyarrow as pa
 from bench_encoding import documentation, lmtx_encoder
 from bench_metrics import make_case, weights
 from bench_training import ours_steps
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from rows import Row, options, report, take_turns
 
@@ -27,7 +28,7 @@ from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA
 from lmtx.datasets import read
 from lmtx.index import search
 from lmtx.metrics import evaluate
-from lmtx.report.drawing import BLUE, GREEN, ORANGE, PURPLE, Drawing, blank, headline, style
+from lmtx.report.drawing import BLUE, GREEN, ORANGE, PURPLE, Drawing
 from lmtx.teachers.base import YES, Teacher
 from lmtx.teachers.pairs import Pairs
 from lmtx.teachers.store import VerdictStore
@@ -185,8 +186,8 @@ def draw(seconds: dict[tuple[str, str], dict[int, float]]) -> Drawing:
     marks = dict(zip(dict.fromkeys(part for part, _ in seconds), "osD^vP", strict=False))
     shades = dict(zip(marks, (BLUE, ORANGE, GREEN, PURPLE, "#56b4e9", "#a6761d"), strict=False))
     steepest = max(slope(each) for each in seconds.values())
-    with style():
-        figure = blank(9.6, 5.0)
+
+    def plot(figure: Figure) -> None:
         panels = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
         for axes, grows in zip(panels, kinds, strict=True):
             for (part, by), each in seconds.items():
@@ -202,12 +203,10 @@ def draw(seconds: dict[tuple[str, str], dict[int, float]]) -> Drawing:
                 axis.set_minor_formatter(NullFormatter())
             axes.grid(True)
             axes.legend(title="slope", alignment="left", loc="upper left", bbox_to_anchor=(0, -0.16))
-        how = "linearly or slower" if steepest <= LIMIT else "faster than linearly in one part"
-        message = f"Cost grows {how}: the steepest slope is {steepest:.2f}"
-        caption = (
-            "Log-log; median of several rounds; a slope of 1 is linear, below 1 part of the cost is fixed."
-        )
-        headline(figure, message, caption)
+
+    how = "linearly or slower" if steepest <= LIMIT else "faster than linearly in one part"
+    message = f"Cost grows {how}: the steepest slope is {steepest:.2f}"
+    caption = "Log-log; median of several rounds; a slope of 1 is linear, below 1 part of the cost is fixed."
     frame = pd.DataFrame(
         [
             {"part": part, "by": by, "size": size, "seconds": taken, "slope": slope(each)}
@@ -215,7 +214,7 @@ def draw(seconds: dict[tuple[str, str], dict[int, float]]) -> Drawing:
             for size, taken in each.items()
         ]
     )
-    return Drawing("scaling", "Growth of cost", message, caption, figure, frame)
+    return Drawing.make("scaling", "Growth of cost", message, caption, frame, (9.6, 5.0), plot)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ for (const table of document.querySelectorAll("main table:has(thead)")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
     const text = (row) => shown(row.cells[column]);
-    const rows = bodies.flatMap(([, found]) => found);
+    const rows = bodies.flatMap(([, bodyRows]) => bodyRows);
     const numeric = rows.every((row) => NUMBER.test(text(row)) || text(row) === GAP);
     const button = document.createElement("button");
     button.type = "button";
@@ -20,13 +20,13 @@ for (const table of document.querySelectorAll("main table:has(thead)")) {
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", order);
       const sign = order === "ascending" ? 1 : -1;
-      for (const [body, found] of bodies) {
-        found.sort((a, b) => {
+      for (const [body, bodyRows] of bodies) {
+        bodyRows.sort((a, b) => {
           const [x, y] = [text(a), text(b)];
           if (x === GAP || y === GAP) return (x === GAP) - (y === GAP);
           return sign * (numeric ? value(x) - value(y) : x.localeCompare(y, "en"));
         });
-        body.append(...found);
+        body.append(...bodyRows);
       }
     });
   });
