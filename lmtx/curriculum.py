@@ -47,6 +47,7 @@ def cycle(
     embeddings: Mapping[str, np.ndarray],
     teacher: Teacher,
     previous: Encoder | None = None,
+    shortlist: Shortlist | None = None,
 ) -> Lesson:
     """Run one cycle of LMTX: the teacher judges an encoder's proposals, and a new encoder learns from it.
 
@@ -62,6 +63,8 @@ def cycle(
         The judge; it stays open.
     previous
         The student of the cycle before. None: this is the first cycle.
+    shortlist
+        Of the rows that `sample` draws, where it is made already, such as for a plan. None: it is made here.
 
     Raises what the teacher raises, and `CurriculumError` when it accepts no label at all.
     """
@@ -76,7 +79,8 @@ def cycle(
         if previous is not None and config.curriculum.refresh:
             vectors = previous.encode_documents(corpus.train.take(rows), progress="documents")
             label_vectors = previous.encode_labels(corpus.labels, progress="labels")
-        shortlist = propose(config.shortlist, corpus, rows, vectors, label_vectors)
+        if shortlist is None:
+            shortlist = propose(config.shortlist, corpus, rows, vectors, label_vectors)
 
     # Judge. The teacher reads each document with its shortlist and says how likely each label fits.
     with clock("judge"):
@@ -105,19 +109,20 @@ def learn(
     teacher: Teacher,
     improves: Callable[[Lesson | None, Lesson], bool],
     cycles: int = 3,
+    shortlist: Shortlist | None = None,
 ) -> Lesson | None:
     """Run cycles, at most `cycles`, until a student is no better than the one before it.
 
     `improves` gets the best cycle so far (None: E0) and the new one, and says whether the new student is
-    better. The other parameters are those of `cycle`. Returns the best cycle; None where already the first
-    student is no better than E0.
+    better. The other parameters are those of `cycle`; `shortlist` is the first one's. Returns the best cycle;
+    None where already the first student is no better than E0.
     """
     best = None
     for _ in range(cycles):
-        lesson = cycle(config, corpus, embeddings, teacher, best.student if best else None)
+        lesson = cycle(config, corpus, embeddings, teacher, best.student if best else None, shortlist)
         if not improves(best, lesson):
             break
-        best = lesson
+        best, shortlist = lesson, None
     return best
 
 
