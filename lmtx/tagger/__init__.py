@@ -19,6 +19,7 @@ from lmtx.tagger.calibration import FILE as CALIBRATION
 from lmtx.tagger.calibration import Calibration, fit
 from lmtx.tagger.card import model_card
 from lmtx.tagger.labels import SCALES, TABLE, LabelIndex, TaggerError, label_table
+from lmtx.tagger.windows import Windows, check_windows, nearest
 from lmtx.teachers.base import NONE, YES, Teacher
 
 __all__ = ["Calibration", "LabelIndex", "Tagger", "TaggerError"]
@@ -144,7 +145,12 @@ class Tagger:
         """
         if k < 1:
             raise ValueError(f"k is {k}; at least 1 label a document is needed")
-        return self.labels.search(self.encoder.encode_documents(documents), k, excluded)
+        return nearest(self.encoder, documents, self.windows, self.labels.search, k, excluded)
+
+    @property
+    def windows(self) -> Windows:
+        """What is read of a long document, as `lmtx.tagger.windows` tells: the card's word, else "first"."""
+        return check_windows(self.card.get("windows", "first"))
 
     def calibrate(
         self,

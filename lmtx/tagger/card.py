@@ -291,10 +291,17 @@ A threshold is measured on answers that it was not chosen on. {meaning}
 """
 
 
+_READS = {
+    "first": "the first {} tokens of a document, and nothing behind them",
+    "mean": "a document in windows of {} tokens, and takes their mean",
+    "best": "a document in windows of {} tokens, and scores a label by the one nearest to it",
+}
+
+
 def _limits(card: dict, calibration: Calibration | None) -> str:
     encoder = card["encoder"]
     lines = [
-        f"- It reads the first {encoder['document_tokens']} tokens of a document, and nothing behind them.",
+        f"- It reads {_READS[card.get('windows', 'first')].format(encoder['document_tokens'])}.",
         "- It knows its labels by their texts alone, and ranks them all for every document: one that none of "
         "them fits gets labels too.",
     ]

@@ -17,6 +17,7 @@ from lmtx.index import Shortlist, search
 from lmtx.llm.cost import Cost, Plan
 from lmtx.tagger.opinion import FEWEST, LOOKED_AT, RANDOM, by_answers, by_wording, without_names
 from lmtx.tagger.preparing import Sources, enough
+from lmtx.tagger.windows import Windows, nearest
 from lmtx.teachers.ensemble import named_labels
 from lmtx.teachers.prompts import document_text
 
@@ -24,8 +25,8 @@ from lmtx.teachers.prompts import document_text
 class Check:
     """Compares each student with the one before it, by the best judge there is beside the teacher.
 
-    `embeddings` are E0's, under "dev" and "labels"; `options` are those that `teachers.build` takes for the
-    teacher: store, corpus, records, budget.
+    `label_vectors` are E0's; `options` are those that `teachers.build` takes for the teacher: store, corpus,
+    records, budget. `windows` says what is read of a long document.
 
     Attributes
     ----------
@@ -46,8 +47,9 @@ class Check:
         config: Config,
         sources: Sources,
         e0: Encoder,
-        embeddings: Mapping[str, np.ndarray],
+        label_vectors: np.ndarray,
         options: Mapping[str, Any],
+        windows: Windows,
         say: Callable[[str], None],
     ):
         corpus = sources.corpus
@@ -55,14 +57,14 @@ class Check:
         self.cycles: list[dict[str, Any]] = []
         self.sentences: list[str] = []
         self.accepted = 0
-        self.encoder, self.label_vectors = e0, embeddings["labels"]
-        self._teacher, self._options, self._say = config.teacher, options, say
-        self._labels, self._documents, vectors = corpus.labels, corpus.dev, embeddings["dev"]
+        self.encoder, self.label_vectors = e0, label_vectors
+        self._teacher, self._options, self._windows, self._say = config.teacher, options, windows, say
+        self._labels, self._documents = corpus.labels, corpus.dev
         self._excluded, self._right = corpus.excluded["dev"], None
         # Documents with right labels: annotated ones, or those that name labels, with the names taken out.
         if enough(sources.annotated):
             self._judge = "the annotations"
-            vectors = vectors[self._keep(sources.annotated)]
+            self._keep(sources.annotated)
         elif config.teacher.kind == "ensemble":
             self._judge = "names taken out of the texts"
             texts = map(document_text, *(corpus.dev[name].to_pylist() for name in ("title", "text")))
@@ -73,9 +75,8 @@ class Check:
                     "held-out documents name a label: it is no judge here, and nothing could check it"
                 )
             self._documents = without_names(self._documents, self._labels, self._right)
-            vectors = e0.encode_documents(self._documents)
         # The first labels of the best encoder so far.
-        self._first = self._search(vectors, self.label_vectors)
+        self._first = self._rank(e0, self.label_vectors)
 
     @property
     def reason(self) -> str:
@@ -98,7 +99,7 @@ class Check:
     def improves(self, best: Lesson | None, lesson: Lesson) -> bool:
         """Whether the new student is better than the best one so far; None: E0."""
         labels = lesson.student.encode_labels(self._labels)
-        first = self._search(lesson.student.encode_documents(self._documents), labels)
+        first = self._rank(lesson.student, labels)
         if self._right is None:
             opinion = by_wording(self._second, self._documents, self._labels, self._first, first)
         else:
@@ -125,8 +126,11 @@ class Check:
         self._documents = self._documents.take(pa.array(rows))
         return rows
 
-    def _search(self, documents: np.ndarray, labels: np.ndarray) -> Shortlist:
-        return search(documents, labels, 2 + RANDOM, excluded=self._excluded)
+    def _rank(self, encoder: Encoder, labels: np.ndarray) -> Shortlist:
+        def find(vectors: np.ndarray, k: int, excluded: sp.csr_array) -> Shortlist:
+            return search(vectors, labels, k, excluded=excluded)
+
+        return nearest(encoder, self._documents, self._windows, find, 2 + RANDOM, self._excluded)
 
     @cached_property
     def _second(self) -> teachers.Teacher:

@@ -22,6 +22,7 @@ from lmtx.tagger.card import excerpt
 from lmtx.tagger.checking import Check
 from lmtx.tagger.measuring import calibrate_on
 from lmtx.tagger.preparing import Source, enough, read_sources, read_whole, settings_for
+from lmtx.tagger.windows import Windows, check_windows, longer, read
 from lmtx.teachers.discrimination import CHECKED, RANDOM_LABELS, tells_apart
 from lmtx.teachers.ensemble import named_labels
 
@@ -40,6 +41,7 @@ def learn(
     cycles: int = 2,
     max_cost: float | None = None,
     dry_run: bool = False,
+    windows: Windows = "first",
     settings: Sequence[str] = (),
     language: str | None = None,
     describe: Describe = "name",
@@ -70,6 +72,9 @@ def learn(
         US dollars that this call may spend, on all judging together.
     dry_run
         Only say what it would take.
+    windows
+        What counts of a document that is longer than the encoder reads: its "first" window, the "mean" of all
+        its windows, or for each label the "best" one. The student learns from first windows.
     settings
         `section.key=value`: parameters of the study, on top of what this function chooses.
     language, describe
@@ -90,6 +95,7 @@ def learn(
     TeacherError
         When the teacher cannot go on, or the plan exceeds `max_cost`.
     """
+    check_windows(windows)
     if destination is not None:
         check_destination(destination, folder=True)
     with ExitStack() as stack:
@@ -110,9 +116,13 @@ def learn(
             f"check; {corpus.labels.num_rows:,} labels; teacher: {config.teacher.name}"
         )
         e0 = Encoder.load(config.encoder)
-        config = read_whole(config, e0, corpus, say)
+        config = read_whole(config, e0)
         e0.config = config.encoder
-        embeddings = {s: e0.encode_documents(corpus.documents(s)) for s in ("train", "dev", "test")}
+        if note := longer(e0, corpus.train, windows):
+            say(note)
+        # One vector a document: of its windows, the teacher's shortlist is made by the mean.
+        one = "first" if windows == "first" else "mean"
+        embeddings = {s: read(e0, corpus.documents(s), one)[0] for s in ("train", "dev", "test")}
         embeddings["labels"] = e0.encode_labels(corpus.labels)
         # One limit for all judging: that of the teacher, and that of the check by another wording.
         budget = teachers.Budget(getattr(config.teacher, "max_cost", None) or max_cost)
@@ -123,7 +133,7 @@ def learn(
         shortlist = curriculum.propose(config.shortlist, corpus, rows, *vectors)
         sampled = corpus.train.take(pa.array(rows))
         calibrates = corpus.dev.num_rows * 5 >= CALIBRATED
-        check = Check(config, found, e0, embeddings, options, say)
+        check = Check(config, found, e0, embeddings["labels"], options, windows, say)
         stack.callback(check.close)
         if config.teacher.kind != "ensemble":
             pairs = teachers.Pairs.from_shortlist(sampled, corpus.labels, shortlist.ids)
@@ -150,6 +160,7 @@ def learn(
         card = {
             "outcome": outcome,
             "trained": check.accepted > 0,
+            "windows": windows,
             "example": excerpt(corpus.dev),
             "learned": {
                 "teacher": config.teacher.name,

@@ -11,6 +11,7 @@ from lmtx.files import check_destination, read_json
 from lmtx.study import Study
 from lmtx.tagger.card import excerpt
 from lmtx.tagger.labels import LabelIndex, TaggerError
+from lmtx.tagger.windows import Windows, check_windows, longer
 
 
 def study_of(folder: str | Path) -> Study | None:
@@ -61,6 +62,7 @@ def export_study(
     ask: bool = False,
     annotated: str | Path | None = None,
     depth: int = 10,
+    windows: Windows | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Make a tagger of a study's model, with its results in the model card and a calibration.
@@ -83,6 +85,8 @@ def export_study(
         verdicts: `lmtx tag --precision` then means precision. The encoder must not have learnt from them.
     depth
         How many labels of each held-out document the calibration rests on.
+    windows
+        What counts of a long document, as for `lmtx.learn`; None: as in `folder`.
     say
         Tells the user what was done.
 
@@ -99,8 +103,12 @@ def export_study(
         )
         tagger.card = tagger.card | {"trained": False, "outcome": outcome}
         say(outcome)
+    if windows is not None:
+        tagger.card["windows"] = check_windows(windows)
     study = study_of(folder)
     if study is not None:
+        if note := longer(tagger.encoder, load_corpus(study.corpus).train, tagger.windows):
+            say(note)
         system = Path(folder).resolve().name
         known = {"statistics": study.statistics, "results": study.results / f"{system}.json"}
         found = {name: read_json(file) for name, file in known.items() if file.is_file()}
