@@ -12,12 +12,11 @@ import scipy.sparse as sp
 from lmtx import teachers
 from lmtx.config import Config
 from lmtx.curriculum import Lesson
-from lmtx.encoder import Encoder
-from lmtx.index import Shortlist, search
+from lmtx.index import Shortlist
 from lmtx.llm.cost import Cost, Plan
+from lmtx.tagger import Tagger
 from lmtx.tagger.opinion import FEWEST, LOOKED_AT, RANDOM, by_answers, by_wording, without_names
 from lmtx.tagger.preparing import Sources, enough
-from lmtx.tagger.windows import Windows, nearest
 from lmtx.teachers.ensemble import named_labels
 from lmtx.teachers.prompts import document_text
 
@@ -25,11 +24,12 @@ from lmtx.teachers.prompts import document_text
 class Check:
     """Compares each student with the one before it, by the best judge there is beside the teacher.
 
-    `label_vectors` are E0's; `options` are those that `teachers.build` takes for the teacher: store, corpus,
-    records, budget. `windows` says what is read of a long document.
+    `options` are those that `teachers.build` takes for the teacher: store, corpus, records, budget.
 
     Attributes
     ----------
+    tagger
+        The best encoder so far with the labels; E0 at first.
     unable
         Why nothing could check a student; None: something can.
     cycles
@@ -38,45 +38,40 @@ class Check:
         The same opinions in words.
     accepted
         The number of cycles that were accepted.
-    encoder, label_vectors
-        The best encoder so far, and the labels by it: float32 (L, d).
     """
 
     def __init__(
         self,
         config: Config,
         sources: Sources,
-        e0: Encoder,
-        label_vectors: np.ndarray,
+        e0: Tagger,
         options: Mapping[str, Any],
-        windows: Windows,
         say: Callable[[str], None],
     ):
-        corpus = sources.corpus
-        self.unable: str | None = None
+        corpus, annotated = sources.corpus, sources.annotated
+        self.tagger, self.unable, self.accepted = e0, None, 0
         self.cycles: list[dict[str, Any]] = []
         self.sentences: list[str] = []
-        self.accepted = 0
-        self.encoder, self.label_vectors = e0, label_vectors
-        self._teacher, self._options, self._windows, self._say = config.teacher, options, windows, say
+        self._teacher, self._options, self._say = config.teacher, options, say
         self._labels, self._documents = corpus.labels, corpus.dev
         self._excluded, self._right = corpus.excluded["dev"], None
         # Documents with right labels: annotated ones, or those that name labels, with the names taken out.
-        if enough(sources.annotated):
+        if enough(annotated):
             self._judge = "the annotations"
-            self._keep(sources.annotated)
+            self._keep(annotated)
         elif config.teacher.kind == "ensemble":
             self._judge = "names taken out of the texts"
             texts = map(document_text, *(corpus.dev[name].to_pylist() for name in ("title", "text")))
-            rows = self._keep(named_labels(list(texts), self._labels["text"].to_pylist()))
-            if len(rows) < 2 * FEWEST:
-                self.unable = (
-                    f"the ensemble compares letters, and only {len(rows):,} of {corpus.dev.num_rows:,} "
-                    "held-out documents name a label: it is no judge here, and nothing could check it"
-                )
+            self._keep(named_labels(list(texts), self._labels["text"].to_pylist()))
             self._documents = without_names(self._documents, self._labels, self._right)
+            if self._documents.num_rows < 2 * FEWEST:
+                self.unable = (
+                    f"the ensemble compares letters, and only {self._documents.num_rows:,} of "
+                    f"{corpus.dev.num_rows:,} held-out documents name a label: it is no judge here, and "
+                    "nothing could check it"
+                )
         # The first labels of the best encoder so far.
-        self._first = self._rank(e0, self.label_vectors)
+        self._first = self._rank(e0)
 
     @property
     def reason(self) -> str:
@@ -98,14 +93,14 @@ class Check:
 
     def improves(self, best: Lesson | None, lesson: Lesson) -> bool:
         """Whether the new student is better than the best one so far; None: E0."""
-        labels = lesson.student.encode_labels(self._labels)
-        first = self._rank(lesson.student, labels)
+        student = Tagger.build(lesson.student, self._labels, self.tagger.card)
+        first = self._rank(student)
         if self._right is None:
             opinion = by_wording(self._second, self._documents, self._labels, self._first, first)
         else:
             opinion = by_answers(self._judge, self._right, self._first, first)
         if opinion.accepted:
-            self._first, self.encoder, self.label_vectors = first, lesson.student, labels
+            self._first, self.tagger = first, student
         yes = float((lesson.judged["answer"].to_numpy() == teachers.YES).mean())
         pairs, number = lesson.judged.num_rows, len(self.cycles) + 1
         self.cycles.append({"pairs": pairs, "yes": yes, "steps": len(lesson.log.losses)} | asdict(opinion))
@@ -119,18 +114,14 @@ class Check:
         if "_second" in vars(self):
             self._second.close()
 
-    def _keep(self, right: sp.csr_array) -> np.ndarray:
-        """Compare on the documents that have right labels, CSR (n_dev, L); returns their rows."""
+    def _keep(self, right: sp.csr_array) -> None:
+        """Compare on the documents that have right labels, CSR (n_dev, L)."""
         rows = np.flatnonzero(np.diff(right.indptr))
         self._right, self._excluded = right[rows] > 0, self._excluded[rows]
         self._documents = self._documents.take(pa.array(rows))
-        return rows
 
-    def _rank(self, encoder: Encoder, labels: np.ndarray) -> Shortlist:
-        def find(vectors: np.ndarray, k: int, excluded: sp.csr_array) -> Shortlist:
-            return search(vectors, labels, k, excluded=excluded)
-
-        return nearest(encoder, self._documents, self._windows, find, 2 + RANDOM, self._excluded)
+    def _rank(self, tagger: Tagger) -> Shortlist:
+        return tagger.rank(self._documents, 2 + RANDOM, excluded=self._excluded)
 
     @cached_property
     def _second(self) -> teachers.Teacher:

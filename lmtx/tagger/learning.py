@@ -133,7 +133,8 @@ def learn(
         shortlist = curriculum.propose(config.shortlist, corpus, rows, *vectors)
         sampled = corpus.train.take(pa.array(rows))
         calibrates = corpus.dev.num_rows * 5 >= CALIBRATED
-        check = Check(config, found, e0, embeddings["labels"], options, windows, say)
+        untrained = Tagger(e0, LabelIndex(corpus.labels, embeddings["labels"]), {"windows": windows})
+        check = Check(config, found, untrained, options, say)
         stack.callback(check.close)
         if config.teacher.kind != "ensemble":
             pairs = teachers.Pairs.from_shortlist(sampled, corpus.labels, shortlist.ids)
@@ -157,10 +158,10 @@ def learn(
         say(outcome)
         if config.teacher.kind == "ensemble" and name != teacher:
             say(_within_reach())
-        card = {
+        tagger = check.tagger
+        tagger.card |= {
             "outcome": outcome,
             "trained": check.accepted > 0,
-            "windows": windows,
             "example": excerpt(corpus.dev),
             "learned": {
                 "teacher": config.teacher.name,
@@ -173,8 +174,7 @@ def learn(
             },
         }
         if check.accepted:
-            card["teacher"] = config.teacher.name
-        tagger = Tagger(check.encoder, LabelIndex(corpus.labels, check.label_vectors), card)
+            tagger.card["teacher"] = config.teacher.name
         if enough(found.annotated):
             calibrate_on(tagger, corpus.dev, found.annotated)
         elif check.accepted and calibrates:

@@ -104,7 +104,7 @@ def export_study(
         tagger.card = tagger.card | {"trained": False, "outcome": outcome}
         say(outcome)
     if windows is not None:
-        tagger.card["windows"] = check_windows(windows)
+        tagger.windows = tagger.card["windows"] = check_windows(windows)
     study = study_of(folder)
     if study is not None:
         if note := longer(tagger.encoder, load_corpus(study.corpus).train, tagger.windows):
