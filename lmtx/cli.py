@@ -84,6 +84,7 @@ def _add_tag(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--text", action="store_true", help="put the document's title, or else its text, into its answer"
     )
+    _add_windows(parser, None)
     parser.set_defaults(run=_tag)
 
 
@@ -118,7 +119,7 @@ def _add_windows(parser: argparse.ArgumentParser, default: str | None) -> None:
         choices=["first", "mean", "best"],
         default=default,
         help="of a document that is longer than the encoder reads: its first window, the mean of all, or for "
-        f"each label the best one (default: {default or 'as it was'})",
+        f"each label the best one (default: {default or 'as the tagger was made'})",
     )
 
 

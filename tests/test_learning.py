@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 from own_sets import SETS, right, truthful, untrained
+from servers import Server, completion
 from tickets import concerns, tickets
 from tiny_encoders import document_table, label_table, save_tiny_encoder
 
@@ -179,6 +180,16 @@ def test_a_dry_run_asks_nobody_and_writes_nothing(files, tmp_path, monkeypatch):
         BudgetError, match=r"the plan of 2 cycles costs up to \$0\.\d\d, and --max-cost is \$0\.01"
     ):
         learn(documents, labels, max_cost=0.01, **options)
+
+
+@pytest.mark.parametrize("word", ["yes", "no"])
+def test_a_model_with_one_answer_leaves_the_encoder_and_says_why(word, tiny, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    with Server(lambda request: completion(word)) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        texts, labels = list(SETS["sightings"]()[0])[:20], ["red fox", "owl", "old crane"]
+        tagger = learn(texts, labels, teacher="openai", settings=tiny, say=str)
+    assert not tagger.card["trained"] and "in 50% of cases (50 % is blind)" in tagger.card["outcome"]
 
 
 def test_all_that_a_call_spends_is_in_its_plan_its_limit_and_its_card(tiny, monkeypatch):

@@ -148,7 +148,7 @@ class Tagger:
         """
         if k < 1:
             raise ValueError(f"k is {k}; at least 1 label a document is needed")
-        return nearest(self.encoder, documents, self.windows, self.labels.search, k, excluded)
+        return nearest(self.encoder, self.labels, documents, self.windows, k, excluded)
 
     def calibrate(
         self,

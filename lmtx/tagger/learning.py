@@ -228,9 +228,9 @@ def _agree(
 
 def _sum(*costs: teachers.Cost) -> dict[str, float | None]:
     """The account of several teachers as one; an unknown price makes the sum unknown."""
-    columns = zip(*(asdict(cost).items() for cost in costs), strict=True)
-    values = [(fields[0][0], [value for _, value in fields]) for fields in columns]
-    return {name: None if None in some else sum(some) for name, some in values}
+    spent = [asdict(cost) for cost in costs]
+    columns = {name: [one[name] for one in spent] for name in spent[0]}
+    return {name: None if None in values else sum(values) for name, values in columns.items()}
 
 
 def _within_reach() -> str:

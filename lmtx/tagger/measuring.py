@@ -17,6 +17,7 @@ from lmtx.index import Shortlist, fuse
 from lmtx.metrics import evaluate, paired_difference, per_document
 from lmtx.tagger import Tagger, TaggerError
 from lmtx.tagger.calibration import PEOPLE, fit
+from lmtx.tagger.card import percent
 from lmtx.tagger.proposals import untrained
 
 CUTOFFS = (1, 3, 5, 10)
@@ -48,7 +49,7 @@ def measure(folder: str | Path, annotated: str | Path) -> str:
     lines = {}
     for name, ranking in systems.items():
         found = evaluate(ranking.ids, truth, cutoffs=[k for k in CUTOFFS if k <= depth])["metrics"]
-        lines[name] = {m: _percent(found[m]) for m in _SHOWN if m in found}
+        lines[name] = {m: percent(found[m]) for m in _SHOWN if m in found}
     first = {name: per_document(ranking.ids, truth, cutoffs=[1])["P@1"] for name, ranking in systems.items()}
     difference = paired_difference(first["this tagger"], first["E0"])
     verdict = "better" if difference["low"] > 0 else "worse" if difference["high"] < 0 else "no different"
@@ -112,7 +113,3 @@ def _rankings(tagger: Tagger, e0: Tagger, documents: pa.Table, depth: int) -> di
         "BM25": words,
         "Fusion of BM25 and E0": fuse([words.ids, plain.ids], depth),
     }
-
-
-def _percent(metric: dict[str, float]) -> str:
-    return f"{100 * metric['value']:.1f} [{100 * metric['low']:.1f}, {100 * metric['high']:.1f}]"

@@ -17,6 +17,7 @@ from lmtx.datasets.spool import hashes, lowest
 from lmtx.encoder import Encoder
 from lmtx.tagger.labels import TaggerError
 from lmtx.tagger.opinion import FEWEST
+from lmtx.tagger.windows import limit_of
 
 YES_A_DOCUMENT = 1.2
 """Labels that the teacher is to accept for a document, on average: few sure ones teach more than many."""
@@ -122,10 +123,8 @@ def settings_for(name: str, corpus: Corpus, max_cost: float | None, settings: Se
 
 def read_whole(config: Config, e0: Encoder) -> Config:
     """The parameters with documents read as far as the encoder can."""
-    tokens = min(config.encoder.document_tokens, e0.model.max_seq_length or config.encoder.document_tokens)
-    return config.model_copy(
-        update={"encoder": config.encoder.model_copy(update={"document_tokens": tokens})}
-    )
+    encoder = config.encoder.model_copy(update={"document_tokens": limit_of(e0)})
+    return config.model_copy(update={"encoder": encoder})
 
 
 def enough(annotated: sp.csr_array) -> bool:

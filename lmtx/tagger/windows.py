@@ -1,6 +1,6 @@
 """Documents that are longer than an encoder reads: cut into windows, of which the mean or the best counts."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from lmtx.encoder import Encoder
 from lmtx.encoder.tokens import Tokens, blocks
 from lmtx.index import Shortlist
-from lmtx.tagger.labels import TaggerError
+from lmtx.tagger.labels import LabelIndex, TaggerError
 
 Windows = Literal["first", "mean", "best"]
 """What counts of a long document: its first window; the mean of all; or, for each label, the nearest one."""
@@ -54,54 +54,53 @@ def read(encoder: Encoder, documents: pa.Table, windows: Windows) -> tuple[np.nd
 
 def nearest(
     encoder: Encoder,
+    labels: LabelIndex,
     documents: pa.Table,
     windows: Windows,
-    search: Callable[[np.ndarray, int, sp.csr_array | None], Shortlist],
     k: int,
     excluded: sp.csr_array | None = None,
 ) -> Shortlist:
-    """The k nearest labels of each of n documents; a label's score is that of its best window.
+    """The k nearest labels of n documents, without the pairs `excluded`, boolean CSR (n, L).
 
-    `search` finds the k nearest labels of unit vectors, float32 (m, d), without the pairs excluded, boolean
-    CSR (m, L). `excluded` is of the documents, (n, L); None: every label is a candidate.
+    The score of a label is that of its best window.
     """
     vectors, rows = read(encoder, documents, windows)
     if len(rows) == documents.num_rows:
-        return search(vectors, k, excluded)
-    found = search(vectors, k, None if excluded is None else sp.csr_array(excluded[rows]))
+        return labels.search(vectors, k, excluded)
+    found = labels.search(vectors, k, None if excluded is None else sp.csr_array(excluded[rows]))
+    k = found.ids.shape[1]
     # A label among a document's k best is among the k best of its own best window.
-    owners, ids, scores = np.repeat(rows, found.ids.shape[1]), found.ids.ravel(), found.scores.ravel()
+    owners, ids, scores = np.repeat(rows, k), found.ids.ravel(), found.scores.ravel()
     order = np.lexsort((-scores, owners))
     order = order[ids[order] >= 0]
     _, firsts = np.unique(np.stack([owners[order], ids[order]]), axis=1, return_index=True)
     order = order[np.sort(firsts)]  # each label once, where it scores best
     places = np.arange(len(order)) - np.searchsorted(owners[order], owners[order])
-    order, places = order[places < found.ids.shape[1]], places[places < found.ids.shape[1]]
-    merged = Shortlist.empty(documents.num_rows, found.ids.shape[1])
+    order, places = order[places < k], places[places < k]
+    merged = Shortlist.empty(documents.num_rows, k)
     merged.ids[owners[order], places], merged.scores[owners[order], places] = ids[order], scores[order]
     return merged
 
 
 def longer(encoder: Encoder, documents: pa.Table, windows: Windows) -> str | None:
     """How many of the first documents are longer than what is read at a time; None: none is."""
-    documents = documents.slice(0, LOOKED_AT)
-    limit = _limit(encoder)
-    share = np.mean([len(ids) > limit for ids in _whole(encoder, documents, 2)])
+    limit = limit_of(encoder)
+    share = np.mean([len(ids) > limit for ids in _whole(encoder, documents.slice(0, LOOKED_AT), 2)])
     if not share:
         return None
-    rest = "what stands behind them is not read (--windows best reads all)"
-    return f"{share:.0%} of the documents are longer than the {limit} tokens that the encoder reads: " + (
-        rest if windows == "first" else f"windows are read, and the {windows} counts"
-    )
+    rest = "the rest is not read (--windows best reads it)"
+    rest = rest if windows == "first" else f"windows are read, and the {windows} counts"
+    return f"{share:.0%} of the documents are longer than the {limit} tokens that the encoder reads: {rest}"
 
 
-def _limit(encoder: Encoder) -> int:
+def limit_of(encoder: Encoder) -> int:
+    """Tokens that the encoder reads at a time, special tokens included."""
     return min(encoder.config.document_tokens, encoder.model.max_seq_length or encoder.config.document_tokens)
 
 
 def _whole(encoder: Encoder, documents: pa.Table, windows: int) -> Tokens:
     """Token ids of documents, cut behind so many windows and not where the encoder ends."""
-    limit, longest = windows * _limit(encoder), encoder.model.max_seq_length
+    limit, longest = windows * limit_of(encoder), encoder.model.max_seq_length
     try:
         encoder.model.max_seq_length = limit
         return encoder.tokenize(encoder.document_texts(documents), limit)
@@ -111,7 +110,7 @@ def _whole(encoder: Encoder, documents: pa.Table, windows: int) -> Tokens:
 
 def _cut(encoder: Encoder, ids: Sequence[int]) -> Iterator[list[int]]:
     """The windows of a text, each between the special tokens that the encoder puts around a text."""
-    limit = _limit(encoder)
+    limit = limit_of(encoder)
     if len(ids) <= limit:
         yield list(ids)
         return
