@@ -84,6 +84,7 @@ def _add_tag(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--text", action="store_true", help="put the document's title, or else its text, into its answer"
     )
+    _add_windows(parser, None)
     parser.set_defaults(run=_tag)
 
 
@@ -112,6 +113,16 @@ def _add_skos(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_windows(parser: argparse.ArgumentParser, default: str | None) -> None:
+    parser.add_argument(
+        "--windows",
+        choices=["first", "mean", "best"],
+        default=default,
+        help="of a document that is longer than the encoder reads: its first window, the mean of all, or for "
+        f"each label the best one (default: {default or 'as the tagger was made'})",
+    )
+
+
 def _add_export(commands: argparse._SubParsersAction) -> None:
     text = "make a tagger of a study's model: encoder, labels, threshold, model card, in one folder"
     parser = _command(commands, "export", text)
@@ -124,6 +135,7 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--annotated", type=Path, help="calibrate on documents with people's answers in the column `labels`"
     )
+    _add_windows(parser, None)
     parser.set_defaults(run=_export)
 
 
@@ -188,6 +200,7 @@ def _add_learn(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help="parameters of the study"
     )
+    _add_windows(parser, "first")
     parser.set_defaults(run=_learn)
 
 
@@ -252,6 +265,7 @@ def _export(options: argparse.Namespace) -> None:
         storage=storage,
         ask=options.ask_teacher,
         annotated=options.annotated,
+        windows=options.windows,
     )
 
 
@@ -268,6 +282,7 @@ def _learn(options: argparse.Namespace) -> None:
         cycles=options.cycles,
         max_cost=options.max_cost,
         dry_run=options.dry_run,
+        windows=options.windows,
         settings=options.set,
         language=options.language,
         describe=options.describe,

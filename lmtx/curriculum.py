@@ -38,12 +38,18 @@ class Lesson:
 
 
 def cycle(
-    config: Config, corpus: Corpus, embeddings: Embeddings, teacher: Teacher, previous: Encoder | None = None
+    config: Config,
+    corpus: Corpus,
+    embeddings: Embeddings,
+    teacher: Teacher,
+    previous: Encoder | None = None,
+    shortlist: Shortlist | None = None,
 ) -> Lesson:
     """Run one cycle of LMTX: the teacher judges an encoder's proposals, and a new encoder learns from it.
 
     Of `corpus` it reads the training documents and the labels. `previous` is the student of the cycle before;
-    None: this is the first. Raises `CurriculumError` when the teacher accepts no label at all.
+    None: this is the first. `shortlist` is that of the sampled rows where it is made already, such as for a
+    plan. Raises `CurriculumError` when the teacher accepts no label at all.
     """
     clock = Clock()
 
@@ -56,7 +62,8 @@ def cycle(
         if previous is not None and config.curriculum.refresh:
             vectors = previous.encode_documents(corpus.train.take(rows), progress="documents")
             label_vectors = previous.encode_labels(corpus.labels, progress="labels")
-        shortlist = propose(config.shortlist, corpus, rows, vectors, label_vectors)
+        if shortlist is None:
+            shortlist = propose(config.shortlist, corpus, rows, vectors, label_vectors)
 
     # Judge. The teacher reads each document with its shortlist and says how likely each label fits.
     with clock("judge"):
@@ -85,19 +92,21 @@ def learn(
     teacher: Teacher,
     improves: Callable[[Lesson | None, Lesson], bool],
     cycles: int = 3,
+    shortlist: Shortlist | None = None,
 ) -> Lesson | None:
     """Run at most `cycles` cycles, and stop when a student is no better than the one before it.
 
     `improves` compares the best cycle so far (None: E0) with a new one. The other parameters are those of
-    `cycle`. Returns the best cycle; None where the first student is no better than E0.
+    `cycle`; `shortlist` is the first one's. Returns the best cycle; None where the first student is no better
+    than E0.
     """
     best = None
     for _ in range(cycles):
-        lesson = cycle(config, corpus, embeddings, teacher, best.student if best else None)
+        lesson = cycle(config, corpus, embeddings, teacher, best.student if best else None, shortlist)
         # The check, on documents that no cycle trains on: the first cycle that does not help is the last.
         if not improves(best, lesson):
             break
-        best = lesson
+        best, shortlist = lesson, None
     return best
 
 

@@ -12,7 +12,7 @@ from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search
 from lmtx.teachers.base import Teacher
-from lmtx.teachers.discrimination import centred, tells_apart
+from lmtx.teachers.discrimination import centred, power, tells_apart
 from lmtx.teachers.pairs import NO, YES
 from lmtx.teachers.store import VerdictStore
 
@@ -117,6 +117,13 @@ def test_a_teacher_that_knows_the_shortlist_tells_it_apart(corpus, setting):
     assert (look.power, look.yes, look.random_yes, look.warning) == (1.0, 1.0, 0.0, None)
     # Labels of the shortlist, and those that are no candidates, are not asked about as random ones.
     assert {label for _, label in teacher.asked} <= set(range(11))
+
+
+def test_a_judge_without_probabilities_is_not_blind_because_it_mostly_says_no():
+    near = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, np.nan]], float)
+    far = np.array([[0, 0], [0, 0], [0, 1]], float)
+    # 1 above 0 twice in each of two rows, 0 below 1 three times in the last one; all others tie.
+    assert power(near, far) == 4 / 7
 
 
 def test_a_teacher_that_agrees_to_everything_is_told_from_a_judge(corpus, setting):

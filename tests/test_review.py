@@ -19,7 +19,7 @@ from lmtx.files import read_json, write_json
 from lmtx.tagger import TaggerError
 from lmtx.tagger.answers import Answers
 from lmtx.tagger.measuring import read_annotated
-from lmtx.tagger.proposals import E0, STUDENT, propose
+from lmtx.tagger.proposals import E0, STUDENT, propose, systems_of
 
 LABELS = label_table(random_texts(60, longest=20, seed=2))
 TEXTS = random_texts(40, seed=1)
@@ -95,6 +95,20 @@ def answered(file):
 
 
 # --- what is asked -------------------------------------------------------------------------------
+
+
+def test_e0_embeds_the_labels_once(folder, documents, monkeypatch):
+    """For all reviews and measurements, until the tagger has other labels; nothing is added to its folder."""
+    files = sorted(file.name for file in folder.iterdir())
+    Person(first="q").review(folder, documents)
+    with monkeypatch.context() as patch:
+        patch.setattr(Encoder, "encode_labels", lambda *_: pytest.fail("the labels were embedded again"))
+        Person(first="q").review(folder, documents)
+    assert sorted(file.name for file in folder.iterdir()) == files
+    tagger = Tagger.load(folder)
+    tagger.add_labels(["ant1 bee1"])
+    tagger.export(folder)
+    assert len(systems_of(folder)[E0].labels) == 61
 
 
 def test_both_first_labels_are_asked_about_and_nothing_says_whose_they_are(systems):

@@ -303,8 +303,12 @@ def test_lmtx_is_the_cycle_that_the_teacher_likes_best(done):
 
 def test_tables_figures_and_the_page_are_there(done):
     made = {Path(path).name for path in done.reports()}
-    for table in ("t1", "t2", "t4"):  # no language model is asked here, so there is no T3
-        assert {Path(name).suffix for name in made if name.startswith(f"{table}_")} == {".md", ".tex", ".csv"}
+    for number in ("t1", "t2", "t4"):  # no language model is asked here, so there is no T3
+        assert {Path(name).suffix for name in made if name.startswith(f"{number}_")} == {
+            ".md",
+            ".tex",
+            ".csv",
+        }
     for figure in ("f1", "f6"):
         endings = {Path(name).suffix for name in made if name.startswith(f"{figure}_")}
         assert endings == {".png", ".pdf", ".svg", ".csv"}

@@ -60,9 +60,9 @@ def run_record(
 ) -> dict[str, Any]:
     """Make the record of one run, as plain data: wall time by step, cost, machine, versions, and a hash.
 
-    The hash is that of the `sections` of `config`, separated by spaces, that determine the result. `cost` is a teacher's `Cost` or
-    a dict of its fields, `notes` are remarks for the tables, `precision` is the encoder's, and `more` are
-    further fields.
+    The hash is that of the `sections` of `config`, separated by spaces, that determine the result. `cost` is
+    a teacher's `Cost` or a dict of its fields, `notes` are remarks for the tables, `precision` is the
+    encoder's, and `more` are further fields.
     """
     return {
         **more,

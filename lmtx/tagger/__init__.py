@@ -19,6 +19,7 @@ from lmtx.tagger.calibration import FILE as CALIBRATION
 from lmtx.tagger.calibration import Calibration, fit
 from lmtx.tagger.card import model_card
 from lmtx.tagger.labels import SCALES, TABLE, LabelIndex, TaggerError, label_table
+from lmtx.tagger.windows import check_windows, nearest
 from lmtx.teachers.base import NONE, YES, Teacher
 
 __all__ = ["Calibration", "LabelIndex", "Tagger", "TaggerError"]
@@ -35,6 +36,8 @@ class Tagger:
         What it chooses from.
     card
         JSON-able: what is known of the model. It becomes `lmtx.json` and the model card.
+    windows
+        What counts of a long document: the word of the card, else "first" (`lmtx.tagger.windows`).
     calibration
         What its scores are worth; None before `calibrate`.
     """
@@ -51,6 +54,7 @@ class Tagger:
         self.labels = labels
         self.card = card | {"encoder": encoder.config.model_dump()}
         self.calibration = calibration
+        self.windows = check_windows(card.get("windows", "first"))
 
     @classmethod
     def build(
@@ -144,7 +148,7 @@ class Tagger:
         """
         if k < 1:
             raise ValueError(f"k is {k}; at least 1 label a document is needed")
-        return self.labels.search(self.encoder.encode_documents(documents), k, excluded)
+        return nearest(self.encoder, self.labels, documents, self.windows, k, excluded)
 
     def calibrate(
         self,

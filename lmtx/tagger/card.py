@@ -45,7 +45,7 @@ def model_card(name: str, card: dict, calibration: Calibration | None, n_labels:
         _teacher(card, results),
         _metrics(results),
         _limits(card, calibration),
-        _LICENCE.format(encoder=encoder["name"]),
+        _LICENCE.format(encoder["name"], *(_TRAINED if is_trained(card) else _UNTRAINED)),
     ]
     return "\n".join(part.strip() + "\n" for part in parts if part)
 
@@ -84,11 +84,13 @@ def _metadata(name: str, card: dict) -> str:
     ).to_yaml()
 
 
+_TRAINED = "derive from", ", and were trained on texts of the data set above: the licences of both hold."
+_UNTRAINED = "are those of", ": its licence holds, and for the labels that of the data set above."
 _LICENCE = """
 ## Licence
 
-The weights derive from {encoder}, and were trained on texts of the data set above: the licences of both
-hold for them. Look both up before you pass this model on. The code that made it is under the MIT licence.
+The weights {1} {0}{2}
+Look them up before you pass this model on. The code that made it is under the MIT licence.
 
 The method: Jinbin Zhang, Nasib Ullah and Rohit Babbar, *Large Language Model as a Teacher for Zero-shot
 Tagging at Extreme Scales*, COLING 2025, <https://aclanthology.org/2025.coling-main.233/>.
@@ -189,7 +191,7 @@ def _data(card: dict, n_labels: int) -> str:
             f"{learned['held_out']:,} held out for the check; {learned['labels']:,} labels."
         )
     elif statistics is None:
-        lines.append("What it was trained on is not recorded.")
+        lines.append(f"{n_labels:,} labels. The data set is not recorded.")
     else:
         documents = statistics["documents"]
         lines.append(
@@ -208,7 +210,10 @@ def _data(card: dict, n_labels: int) -> str:
 def _teacher(card: dict, results: dict) -> str:
     learned = card.get("learned", {})
     teacher = card.get("teacher") or learned.get("teacher", "not recorded")
-    lines = ["## Teacher and cost", "", f"Teacher: {teacher}."]
+    trained = is_trained(card)
+    lines = [f"Teacher: {teacher}."] if trained else []
+    if learned and not trained:
+        lines = [f"Nothing in this encoder is learnt from the teacher, {teacher}."]
     for number, cycle in enumerate(learned.get("cycles", []), 1):
         said = learned["checks"][number - 1]
         lines.append(
@@ -224,14 +229,14 @@ def _teacher(card: dict, results: dict) -> str:
             f"took {cost['requests']:,} requests, {cost['prompt_tokens'] + cost['answer_tokens']:,} tokens "
             f"and {usd}."
         )
-    if seconds := results.get("seconds"):
+    if trained and (seconds := results.get("seconds")):
         host = results.get("host", {})
         where = f" on {host['gpu'] or host['processor']}, {host['cores']} cores" if host else ""
         lines.append(f"Training took {seconds.get('train', 0):,.0f} s{where}.")
     if checked := card.get("checked"):
         said = ", ".join(f"{entry['check']:.1%} ({entry['system']})" for entry in checked)
         lines.append(f"The teacher accepts of the first labels of held-out documents: {said}.")
-    return "\n".join(lines)
+    return "\n".join(["## Teacher and cost", "", *lines]) if lines else ""
 
 
 def _metrics(results: dict) -> str:
@@ -286,10 +291,17 @@ A threshold is measured on answers that it was not chosen on. {meaning}
 """
 
 
+_READS = {
+    "first": "the first {} tokens of a document, and nothing behind them",
+    "mean": "a document in windows of {} tokens, and takes their mean",
+    "best": "a document in windows of {} tokens, and scores a label by the one nearest to it",
+}
+
+
 def _limits(card: dict, calibration: Calibration | None) -> str:
     encoder = card["encoder"]
     lines = [
-        f"- It reads the first {encoder['document_tokens']} tokens of a document, and nothing behind them.",
+        f"- It reads {_READS[card.get('windows', 'first')].format(encoder['document_tokens'])}.",
         "- It knows its labels by their texts alone, and ranks them all for every document: one that none of "
         "them fits gets labels too.",
     ]

@@ -25,6 +25,7 @@ def tag(options: Namespace) -> int:
     if options.k < 1:
         raise TaggerError(f"-k is {options.k}; at least 1 label a document is needed")
     tagger = Tagger.load(options.folder)
+    tagger.windows = options.windows or tagger.windows
     threshold = options.threshold
     if options.precision is not None:
         if tagger.calibration is None:

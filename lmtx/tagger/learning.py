@@ -8,22 +8,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import scipy.sparse as sp
+import pyarrow as pa
 
 from lmtx import curriculum, teachers
-from lmtx.config import Config, Describe
+from lmtx.config import Describe
 from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.files import check_destination
-from lmtx.index import Shortlist
+from lmtx.llm.cost import duration
 from lmtx.llm.models import MODELS, on_disk
-from lmtx.tagger import Tagger
+from lmtx.tagger import LabelIndex, Tagger
 from lmtx.tagger.card import excerpt
 from lmtx.tagger.checking import Check
 from lmtx.tagger.measuring import calibrate_on
-from lmtx.tagger.opinion import FEWEST
 from lmtx.tagger.preparing import Source, enough, read_sources, read_whole, settings_for
-from lmtx.teachers.discrimination import tells_apart
+from lmtx.tagger.windows import Windows, check_windows, longer, read
+from lmtx.teachers.discrimination import CHECKED, RANDOM_LABELS, tells_apart
 from lmtx.teachers.ensemble import named_labels
 
 NAMED = 0.2
@@ -41,6 +41,7 @@ def learn(
     cycles: int = 2,
     max_cost: float | None = None,
     dry_run: bool = False,
+    windows: Windows = "first",
     settings: Sequence[str] = (),
     language: str | None = None,
     describe: Describe = "name",
@@ -71,6 +72,9 @@ def learn(
         US dollars that this call may spend, on all judging together.
     dry_run
         Only say what it would take.
+    windows
+        What counts of a document that is longer than the encoder reads: its "first" window, the "mean" of all
+        its windows, or for each label the "best" one. The student learns from first windows.
     settings
         `section.key=value`: parameters of the study, on top of what this function chooses.
     language, describe
@@ -91,6 +95,7 @@ def learn(
     TeacherError
         When the teacher cannot go on, or the plan exceeds `max_cost`.
     """
+    check_windows(windows)
     if destination is not None:
         check_destination(destination, folder=True)
     with ExitStack() as stack:
@@ -111,37 +116,52 @@ def learn(
             f"check; {corpus.labels.num_rows:,} labels; teacher: {config.teacher.name}"
         )
         e0 = Encoder.load(config.encoder)
-        config = read_whole(config, e0, corpus, say)
+        config = read_whole(config, e0)
         e0.config = config.encoder
-        embeddings = {s: e0.encode_documents(corpus.documents(s)) for s in ("train", "dev", "test")}
+        if note := longer(e0, corpus.train, windows):
+            say(note)
+        # One vector a document: of its windows, the teacher's shortlist is made by the mean.
+        one = "first" if windows == "first" else "mean"
+        embeddings = {s: read(e0, corpus.documents(s), one)[0] for s in ("train", "dev", "test")}
         embeddings["labels"] = e0.encode_labels(corpus.labels)
         # One limit for all judging: that of the teacher, and that of the check by another wording.
         budget = teachers.Budget(getattr(config.teacher, "max_cost", None) or max_cost)
         options = {"store": store, "corpus": corpus, "records": records, "budget": budget}
         judge = stack.enter_context(teachers.build(config.teacher, embeddings=embeddings, **options))
-        rows = np.arange(corpus.train.num_rows)
-        vectors = embeddings["train"], embeddings["labels"]
+        rows = curriculum.sample(corpus.train.num_rows, config.training.documents, config.training.seed)
+        vectors = embeddings["train"][rows], embeddings["labels"]
         shortlist = curriculum.propose(config.shortlist, corpus, rows, *vectors)
+        sampled = corpus.train.take(pa.array(rows))
+        calibrates = corpus.dev.num_rows * 5 >= CALIBRATED
+        untrained = Tagger(e0, LabelIndex(corpus.labels, embeddings["labels"]), {"windows": windows})
+        check = Check(config, found, untrained, options, say)
+        stack.callback(check.close)
         if config.teacher.kind != "ensemble":
-            pairs = teachers.Pairs.from_shortlist(corpus.train, corpus.labels, shortlist.ids)
-            _agree(judge.plan(pairs), cycles, max_cost, say)
+            pairs = teachers.Pairs.from_shortlist(sampled, corpus.labels, shortlist.ids)
+            # Random labels, to look at the teacher, and labels for thresholds.
+            others = CHECKED * RANDOM_LABELS + (5 * corpus.dev.num_rows if calibrates else 0)
+            _agree(judge.plan(pairs), check.plan(), others, cycles, max_cost, say)
         if dry_run:
             return None
-        reason = _cannot_judge(config, judge, corpus, found.annotated, shortlist)
-        check = Check(config, found, e0, embeddings, options, say)
-        stack.callback(check.close)
-        best = None
+        reason = check.unable
+        if config.teacher.kind != "ensemble" and corpus.labels.num_rows > config.shortlist.size // 2:
+            excluded = corpus.excluded["train"][rows]
+            reason = tells_apart(judge, sampled, corpus.labels, shortlist, excluded).warning
         if reason is None:
             say(f"at most {cycles} cycles: in each the teacher judges, and a student learns")
-            best = curriculum.learn(config, corpus, embeddings, judge, check.improves, cycles)
-        kept = f"after cycle {check.accepted}" if best else "E0, the encoder before training"
+            try:
+                curriculum.learn(config, corpus, embeddings, judge, check.improves, cycles, shortlist)
+            except curriculum.CurriculumError as error:  # nothing is accepted in this cycle
+                reason = None if check.accepted else str(error)
+        kept = f"after cycle {check.accepted}" if check.accepted else "E0, the encoder before training"
         outcome = f"Kept: {kept}; {reason or check.reason}."
         say(outcome)
         if config.teacher.kind == "ensemble" and name != teacher:
             say(_within_reach())
-        card = {
+        tagger = check.tagger
+        tagger.card |= {
             "outcome": outcome,
-            "trained": best is not None,
+            "trained": check.accepted > 0,
             "example": excerpt(corpus.dev),
             "learned": {
                 "teacher": config.teacher.name,
@@ -150,45 +170,19 @@ def learn(
                 "documents": corpus.train.num_rows,
                 "held_out": corpus.dev.num_rows,
                 "labels": corpus.labels.num_rows,
-                "cost": asdict(judge.cost),
+                "cost": _sum(judge.cost, check.cost),
             },
         }
-        if best:
-            card["teacher"] = config.teacher.name
-        tagger = Tagger.build(best.student if best else e0, corpus.labels, card)
+        if check.accepted:
+            tagger.card["teacher"] = config.teacher.name
         if enough(found.annotated):
             calibrate_on(tagger, corpus.dev, found.annotated)
-        elif best and corpus.dev.num_rows * 5 >= CALIBRATED:
+        elif check.accepted and calibrates:
             tagger.calibrate(corpus.dev, judge, depth=5, excluded=corpus.excluded["dev"])
         if destination is not None:
             tagger.export(destination)
             say(f"{len(tagger.labels):,} labels; tag with: lmtx tag {destination} -k 5")
         return tagger
-
-
-def _cannot_judge(
-    config: Config,
-    judge: teachers.Teacher,
-    corpus: Corpus,
-    annotated: sp.csr_array,
-    shortlist: Shortlist,
-) -> str | None:
-    """Why the teacher is no judge of these documents, found before the hours; None: it may be one."""
-    if corpus.labels.num_rows <= config.shortlist.size // 2:
-        return None
-    if config.teacher.kind != "ensemble":
-        look = tells_apart(judge, corpus.train, corpus.labels, shortlist, corpus.excluded["train"])
-        return look.warning
-    if enough(annotated):
-        return None
-    named = named_labels(corpus.dev["text"].to_pylist(), corpus.labels["text"].to_pylist())
-    documents = int((np.diff(named.indptr) > 0).sum())
-    if documents >= 2 * FEWEST:
-        return None
-    return (
-        f"the ensemble compares letters, and only {documents:,} of {corpus.dev.num_rows:,} held-out "
-        "documents name a label: it is no judge here, and nothing could check it"
-    )
 
 
 def _judge_for(corpus: Corpus) -> str:
@@ -197,20 +191,46 @@ def _judge_for(corpus: Corpus) -> str:
     return "combined" if np.mean(np.diff(named.indptr) > 0) >= NAMED else "qwen"
 
 
-def _agree(plan: teachers.Plan, cycles: int, max_cost: float | None, say: Callable[[str], None]) -> None:
-    """Show what judging will take, and refuse what costs more than was allowed."""
+def _agree(
+    plan: teachers.Plan,
+    checking: teachers.Plan | None,
+    others: int,
+    cycles: int,
+    max_cost: float | None,
+    say: Callable[[str], None],
+) -> None:
+    """Show what judging will take, and refuse what costs more than was allowed.
+
+    `plan` is that of cycle 1, `checking` that of a check; `others` is the number of pairs that the teacher is
+    asked about besides.
+    """
     say(str(plan))
-    if cycles > 1 and plan.requests:
-        say("note: that is cycle 1; a later one asks about the labels that are new in it, never more")
-    if max_cost is None or not plan.requests:
+    if not plan.requests:
         return
-    most = None if plan.usd is None else plan.usd * cycles
-    if most is None or most > max_cost:
-        sum_ = "an unknown price" if most is None else f"up to ${most:,.2f}"
+
+    def whole(name: str) -> float | None:
+        """The sum over all cycles; a later cycle asks about the labels that are new in it, never more."""
+        once, each = getattr(plan, name), getattr(checking, name) if checking else 0
+        if once is None or each is None:
+            return None
+        return cycles * (once + each) + once * others / (plan.pairs - plan.cached)
+
+    usd, seconds = whole("usd"), whole("seconds")
+    price = "an unknown price" if usd is None else f"up to ${usd:,.2f}"
+    time = "" if seconds is None else f", {duration(seconds)}"
+    say(f"all {cycles} cycles with their checks: at most {whole('requests'):,.0f} requests, {price}{time}")
+    if max_cost is not None and (usd is None or usd > max_cost):
         raise teachers.BudgetError(
-            f"the plan of {cycles} cycles costs {sum_}, and --max-cost is ${max_cost:,.2f}: allow more, ask "
+            f"the plan of {cycles} cycles costs {price}, and --max-cost is ${max_cost:,.2f}: allow more, ask "
             "about fewer documents (training.documents), or take a cheaper model"
         )
+
+
+def _sum(*costs: teachers.Cost) -> dict[str, float | None]:
+    """The account of several teachers as one; an unknown price makes the sum unknown."""
+    spent = [asdict(cost) for cost in costs]
+    columns = {name: [one[name] for one in spent] for name in spent[0]}
+    return {name: None if None in values else sum(values) for name, values in columns.items()}
 
 
 def _within_reach() -> str:

@@ -13,11 +13,12 @@ from lmtx.baselines.bm25 import rank as bm25
 from lmtx.corpus import DOCUMENT_SCHEMA, Corpus
 from lmtx.datasets.assemble import Side
 from lmtx.datasets.own import Labels, read_side
-from lmtx.encoder import Encoder
-from lmtx.index import Shortlist, fuse, search
+from lmtx.index import Shortlist, fuse
 from lmtx.metrics import evaluate, paired_difference, per_document
 from lmtx.tagger import Tagger, TaggerError
 from lmtx.tagger.calibration import PEOPLE, fit
+from lmtx.tagger.card import percent
+from lmtx.tagger.proposals import untrained
 
 CUTOFFS = (1, 3, 5, 10)
 _SHOWN = ("P@1", "P@3", "P@5", "R@5", "R@10", "nDCG@5")
@@ -44,11 +45,11 @@ def measure(folder: str | Path, annotated: str | Path) -> str:
     tagger = Tagger.load(folder)
     documents, truth = read_annotated(tagger, annotated)
     depth = min(100, len(tagger.labels))
-    systems = _rankings(tagger, documents, depth)
+    systems = _rankings(tagger, untrained(Path(folder), tagger), documents, depth)
     lines = {}
     for name, ranking in systems.items():
         found = evaluate(ranking.ids, truth, cutoffs=[k for k in CUTOFFS if k <= depth])["metrics"]
-        lines[name] = {m: _percent(found[m]) for m in _SHOWN if m in found}
+        lines[name] = {m: percent(found[m]) for m in _SHOWN if m in found}
     first = {name: per_document(ranking.ids, truth, cutoffs=[1])["P@1"] for name, ranking in systems.items()}
     difference = paired_difference(first["this tagger"], first["E0"])
     verdict = "better" if difference["low"] > 0 else "worse" if difference["high"] < 0 else "no different"
@@ -101,22 +102,14 @@ def calibrate_on(tagger: Tagger, documents: pa.Table, annotated: sp.csr_array, d
     tagger.calibration = fit(ranking.scores.ravel(), right, places, judge=PEOPLE, documents=n, depth=depth)
 
 
-def _rankings(tagger: Tagger, documents, depth: int) -> dict[str, Shortlist]:
-    labels = tagger.labels.table
-    e0 = Encoder.load(tagger.encoder.config)
-    vectors = {"test": e0.encode_documents(documents), "labels": e0.encode_labels(labels)}
+def _rankings(tagger: Tagger, e0: Tagger, documents: pa.Table, depth: int) -> dict[str, Shortlist]:
+    labels, empty = tagger.labels.table, documents.slice(0, 0)
     none = sp.csr_array((documents.num_rows, labels.num_rows), dtype=bool)
-    empty = documents.slice(0, 0)
-    corpus = Corpus(empty, empty, documents, labels, {"test": none})
-    words = bm25(Inputs(corpus, vectors, depth)).ranking
-    plain = search(vectors["test"], vectors["labels"], depth)
+    words = bm25(Inputs(Corpus(empty, empty, documents, labels, {"test": none}), {}, depth)).ranking
+    plain = e0.rank(documents, depth)
     return {
         "this tagger": tagger.rank(documents, depth),
         "E0": plain,
         "BM25": words,
         "Fusion of BM25 and E0": fuse([words.ids, plain.ids], depth),
     }
-
-
-def _percent(metric: dict[str, float]) -> str:
-    return f"{100 * metric['value']:.1f} [{100 * metric['low']:.1f}, {100 * metric['high']:.1f}]"

@@ -1,8 +1,7 @@
 """Is the student better than the encoder it came from? Asked of a judge that did not teach it.
 
 Three judges, the best that there is: people's answers; a language model asked in another wording; and, where
-the ensemble taught, the documents' own words: a label that a document names, with the name taken out of the
-text so that letters do not help.
+the ensemble taught, the labels that documents name, with the names taken out so that letters do not help.
 """
 
 import re
@@ -12,15 +11,15 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from lmtx.encoder import Encoder
-from lmtx.index import Shortlist, search
+from lmtx.corpus import DOCUMENT_SCHEMA
+from lmtx.index import Shortlist
 from lmtx.teachers.base import Pairs, Teacher
 from lmtx.teachers.discrimination import BLIND, centred, power
-from lmtx.teachers.ensemble import named_labels
 
 FEWEST = 12  # documents on which two systems differ, for a judgement
 _CHANCE = 0.1
-_RANDOM, _LOOKED_AT = 2, 50  # labels drawn at random for each of so many documents
+RANDOM, LOOKED_AT = 2, 50
+"""Random labels of each of so many documents, to see whether a judge tells them from first labels."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Opinion:
         if self.blind:
             return f"{self.judge} cannot tell: {self.blind}"
         counts = (
-            f"{self.judge} finds the first label better for {self.better:,} and worse for {self.worse:,} of "
+            f"by {self.judge}, the first label is better for {self.better:,} and worse for {self.worse:,} of "
             f"{self.documents:,} held-out documents"
         )
         if self.accepted:
@@ -68,11 +67,11 @@ class Opinion:
         return f"{counts}: {'too few to tell' if few else 'no more than chance explains'}"
 
 
-def by_people(annotated: sp.csr_array, before: Shortlist, after: Shortlist) -> Opinion:
-    """The opinion of annotations: boolean CSR (n, L), of the documents ranked."""
-    known = np.flatnonzero(np.diff(annotated.indptr))
-    right = [np.asarray(annotated[known, ranking.ids[known, 0]]).ravel() for ranking in (before, after)]
-    return _compared("the annotated answer", right[0].astype(float), right[1].astype(float))
+def by_answers(judge: str, right: sp.csr_array, before: Shortlist, after: Shortlist) -> Opinion:
+    """The opinion of right labels, boolean CSR (n, L), on the first labels of n documents."""
+    rows = np.arange(len(before))
+    hits = (np.asarray(right[rows, ranking.ids[:, 0]]).ravel().astype(float) for ranking in (before, after))
+    return _compared(judge, *hits)
 
 
 def by_wording(
@@ -83,16 +82,16 @@ def by_wording(
     It is blind when it does not tell first labels from random ones.
     """
     first = np.stack([before.ids[:, 0], after.ids[:, 0]], axis=1)
-    drawn = np.random.default_rng(0).integers(labels.num_rows, size=(len(first), _RANDOM), dtype=np.int32)
+    drawn = np.random.default_rng(0).integers(labels.num_rows, size=(len(first), RANDOM), dtype=np.int32)
     drawn[(drawn[:, :, None] == first[:, None, :]).any(axis=2)] = -1
-    drawn[_LOOKED_AT:] = -1
+    drawn[LOOKED_AT:] = -1
     asked = np.concatenate([first, drawn], axis=1)
     asked[:, 1][first[:, 0] == first[:, 1]] = -1
-    asked[_LOOKED_AT:, 0][first[_LOOKED_AT:, 0] == first[_LOOKED_AT:, 1]] = -1
+    asked[LOOKED_AT:, 0][first[LOOKED_AT:, 0] == first[LOOKED_AT:, 1]] = -1
     p_yes = np.full(asked.shape, np.nan)
     said = judge.judge(Pairs.from_shortlist(documents, labels, asked)).p_yes
     p_yes[asked >= 0] = centred(said, asked[asked >= 0])
-    told = power(p_yes[:_LOOKED_AT, :2], p_yes[:_LOOKED_AT, 2:])
+    told = power(p_yes[:LOOKED_AT, :2], p_yes[:LOOKED_AT, 2:])
     name = "the language model in another wording"
     if told < BLIND:
         return Opinion(
@@ -103,27 +102,16 @@ def by_wording(
     return _compared(name, before_p, after_p)
 
 
-def by_names(
-    documents: pa.Table, labels: pa.Table, excluded: sp.csr_array, before: Encoder, after: Encoder
-) -> Opinion:
-    """The opinion of the documents' own words: which encoder finds the label whose name was taken out?"""
-    texts = before.document_texts(documents)
-    named = named_labels(texts, labels["text"].to_pylist())
-    rows = np.flatnonzero(np.diff(named.indptr))
-    masked = []
-    for row in rows:
-        text = texts[row]
-        for label in named[[row]].indices:
-            name = labels["text"][int(label)].as_py().partition(": ")[0]
-            text = re.sub(re.escape(name), " ", text, flags=re.IGNORECASE)
-        masked.append(text)
-    table = pa.table({"title": [""] * len(rows), "text": pa.array(masked, pa.large_string())})
-    right = []
-    for encoder in (before, after):
-        vectors = encoder.encode_documents(table), encoder.encode_labels(labels)
-        ids = search(*vectors, 1, excluded=sp.csr_array(excluded[rows])).ids[:, 0]
-        right.append((np.asarray(named[rows, ids]).ravel() > 0).astype(float))
-    return _compared("the documents' own words", *right)
+def without_names(documents: pa.Table, labels: pa.Table, named: sp.csr_array) -> pa.Table:
+    """The documents, with the names of the labels that `named`, CSR (n, L), says they name taken out."""
+    names = [text.partition(": ")[0] for text in labels["text"].to_pylist()]
+    columns = {name: documents[name].to_pylist() for name in ("title", "text")}
+    for texts in columns.values():
+        for row, text in enumerate(texts):
+            for label in named[[row]].indices:
+                text = re.sub(re.escape(names[label]), " ", text, flags=re.IGNORECASE)
+            texts[row] = text
+    return pa.table({"uid": documents["uid"], **columns}, schema=DOCUMENT_SCHEMA)
 
 
 def _compared(judge: str, before: np.ndarray, after: np.ndarray) -> Opinion:

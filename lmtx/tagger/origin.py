@@ -1,19 +1,17 @@
 """From a study to a tagger: what a trained model's own study knows of its labels, results and teacher."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
 
 from lmtx import teachers
 from lmtx.config import load_config
 from lmtx.corpus import load_corpus
 from lmtx.encoder import Encoder
-from lmtx.files import check_destination, read_json, replacing, write_json
+from lmtx.files import check_destination, read_json
 from lmtx.study import Study
 from lmtx.tagger.card import excerpt
-from lmtx.tagger.labels import VECTORS, LabelIndex, TaggerError
+from lmtx.tagger.labels import LabelIndex, TaggerError
+from lmtx.tagger.windows import Windows, check_windows, longer
 
 
 def study_of(folder: str | Path) -> Study | None:
@@ -48,22 +46,12 @@ def study_labels(folder: Path, encoder: Encoder) -> LabelIndex:
         )
     table = load_corpus(study.corpus).labels
     folder = folder.resolve()
-    kept = folder.with_name(f".{folder.name}-labels")
-    sources = [folder / "model.safetensors", study.corpus / "labels.arrow"]
-    made_from = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in sources]
-    if (kept / "made_from.json").is_file() and read_json(kept / "made_from.json") == made_from:
-        vectors = np.load(kept / VECTORS, mmap_mode="c")
-        if len(vectors) == table.num_rows:
-            return LabelIndex(table, vectors)
-    vectors = encoder.encode_labels(table, progress="embedding the study's labels, once")
-    try:
-        with replacing(kept) as scratch:
-            scratch.mkdir()
-            np.save(scratch / VECTORS, vectors)
-            write_json(scratch / "made_from.json", made_from)
-    except OSError as error:
-        print(f"the study's labels will be embedded at each start: {error}", file=sys.stderr)
-    return LabelIndex(table, vectors)
+    return LabelIndex.beside(
+        folder.with_name(f".{folder.name}-labels"),
+        table,
+        [folder / "model.safetensors", study.corpus / "labels.arrow"],
+        lambda: encoder.encode_labels(table, progress="embedding the study's labels, once"),
+    )
 
 
 def export_study(
@@ -74,6 +62,7 @@ def export_study(
     ask: bool = False,
     annotated: str | Path | None = None,
     depth: int = 10,
+    windows: Windows | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Make a tagger of a study's model, with its results in the model card and a calibration.
@@ -96,6 +85,8 @@ def export_study(
         verdicts: `lmtx tag --precision` then means precision. The encoder must not have learnt from them.
     depth
         How many labels of each held-out document the calibration rests on.
+    windows
+        What counts of a long document, as for `lmtx.learn`; None: as in `folder`.
     say
         Tells the user what was done.
 
@@ -106,8 +97,18 @@ def export_study(
 
     check_destination(destination, folder=True, source=folder)
     tagger = Tagger.load(folder)
+    if tagger.card.get("system") == "zero-shot":
+        outcome = (
+            "This is E0, the encoder before training: the study kept no cycle, or you chose this system."
+        )
+        tagger.card = tagger.card | {"trained": False, "outcome": outcome}
+        say(outcome)
+    if windows is not None:
+        tagger.windows = tagger.card["windows"] = check_windows(windows)
     study = study_of(folder)
     if study is not None:
+        if note := longer(tagger.encoder, load_corpus(study.corpus).train, tagger.windows):
+            say(note)
         system = Path(folder).resolve().name
         known = {"statistics": study.statistics, "results": study.results / f"{system}.json"}
         found = {name: read_json(file) for name, file in known.items() if file.is_file()}
@@ -125,12 +126,6 @@ def export_study(
                 "have labels; annotate more"
             )
         say(f"calibrated on people's answers on {documents.num_rows:,} documents")
-    if tagger.card.get("system") == "zero-shot":
-        outcome = (
-            "This is E0, the encoder before training: the study kept no cycle, or you chose this system."
-        )
-        tagger.card = tagger.card | {"trained": False, "outcome": outcome}
-        say(outcome)
     tagger.export(destination, storage)
     say(f"{len(tagger.labels):,} labels; tag with: lmtx tag {destination} -k 5")
 

@@ -17,7 +17,7 @@ from lmtx.datasets.spool import hashes, lowest
 from lmtx.encoder import Encoder
 from lmtx.tagger.labels import TaggerError
 from lmtx.tagger.opinion import FEWEST
-from lmtx.teachers.prompts import document_text
+from lmtx.tagger.windows import limit_of
 
 YES_A_DOCUMENT = 1.2
 """Labels that the teacher is to accept for a document, on average: few sure ones teach more than many."""
@@ -121,18 +121,10 @@ def settings_for(name: str, corpus: Corpus, max_cost: float | None, settings: Se
     return load_presets(["dataset=own", f"teacher={name}"], [*chosen, *settings])
 
 
-def read_whole(config: Config, e0: Encoder, corpus: Corpus, say: Callable[[str], None]) -> Config:
-    """The parameters with documents read as far as the encoder can, and how many are longer."""
-    tokens = min(config.encoder.document_tokens, e0.model.max_seq_length or config.encoder.document_tokens)
-    config = config.model_copy(
-        update={"encoder": config.encoder.model_copy(update={"document_tokens": tokens})}
-    )
-    texts = map(document_text, corpus.train["title"].to_pylist(), corpus.train["text"].to_pylist())
-    ids = e0.model.tokenizer(list(texts)[:1000], verbose=False)["input_ids"]
-    longer = np.mean([len(text) > tokens for text in ids])
-    if longer > 0:
-        say(f"{longer:.0%} of the documents are longer than the {tokens} tokens that the encoder reads")
-    return config
+def read_whole(config: Config, e0: Encoder) -> Config:
+    """The parameters with documents read as far as the encoder can."""
+    encoder = config.encoder.model_copy(update={"document_tokens": limit_of(e0)})
+    return config.model_copy(update={"encoder": encoder})
 
 
 def enough(annotated: sp.csr_array) -> bool:

@@ -79,9 +79,7 @@ def systems_of(folder: Path) -> dict[str, Tagger]:
         raise TaggerError(f"{folder} is no exported tagger; make one first: lmtx export {folder} DESTINATION")
     labels = tagger.labels.table
     if is_trained(tagger.card):
-        e0 = Encoder.load(tagger.encoder.config)
-        vectors = e0.encode_labels(labels, "embedding the labels with E0")
-        return {STUDENT: tagger, E0: Tagger(e0, LabelIndex(labels, vectors), tagger.card)}
+        return {STUDENT: tagger, E0: untrained(folder, tagger)}
     aside = folder.with_name(tagger.card.get("set_aside") or folder.name)
     if aside == folder or not aside.is_dir():
         return {E0: tagger}
@@ -90,3 +88,21 @@ def systems_of(folder: Path) -> dict[str, Tagger]:
         vectors = student.encoder.encode_labels(labels, "embedding the labels with the student")
         student = Tagger(student.encoder, LabelIndex(labels, vectors), student.card)
     return {STUDENT: student, E0: tagger}
+
+
+def untrained(folder: Path, tagger: Tagger) -> Tagger:
+    """The tagger of `folder` as it was before training, with the same labels.
+
+    E0's vectors of them are kept beside the folder, not in it: a tagger is published without them.
+    """
+    if not is_trained(tagger.card):
+        return tagger
+    folder = folder.resolve()
+    e0, labels = Encoder.load(tagger.encoder.config), tagger.labels.table
+    index = LabelIndex.beside(
+        folder.with_name(f".{folder.name}-e0"),
+        labels,
+        [folder / TABLE],
+        lambda: e0.encode_labels(labels, "embedding the labels with E0, once"),
+    )
+    return Tagger(e0, index, tagger.card)

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+import pyarrow as pa
+
 from lmtx.datasets.lines import Faults, unit, whole
 from lmtx.datasets.own import Document, documents
 from lmtx.tagger import Tagger
 from lmtx.tagger.labels import TaggerError
+from lmtx.tagger.windows import longer
 from lmtx.tagger.writing import WRITERS
 
 FIRST, SIZE = 16, 256  # documents in the first batch, so that an answer comes soon, and in the others
@@ -82,7 +85,8 @@ def tag_stream(
     text
         Whether an answer holds the document's title or, without one, its text.
     say
-        Tells the user of the first five broken rows.
+        Tells the user of the first five broken rows, and whether documents of the first batch are longer than
+        what is read.
     """
     started, summary = time.monotonic(), Summary()
     answers = WRITERS[form](out, tagger, text)
@@ -93,6 +97,10 @@ def tag_stream(
         answered = batch[: broken[0]] if strict and broken else batch
         readable = [item for item in answered if isinstance(item, Document)]
         titles = [document.title for document in readable]
+        if not summary.documents and readable:
+            columns = {"title": titles, "text": [document.text for document in readable]}
+            if note := longer(tagger.encoder, pa.table(columns), tagger.windows):
+                say(f"of the first {len(readable):,}, {note}")
         labels = iter(tagger.tag([document.text for document in readable], k, threshold, titles))
         for item in answered:
             if isinstance(item, Document):

@@ -49,8 +49,8 @@ class Discrimination:
     Attributes
     ----------
     power
-        Probability that a shortlisted pair has a higher p_yes than a random pair of the same document: 0.5
-        is blind, 1 is perfect.
+        Probability that a shortlisted pair has a higher p_yes than a random pair of the same document, where
+        they differ: 0.5 is blind, 1 is perfect.
     yes, random_yes
         Shares of yes among shortlisted and among random pairs.
     """
@@ -95,11 +95,11 @@ def tells_apart(
 
 
 def power(near: np.ndarray, far: np.ndarray) -> float:
-    """How often a p_yes of `near`, float (n, a), exceeds one of `far`, (n, b), in its row; a tie is half.
+    """How often a p_yes of `near`, float (n, a), exceeds one of `far`, (n, b), in its row, where they differ.
 
-    NaN is no verdict. Without a row that has both it is 0.5: nothing is told apart.
+    NaN is no verdict. A tie says nothing: a judge without probabilities answers *no* to most of both. Where
+    none differ it is 0.5: nothing is told apart.
     """
-    pairs = near[:, :, None] - far[:, None, :]
-    if np.isnan(pairs).all():
-        return 0.5
-    return float(np.nanmean(np.where(np.isnan(pairs), np.nan, (pairs > 0) + 0.5 * (pairs == 0))))
+    above = near[:, :, None] > far[:, None, :]
+    below = near[:, :, None] < far[:, None, :]
+    return float(above.sum() / (above.sum() + below.sum())) if (above | below).any() else 0.5
