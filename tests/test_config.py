@@ -222,7 +222,7 @@ def test_a_size_leaves_one_s_own_data_set_in_place(study):
     ("override", "expected"),
     [
         ("training.seed", "expected section.key=value or group=name"),
-        ("size=hugh", "there are: default, full, paper, smoke, tiny"),
+        ("size=hugh", "there are: default, full, paper, sample, smoke, tiny"),
         ("dataset=other", "there is no dataset 'other'"),
         ("training.sead=1", "`training.sead` is not a parameter; did you mean `seed`?"),
         ("training.seed=many", "`training.seed` is 'many': input should be a valid integer"),
