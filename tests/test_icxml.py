@@ -255,13 +255,12 @@ def test_a_failed_request_leaves_the_document_to_e0_and_is_asked_again(words):
         words(server, max_missing=0.1, concurrency=1, model="another")
 
 
-def test_the_key_appears_nowhere(words, tmp_path, caplog, capfd, monkeypatch):
+def test_the_key_appears_nowhere(words, tmp_path, caplog, capfd):
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr(dispatch, "_FIRST_PATIENCE", 0.05)
     texts = []
     for reply in (error(401, f"Incorrect API key provided: {KEY}"), error(500, f"Bearer {KEY}")):
         with Server(lambda request, reply=reply: reply) as server, pytest.raises(TeacherError) as caught:
-            words(server)
+            words(server, patience=0.05)
         texts.append("".join(traceback.format_exception(caught.value)))
     with Server(answer) as server:
         ranked, inputs = words(server)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any
 
 import openai
@@ -18,7 +17,15 @@ from openai.types import Batch
 
 from lmtx.llm.chat import Question
 from lmtx.llm.cost import duration
-from lmtx.llm.faults import TeacherError, address, api_key, backoff, read_fault
+from lmtx.llm.faults import (
+    ServerError,
+    TeacherError,
+    address,
+    api_key,
+    backoff,
+    environment,
+    read_fault,
+)
 from lmtx.llm.served import ServedModel
 
 LINES, BYTES = 50_000, 190_000_000  # of one input file; the provider takes 50,000 and 200 MB
@@ -47,7 +54,8 @@ class BatchApi:
 
     def __init__(self, model: ServedModel, tag: str, say: Callable[[str], None]):
         self._model, self._tag, self._say = model, tag, say
-        self._client = openai.OpenAI(api_key=api_key(), max_retries=0, timeout=model.config.timeout)
+        with environment():
+            self._client = openai.OpenAI(api_key=api_key(), max_retries=0, timeout=model.config.timeout)
         self.refusals: list[str] = []
 
     def __enter__(self) -> "BatchApi":
@@ -162,15 +170,13 @@ class BatchApi:
                 raise TeacherError(
                     f"{fault.message}, again and again for {duration(now - first)} (teacher.patience)"
                 )
-            time.sleep(min(backoff(attempt, random.random()) if fault.pause is None else fault.pause, 600))
+            time.sleep(min(max(backoff(attempt, random.random()), fault.pause or 0), 600))
             attempt += 1
 
 
-def refusal(result: dict[str, Any]) -> Any:
-    """What is wrong with a result, with the attributes of the client's errors; None for a reply."""
+def refusal(result: dict[str, Any]) -> ServerError | None:
+    """What is wrong with a result; None for a reply."""
     response = result.get("response") or {}
     if response.get("status_code") == 200:
         return None
-    body = (response.get("body") or {}).get("error") or result.get("error") or {}
-    named = {name: body.get(name) for name in ("message", "code", "type", "param")}
-    return SimpleNamespace(status_code=response.get("status_code") or 500, body=body, **named)
+    return ServerError(response.get("status_code") or 500, response.get("body") or result.get("error"))

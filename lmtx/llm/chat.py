@@ -1,12 +1,12 @@
 """Chat completions: the form of a request, and what a reply holds."""
 
 import copy
-import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lmtx.config import OpenAIConfig
-from lmtx.llm.faults import BadReply, unsupported
+from lmtx.llm.faults import ServerError, unsupported
+from lmtx.llm.replies import without_thought
 
 CHAT_TOKENS = 8  # what the chat format adds to a prompt
 _TOP = (20, 5, 0)  # alternatives to ask for: OpenAI's limit, then that of stricter servers, then none
@@ -36,53 +36,76 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """Tokens of a request, as the server bills them or, where it does not say, as estimated."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    answer_tokens: int
+
+    @classmethod
+    def of(cls, question: Question, body: Any) -> "Usage | None":
+        """The usage that the body of a reply reports; None for one that neither reports any nor answers."""
+        prompt = _count(_at(body, "usage", "prompt_tokens"))
+        answer = _count(_at(body, "usage", "completion_tokens"))
+        if not prompt and not answer and _at(body, "choices", 0) is None:
+            return None
+        prompt = prompt or question.about_tokens()
+        cached = _count(_at(body, "usage", "prompt_tokens_details", "cached_tokens"))
+        text = _text(_at(body, "choices", 0, "message", "content"))
+        return cls(prompt, min(cached, prompt), answer or len(text.encode()) // 4 + 1)
+
+
+@dataclass(frozen=True)
 class Reply:
     """What came back.
 
     Attributes
     ----------
     text
-        The answer, a thought in <think> marks included; where the model refuses, what it says.
+        The answer, a thought before it included; where the model refuses, what it says.
     refused
         Whether the provider, or the model, refuses to answer for the prompt's content.
+    cut
+        Whether the answer ends where its tokens were used up.
     tokens
         Each token of the answer, with the log-probabilities of the likeliest ones there; empty where the
         server gives none, or a thought comes first.
-    prompt_tokens, cached_tokens, answer_tokens
-        As the server bills them or, where it does not say, as estimated.
     """
 
     text: str = ""
     refused: bool = False
+    cut: bool = False
     tokens: list[tuple[str, dict[str, float]]] = field(default_factory=list)
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    answer_tokens: int = 0
 
     @classmethod
     def of(cls, question: Question, body: Any) -> "Reply":
-        """The reply in the body of a chat completion; raises `BadReply` for a body that is none."""
-        try:
-            choice = body["choices"][0]
-            message = choice["message"]
-            text = message.get("content") or ""
-            text.strip()
-            tokens = _tokens(choice)
-            refusal = message.get("refusal")
-            thinks = message.get("reasoning_content") or message.get("reasoning") or "<think>" in text
-            usage = body.get("usage") or {}
-            details = usage.get("prompt_tokens_details") or {}
-        except (TypeError, KeyError, IndexError, AttributeError):
-            said = json.dumps(body)[:200] if isinstance(body, dict) else str(body)[:200]
-            raise BadReply(f"a reply that is no chat completion: {said}") from None
+        """The reply in the body of a chat completion, whatever its fields hold.
+
+        Raises `ServerError` for a body that is no completion.
+        """
+        choice, message = _at(body, "choices", 0), _at(body, "choices", 0, "message")
+        failure = _at(choice, "error") or _at(body, "error")
+        if not isinstance(message, dict) or (failure and not message.get("content")):
+            raise ServerError(200, failure or body)
+        text, refusal, finish = (
+            _text(message.get("content")),
+            _text(message.get("refusal")),
+            _at(choice, "finish_reason"),
+        )
+        thinks = message.get("reasoning_content") or message.get("reasoning") or without_thought(text) != text
+        used_up = _count(_at(body, "usage", "completion_tokens")) >= question.answer_tokens
         return cls(
             refusal or text,
-            bool(refusal) or choice.get("finish_reason") == "content_filter",
-            [] if thinks else tokens,
-            usage.get("prompt_tokens") or question.about_tokens(),
-            details.get("cached_tokens") or 0,
-            usage.get("completion_tokens") or len(text.encode()) // 4 + 1,
+            bool(refusal) or finish == "content_filter",
+            finish in ("length", "max_tokens") or (not isinstance(finish, str) and used_up),
+            [] if thinks else _tokens(choice),
         )
+
+    def shortfall(self, model: str) -> str:
+        """Why a reply without an answer in it has none, and the remedy."""
+        end = "was cut off before it answered" if self.cut else "answered nothing"
+        return f"{model} {end} ({self.text[:80]!r}): raise teacher.max_tokens where it thinks first"
 
 
 class Dialect:
@@ -127,14 +150,43 @@ class Dialect:
         return True
 
 
-def _tokens(choice: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
-    """Each generated token, with the log-probabilities of the likeliest ones there."""
-    content = (choice.get("logprobs") or {}).get("content") or []
-    return [
-        (
-            entry["token"],
-            {entry["token"]: entry["logprob"]}
-            | {top["token"]: top["logprob"] for top in entry.get("top_logprobs") or []},
-        )
-        for entry in content
-    ]
+def _at(value: Any, *path: str | int) -> Any:
+    """What a JSON value holds there; None where it holds nothing."""
+    try:
+        for step in path:
+            value = value[step]
+    except (TypeError, KeyError, IndexError):
+        return None
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _count(value: Any) -> int:
+    """A number of tokens; 0 for anything else."""
+    return int(value) if isinstance(value, int | float) and 0 <= value < 1e12 else 0
+
+
+def _text(content: Any) -> str:
+    """The text of a message's content: itself, or that of its parts, without a thought's."""
+    parts = content if isinstance(content, list) else [content]
+    texts = (part if isinstance(part, str) else _at(part, "text") for part in parts)
+    return "".join(text for text in texts if isinstance(text, str)).encode(errors="replace").decode()
+
+
+def _tokens(choice: Any) -> list[tuple[str, dict[str, float]]]:
+    """Each generated token, with the log-probabilities of the likeliest ones there, as far as readable."""
+    tokens: list[tuple[str, dict[str, float]]] = []
+    for position in _list(_at(choice, "logprobs", "content")):
+        likeliest = {}
+        for top in (position, *_list(_at(position, "top_logprobs"))):
+            token, logprob = _at(top, "token"), _at(top, "logprob")
+            is_number = isinstance(logprob, int | float) and not isinstance(logprob, bool)
+            if isinstance(token, str) and is_number and -1e300 < logprob < 1e300:
+                likeliest[token] = float(logprob)
+        if not isinstance(_at(position, "token"), str):
+            break
+        tokens.append((position["token"], likeliest))
+    return tokens

@@ -18,18 +18,14 @@ from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from lmtx.llm.cost import duration
-from lmtx.llm.faults import Fault, TeacherError, backoff, read_fault
+from lmtx.llm.faults import TeacherError, backoff, read_fault
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
 
-_FIRST_PATIENCE = 10.0  # seconds, while the server has not answered anything yet
+_STREAK = 20  # requests refused one after the other, that make one ask whether the server refuses all
 _QUIET = 60.0  # seconds between two messages about faults
 _DRAIN = 30.0  # seconds for requests in work when everything stops
-
-
-class SendAgain(Exception):
-    """Raised by a `send` that wants the job sent again at once, in another form."""
 
 
 @contextmanager
@@ -70,6 +66,9 @@ class Dispatcher(Generic[Job, Answer]):
     send
         `await send(client, job)` gives the answer; its exceptions are read by `read_fault`.
         A None is no answer and no failure.
+    prove
+        `await prove(client, job)` sends a harmless request in the form of `job`, to tell a server that
+        refuses every request from one that refuses this job.
     filtered
         `filtered(job)` gives the answer to a request that the provider refuses for its content.
     model
@@ -84,6 +83,7 @@ class Dispatcher(Generic[Job, Answer]):
         self,
         open_client: Callable[[], AbstractAsyncContextManager],
         send: Callable[[Any, Job], Awaitable[Answer | None]],
+        prove: Callable[[Any, Job], Awaitable[None]],
         filtered: Callable[[Job], Answer],
         *,
         model: str,
@@ -91,12 +91,14 @@ class Dispatcher(Generic[Job, Answer]):
         patience: float,
         say: Callable[[str], None] = lambda text: None,
     ):
-        self._open_client, self._send, self._filtered = open_client, send, filtered
+        self._open_client, self._send, self._prove, self._filtered = open_client, send, prove, filtered
         self._model, self._concurrency, self._patience = model, concurrency, patience
         self._say, self._said_at = say, -math.inf
         self._answers: queue.SimpleQueue[tuple[Answer, asyncio.Future] | None] = queue.SimpleQueue()
         self._error: BaseException | None = None
         self._answered_at: float | None = None
+        self._refusals = 0  # since the last answer
+        self._proving = asyncio.Lock()
         self._resume_at = 0.0
         self.last_fault = ""
 
@@ -164,7 +166,7 @@ class Dispatcher(Generic[Job, Answer]):
                 job = next(jobs, None)
                 if job is None:
                     return
-                answer = await self._persist(client, job)
+                answer = await self._persist(client, job, self._send)
             except BaseException as error:
                 if not isinstance(error, asyncio.CancelledError):
                     self._stop(error)
@@ -175,64 +177,62 @@ class Dispatcher(Generic[Job, Answer]):
             self._answers.put((answer, is_kept))
             await is_kept
 
-    async def _persist(self, client: Any, job: Job) -> Answer | None:
+    async def _persist(
+        self, client: Any, job: Job, send: Callable[[Any, Job], Awaitable[Answer | None]]
+    ) -> Answer | None:
         """The answer to a job; None when it failed, or everything stops. Raises what must stop the rest."""
         attempt, first_fault_at = 0, None
         while True:
-            await self._pause(self._resume_at - time.monotonic())
+            # A little spread, so that not all come back in the same instant.
+            await self._pause((self._resume_at - time.monotonic()) * (1 + 0.1 * random.random()))
             if self._stopping.is_set():
                 return None
             try:
-                answer = await self._send(client, job)
-                self._answered_at = time.monotonic()
+                answer = await send(client, job)
+                self._answered_at, self._refusals = time.monotonic(), 0
                 return answer
-            except SendAgain:
-                continue
             except Exception as error:
                 fault = read_fault(error, self._model)
                 if fault is None:
                     raise
             now = time.monotonic()
             self.last_fault = fault.message
-            if fault.kind == "lasting" or (fault.kind == "refused" and self._answered_at is None):
+            if fault.kind == "filtered":
+                return self._filtered(job)
+            is_page = fault.kind == "page" and self._answered_at is None
+            if fault.kind == "lasting" or is_page or (fault.kind == "refused" and send is self._prove):
                 raise TeacherError(fault.message)
-            if fault.kind != "passing":
-                return self._give_up(job, fault)
+            if fault.kind == "refused":
+                await self._check_others(client, job)
+                return None
             first_fault_at = first_fault_at or now
             if now - self._said_at > _QUIET:
                 self._said_at = now
-                self._say(f"{fault.message}: trying again")
-            self._check_pause(fault)
-            if now - first_fault_at > self._patience_for(fault):
+                self._say(f"{fault.message}: trying again for {duration(self._patience)} (teacher.patience)")
+            if (fault.pause or 0) > max(self._patience, 1.0):
+                raise TeacherError(
+                    f"{fault.message}: it asks to wait {duration(fault.pause)}, longer than teacher.patience "
+                    f"({duration(self._patience)}). Run again then"
+                )
+            if now - first_fault_at > self._patience:
                 if self._answered_at is None or self._answered_at < first_fault_at:
                     raise TeacherError(
                         f"{fault.message}: no answer to any request for {duration(now - first_fault_at)} "
                         "(teacher.patience). Check that the server is up, then run again"
                     )
-                return self._give_up(job, fault)
-            await self._pause(backoff(attempt, random.random()) if fault.pause is None else 0)
+                return None
+            pause = max(backoff(attempt, random.random()), fault.pause or 0)
+            if fault.pause is not None:  # the server asks everyone to wait
+                self._resume_at = max(self._resume_at, now + pause)
+            await self._pause(pause)
             attempt += 1
 
-    def _patience_for(self, fault: Fault) -> float:
-        """A server that never answered is more likely missing than away for a moment."""
-        if self._answered_at is None and not fault.alive:
-            return min(self._patience, _FIRST_PATIENCE)
-        return self._patience
-
-    def _check_pause(self, fault: Fault) -> None:
-        """Let everyone wait when the server asks for it; stop when it asks for more than our patience."""
-        if fault.pause is None:
-            return
-        if fault.pause > max(self._patience, 1.0):
-            raise TeacherError(
-                f"{fault.message}: it asks to wait {duration(fault.pause)}, longer than teacher.patience "
-                f"({duration(self._patience)}). Run again then"
-            )
-        # A little spread, so that not all come back in the same instant.
-        self._resume_at = max(self._resume_at, time.monotonic() + fault.pause * (1 + 0.1 * random.random()))
-
-    def _give_up(self, job: Job, fault: Fault) -> Answer | None:
-        return self._filtered(job) if fault.kind == "filtered" else None
+    async def _check_others(self, client: Any, job: Job) -> None:
+        """After refusals without an answer between them: raise when the server refuses every request."""
+        self._refusals += 1
+        async with self._proving:
+            if self._answered_at is None or self._refusals >= _STREAK:
+                await self._persist(client, job, self._prove)
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not longer than until everything stops."""

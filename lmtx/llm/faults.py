@@ -1,22 +1,38 @@
 """What can go wrong with a request, and what to do about it."""
 
 import email.utils
+import json
 import os
 import re
 import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
 LATEST_PAUSE = 30.0
 _FIRST_PAUSE = 0.5
 _HTTP_LIBRARIES = {"openai", "httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "h11"}
+_PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
+_ECHOES = {"input", "messages", "prompt", "flagged_input"}  # fields in which an error repeats the request
+_CODES = {"code", "type", "error_code", "error_type", "status"}
+_NO_QUOTA = re.compile(r"insufficient[ _](quota|balance|credit|fund)|billing_hard_limit|credit balance", re.I)
 _FILTERED = ("content_filter", "content_policy", "invalid_prompt")
+_PAGE = re.compile(r"<|(data|event|id|retry)?:")  # how HTML, and a stream of events, begin
+_CUT_OFF = re.compile(r"could not finish|(max_tokens|output limit)\b.* reached|higher max_tokens", re.I)
+_TOO_LONG = re.compile(r"context|too (long|large|many)|at most|input length", re.I)
+_LIMIT = re.compile(r"\bmax_(completion_)?tokens\b", re.I)
+_UNSUPPORTED = re.compile(
+    r"support|unknown|unrecogni|unexpected|permitted|allowed|extra|invalid|implemented|deprecated"
+    r"|instead|must be|greater|less than",
+    re.I,
+)
 _OPTIONAL = {
-    "max_tokens": r"\bmax_tokens\b",
-    "response_format": r"\bresponse_format\b",
-    "temperature": r"\btemperature\b",
-    "logprobs": r"logprobs\b|\btop_n_tokens\b",  # as text-generation-inference calls them
+    "max_tokens": re.compile(r"\bmax_tokens\b", re.I),
+    "response_format": re.compile(r"\bresponse_format\b", re.I),
+    "temperature": re.compile(r"\btemperature\b", re.I),
+    "logprobs": re.compile(r"logprobs\b|\btop_n_tokens\b", re.I),  # as text-generation-inference calls them
 }
 """Parameters that not every server knows, and that a request can do without; how errors name them."""
 
@@ -29,6 +45,55 @@ class BudgetError(TeacherError):
     """`max_cost` or `max_requests` is reached; the message says what is missing and how to go on."""
 
 
+class Unanswered(Exception):
+    """A completion without an answer in it: empty, or cut off before one. The message says which."""
+
+
+class ServerError(Exception):
+    """What a server sends in the place of a completion.
+
+    Attributes
+    ----------
+    status
+        The HTTP status, or the error's code in the body of a reply with the status 200.
+    said
+        Every text in the body, whatever its shape, on one line.
+    codes
+        What the body calls the error, in any of its fields for that.
+    headers
+        Of the reply.
+    """
+
+    def __init__(self, status: int, body: Any, headers: Mapping[str, str] | None = None):
+        texts, codes, values = [], [], [("", body)]
+        while values:  # no recursion: a body may be nested as deeply as a server likes
+            name, value = values.pop()
+            if isinstance(value, dict):
+                values += [item for item in reversed(value.items()) if item[0] not in _ECHOES]
+            elif isinstance(value, list):
+                values += [(name, entry) for entry in reversed(value)]
+            elif name in _CODES and not isinstance(value, bool | None):
+                codes.append(str(value))
+            if isinstance(value, str) and value.strip():
+                texts.append(" ".join(value.split()))
+        self.is_page = isinstance(body, str) and bool(_PAGE.match(body.lstrip()))
+        number = next((int(code) for code in codes if re.fullmatch(r"[45]\d\d", code)), status)
+        self.status = number if status == 200 else status
+        self.codes, self.headers = codes, headers or {}
+        fields = f"JSON with the fields {', '.join(body)}" if isinstance(body, dict) and body else "nothing"
+        said = "; ".join(dict.fromkeys(texts)) or fields
+        self.said = without_secrets("".join(letter if letter.isprintable() else "�" for letter in said))
+        super().__init__(self.said)
+
+    @classmethod
+    def of(cls, error: Exception) -> "ServerError | None":
+        """The same from an error of the client that holds a response; None for any other."""
+        response = getattr(error, "response", None)
+        if isinstance(error, cls) or response is None:
+            return error if isinstance(error, cls) else None
+        return cls(response.status_code, read_json(response.content), response.headers)
+
+
 @dataclass(frozen=True)
 class Fault:
     """What became of a request that was not answered.
@@ -38,23 +103,26 @@ class Fault:
     kind
         "passing": try again after a pause. "lasting": stop, `message` names cause and remedy.
         "refused": the server does not take this request; another one it may. "filtered": the
-        provider refuses to answer for this document, which is an answer: none.
+        provider refuses to answer for this document, which is an answer: none. "page": no answer of a
+        language model; passing where there has been one before, else lasting.
     message
         For people; holds no key.
     pause
         Seconds the server asks to wait; None when it does not say.
-    alive
-        Whether a server was there: it answered something that says it is merely busy.
     """
 
-    kind: Literal["passing", "lasting", "refused", "filtered"]
+    kind: Literal["passing", "lasting", "refused", "filtered", "page"]
     message: str
     pause: float | None = None
-    alive: bool = False
 
 
-class BadReply(ValueError):
-    """A success status with a body that is no chat completion."""
+def read_json(raw: bytes) -> Any:
+    """The JSON value in a body, whatever its content type says; the text itself where it is none."""
+    text = raw.decode("utf-8-sig", "replace")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def read_fault(error: Exception, model: str) -> Fault | None:
@@ -62,49 +130,54 @@ def read_fault(error: Exception, model: str) -> Fault | None:
 
     `model` is the model's name, for the messages.
     """
-    status = getattr(error, "status_code", None)
-    if status is None:
+    if isinstance(error, Unanswered):
+        return Fault("refused", without_secrets(str(error)))
+    reply = ServerError.of(error)
+    if reply is None:
         library = type(error).__module__.partition(".")[0]
-        if isinstance(error, OSError | TimeoutError | ValueError) or library in _HTTP_LIBRARIES:
-            late = isinstance(error, TimeoutError)
-            return Fault("passing", without_secrets(f"{address()}: {_cause(error)}"), alive=late)
-        return None
-    body = getattr(error, "body", None)
-    code = str(getattr(error, "code", None) or getattr(error, "type", None) or "")
-    text = (body.get("message") or body.get("detail")) if isinstance(body, dict) else None
-    said = without_secrets(str(text or getattr(error, "message", error)).strip())[:500]
-    where = f"{address()} answered {status} ({said})"
-    no_quota = "insufficient_quota" in (code, getattr(error, "type", None)) or "billing_hard_limit" in code
-    if no_quota or status == 402:
+        return _no_reply(error) if isinstance(error, OSError) or library in _HTTP_LIBRARIES else None
+    status, said = reply.status, reply.said
+    where = f"{address()} answered {status} ({said[:500]})"
+    base_url = "OPENAI_BASE_URL is not the address of an OpenAI-compatible server (it usually ends in /v1)"
+    if status == 402 or _NO_QUOTA.search(f"{said} {reply.codes}"):
         return Fault(
             "lasting", f"{where}: the quota is used up. Top up the account, or use another key or address"
         )
-    if status in (408, 409, 425, 429, 502, 503, 504):
-        return Fault("passing", where, _retry_after(error), alive=True)
-    if status >= 500:
-        return Fault("passing", where, _retry_after(error))
+    if status == 200:
+        where = f"{address()} answered, but with no chat completion ({said[:200]})"
+        return Fault("page", f"{where}: {base_url}") if reply.is_page else Fault("passing", where)
+    if status in (408, 409, 425, 429) or (status >= 500 and status != 501):
+        return Fault("passing", where, _retry_after(reply.headers))
     if status == 401:
         return Fault("lasting", f"{where}: set OPENAI_API_KEY to a key that is valid at this address")
-    if status == 403:
-        return Fault("lasting", f"{where}: this key may not use the model {model!r}, or not from here")
     if status == 404:
         return Fault(
-            "lasting",
-            f"{where}: the model {model!r} does not exist there (set teacher.model), or OPENAI_BASE_URL "
-            "is not the address of an OpenAI-compatible server (it usually ends in /v1)",
+            "lasting", f"{where}: the model {model!r} does not exist there (set teacher.model), or {base_url}"
         )
-    if any(word in code for word in _FILTERED):
+    if any(word in code for word in _FILTERED for code in reply.codes):
         return Fault("filtered", where)
-    hint = "lower teacher.document_tokens" if "context" in said else "check teacher.model and teacher.extra"
+    if status == 403:
+        hint = f"this key may not use the model {model!r}, or not from here"
+    elif _CUT_OFF.search(said):
+        hint = "raise teacher.max_tokens"
+    elif _LIMIT.search(said) and "context" not in said.lower():
+        hint = "check teacher.max_tokens"
+    elif _TOO_LONG.search(said):
+        hint = "lower teacher.document_tokens"
+    else:
+        hint = "check teacher.model and teacher.extra"
     return Fault("refused", f"{where}: {hint}")
 
 
 def unsupported(error: Exception) -> str | None:
     """The parameter that the server rejects and a request can do without; None for any other error."""
-    if getattr(error, "status_code", None) not in (400, 403, 422):
+    reply = ServerError.of(error)
+    if reply is None or reply.status not in (400, 403, 422, 500, 501) or not _UNSUPPORTED.search(reply.said):
         return None
-    said = f"{getattr(error, 'param', None) or ''} {getattr(error, 'message', None) or error}"
-    return next((name for name, pattern in _OPTIONAL.items() if re.search(pattern, said)), None)
+    names = [name for name, pattern in _OPTIONAL.items() if pattern.search(reply.said)]
+    if _CUT_OFF.search(reply.said) or _TOO_LONG.search(reply.said):  # about the value of max_tokens
+        names = [name for name in names if name != "max_tokens"]
+    return next(iter(names), None)
 
 
 def backoff(attempt: int, random: float) -> float:
@@ -132,43 +205,76 @@ def api_key() -> str:
     return key
 
 
+@contextmanager
+def environment() -> Iterator[None]:
+    """Raise an error of making a client as a `TeacherError` that names the variables it may come from."""
+    try:
+        yield
+    except TeacherError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError):
+            variables = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+        else:
+            variables = _PROXIES if "proxy" in str(error) else ("OPENAI_BASE_URL", *_PROXIES)
+        given = " or ".join(f"{name}={os.environ[name]}" for name in os.environ if name.upper() in variables)
+        message = f"no client can be made ({_described(error)}): correct or unset {given}"
+        raise TeacherError(without_secrets(message)) from None
+
+
 def address() -> str:
     """The server's address, without a user name or password in it."""
-    url = urlsplit(os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1")
-    host = url.hostname or ""
-    return f"{url.scheme}://{host}{f':{url.port}' if url.port else ''}{url.path}"
+    return re.sub(r"//[^/]*@", "//", os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1").strip()
 
 
 def without_secrets(text: str) -> str:
-    """`text` without the key, and without anything that looks like one."""
+    """`text` without the key, without anything that looks like one, and without passwords in addresses."""
     key = os.environ.get("OPENAI_API_KEY", "").strip()
     if key:
         text = text.replace(key, "[key]")
+    text = re.sub(r"//[^/@\s]+@", "//[secret]@", text)
     return re.sub(r"\b(?:sk|Bearer)[-_ ][\w*.-]{8,}", "[key]", text)
 
 
-def _cause(error: BaseException) -> str:
-    """The innermost cause: the client libraries wrap "connection refused" several times."""
-    if isinstance(error, TimeoutError):
-        return "no answer within teacher.timeout"
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
+def _described(error: BaseException) -> str:
     text = str(error).strip()
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
-def _retry_after(error: Exception) -> float | None:
+def _no_reply(error: BaseException) -> Fault:
+    """The fault of a request that got no reply, by its innermost cause.
+
+    The client libraries wrap "connection refused" several times.
+    """
+    is_late = isinstance(error, TimeoutError)
+    while (inner := error.__cause__ or error.__context__) is not None and not is_late:
+        error = inner
+    cause = "no answer within teacher.timeout" if is_late else _described(error)
+    where, proxies = address(), urllib.request.getproxies_environment()
+    host = re.sub(r":\d+$", "", where.partition("//")[2].partition("/")[0])
+    proxy = next((name for name in (where.partition(":")[0], "all") if name in proxies), None)
+    if proxy and not urllib.request.proxy_bypass_environment(host):
+        where += f" through the proxy in {proxy.upper()}_PROXY (NO_PROXY={host} goes around it)"
+    message = without_secrets(f"{where}: {cause}")
+    if re.search("Ur[lL]|UnsupportedProtocol", type(error).__name__):
+        return Fault(
+            "lasting", f"{message}: set OPENAI_BASE_URL to an address such as http://localhost:8000/v1"
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in cause:
+        return Fault("lasting", f"{message}: set SSL_CERT_FILE to a file with its authority's certificate")
+    return Fault("passing", message)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds from Retry-After (a number or a date) or retry-after-ms (RFC 9110, section 10.2.3)."""
-    headers = getattr(getattr(error, "response", None), "headers", {})
+    milliseconds, value = headers.get("retry-after-ms"), headers.get("retry-after")
     try:
-        if milliseconds := headers.get("retry-after-ms"):
-            return max(0.0, float(milliseconds) / 1000)
-        value = headers.get("retry-after")
-        if value is None:
-            return None
-        try:
-            return max(0.0, float(value))
-        except ValueError:
-            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError):
+        if milliseconds:
+            seconds = float(milliseconds) / 1000
+        elif value and re.fullmatch(r"[-+.\d]+", value):
+            seconds = float(value)
+        else:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+    except (TypeError, ValueError, OverflowError):
         return None
+    return min(max(0.0, seconds), 1e9)

@@ -5,7 +5,24 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-_THOUGHT = re.compile(r"^\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
+_THOUGHT = r"(?:seed:)?(?:think|thinking|thoughts?|reason|reasoning)"
+_OPEN = re.compile(
+    rf"\s*(?:<\|start\|>assistant)?(?:<{_THOUGHT}>|\[{_THOUGHT}\]|◁{_THOUGHT}▷|<\|start_thinking\|>"
+    r"|<\|begin_of_thought\|>|<\|inner_prefix\|>|<\|channel\|>(?!final)|<\|channel>thought|<unused94>)",
+    re.IGNORECASE,
+)
+_CLOSE = re.compile(
+    rf"<?/{_THOUGHT}>|\[/{_THOUGHT}\]|◁/{_THOUGHT}▷|<\|end_thinking\|>|<\|end_of_thought\|>|<\|inner_suffix\|>"
+    r"|<\|channel\|>final\s*(?:<\|message\|>)?|assistantfinal|<channel\|>|<unused95>",
+    re.IGNORECASE,
+)
+"""How a thought begins and ends: DeepSeek R1, Qwen 3 and most others write `<think>`, Magistral `[THINK]`,
+Seed-OSS `<seed:think>`, Kimi `◁think▷`, Command A `<|START_THINKING|>`, OpenThinker `<|begin_of_thought|>`,
+Apertus `<|inner_prefix|>`, gpt-oss `<|channel|>analysis`, Gemma `<|channel>thought` and `<unused94>`. The
+beginning often stands in the prompt."""
+_MARK = re.compile(
+    r"<\|(?:end|start|return|start_response|end_response|begin_of_solution|end_of_solution)\|>", re.I
+)
 _FENCED = re.compile(r"```\w*\s*(.*?)\s*```", re.DOTALL)
 _FENCE_LINE = re.compile(r"^\s*```.*$", re.MULTILINE)
 _BULLET = re.compile(r"^[-*•–]\s+")
@@ -13,8 +30,10 @@ _MARKED = re.compile(r"^(?:[-*•–]\s+|\**\(?\d{1,3}[.)]\**\s+)+(.*)$")
 
 
 def without_thought(text: str) -> str:
-    """An answer without the thought in <think> marks before it; empty where the thought has no end."""
-    return _THOUGHT.sub("", text)
+    """An answer without the thought before it; empty where the thought has no end."""
+    if ends := [match.end() for match in _CLOSE.finditer(text)]:
+        text = _MARK.sub("", text[ends[-1] :])
+    return "" if _OPEN.match(text) else text
 
 
 def read_items(text: str) -> list[str]:

@@ -7,20 +7,30 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import openai
 
 from lmtx.config import ConfigError, OpenAIConfig
 from lmtx.llm.budget import Budget
-from lmtx.llm.chat import CHAT_TOKENS, Dialect, Question, Reply
+from lmtx.llm.chat import CHAT_TOKENS, Dialect, Question, Reply, Usage
 from lmtx.llm.cost import Cost, estimate, load_price
-from lmtx.llm.dispatch import Dispatcher, SendAgain
-from lmtx.llm.faults import BudgetError, TeacherError, api_key
+from lmtx.llm.dispatch import Dispatcher
+from lmtx.llm.faults import (
+    BudgetError,
+    ServerError,
+    TeacherError,
+    Unanswered,
+    api_key,
+    environment,
+    read_json,
+)
 from lmtx.llm.replies import without_thought
 from lmtx.llm.tokens import Tokens
 
 _TRIAL = 50  # replies that tell whether the model answers the question at all
+_HARMLESS = 'Write the word yes, as JSON: {"1": "yes"}'  # that no server refuses for its content
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -106,7 +116,7 @@ class ServedModel:
     def ask(
         self,
         jobs: Iterator[tuple[Item, Question]],
-        read: Callable[[Item, Reply], tuple[Answer | None, bool]],
+        read: Callable[[Item, Reply], tuple[Answer | None, bool | None]],
         complaint: str,
         say: Callable[[str], None],
     ) -> Generator[list[Answer]]:
@@ -117,8 +127,8 @@ class ServedModel:
         jobs
             Questions, each with what it is about; taken one by one.
         read
-            What a reply says (None: nothing, and `jobs` asks in another form), and whether it answers the
-            question.
+            What a reply says (None: nothing), and whether it answers the question (None: `jobs` asks it
+            in another form).
         complaint
             What to say of a model whose first replies all answer nothing; `{n}`, `{model}` and `{last}` stand
             for their number, its name and the last of them.
@@ -137,15 +147,23 @@ class ServedModel:
             item, question = job
             reply = await self._send(client, question)
             answer, useful = read(item, reply)
-            if answer is not None:
+            if useful is not None:
                 self._answered += 1
                 self._useless += not useful
                 self._last = reply.text
+                if answer is None:
+                    raise Unanswered(reply.shortfall(self.name))
             return answer
+
+        async def prove(client: openai.AsyncOpenAI, job: tuple[Item, Question]) -> None:
+            reply = await self._send(client, replace(job[1], prompt=_HARMLESS))
+            if not (reply.refused or without_thought(reply.text).strip()):
+                raise Unanswered(reply.shortfall(self.name))
 
         dispatcher = Dispatcher(
             lambda: open_client(self.config.timeout),
             send,
+            prove,
             lambda job: read(job[0], Reply(refused=True))[0],
             model=self.name,
             concurrency=self.config.concurrency,
@@ -162,9 +180,11 @@ class ServedModel:
     ) -> Generator[list[tuple[int, str]]]:
         """Yield positions in `questions` and texts, as they arrive; empty for a refused answer."""
 
-        def read(position: int, reply: Reply) -> tuple[tuple[int, str], bool]:
-            text = "" if reply.refused else reply.text
-            return (position, text), bool(without_thought(text).strip())
+        def read(position: int, reply: Reply) -> tuple[tuple[int, str] | None, bool]:
+            if reply.refused:
+                return (position, ""), False
+            is_answer = bool(without_thought(reply.text).strip())
+            return (position, reply.text) if is_answer else None, is_answer
 
         complaint = (
             "the first {n} answers of {model!r} are empty. A model that thinks first needs a higher "
@@ -189,46 +209,52 @@ class ServedModel:
         self.cost.requests += 1
         return most
 
-    def account(self, question: Question, reply: Reply) -> None:
-        """Enter what a reply has cost, and how far its prompt was underestimated."""
-        self.cost.prompt_tokens += reply.prompt_tokens
-        self.cost.cached_tokens += reply.cached_tokens
-        self.cost.answer_tokens += reply.answer_tokens
-        usd = self._usd(reply.prompt_tokens, reply.answer_tokens, reply.cached_tokens)
+    def account(self, question: Question, usage: Usage | None) -> None:
+        """Enter what a reply has cost, if anything, and how far its prompt was underestimated."""
+        if usage is None:
+            return
+        self.cost.prompt_tokens += usage.prompt_tokens
+        self.cost.cached_tokens += usage.cached_tokens
+        self.cost.answer_tokens += usage.answer_tokens
+        usd = self._usd(usage.prompt_tokens, usage.answer_tokens, usage.cached_tokens)
         if usd is not None:
             self.cost.usd += usd
             self.budget.spent += usd
-        factor = reply.prompt_tokens / question.about_tokens()
-        self._underestimate = max(self._underestimate, factor)
+        self._underestimate = max(self._underestimate, usage.prompt_tokens / question.about_tokens())
 
     def _usd(self, prompt: int, answer: int, cached: int = 0) -> float | None:
         return None if self._price is None else self._price.usd(prompt, answer, cached, self.batch)
 
     async def _send(self, client: openai.AsyncOpenAI, question: Question) -> Reply:
-        most = self.reserve(question)
-        body = self.dialect.body(question)
-        try:
-            async with asyncio.timeout(self.config.timeout):
-                answer = await client.post("/chat/completions", body=body, cast_to=object)
-            reply = Reply.of(question, answer)
-            self.account(question, reply)
-        except openai.APIStatusError as error:
-            if self.dialect.adapt(error, body):
-                raise SendAgain from None
-            raise
-        finally:
-            self.budget.reserved -= most
-        return reply
+        """Send a question, in other forms too as the server rejects parameters."""
+        while True:
+            most = self.reserve(question)
+            body = self.dialect.body(question)
+            try:
+                async with asyncio.timeout(self.config.timeout):
+                    answer = read_json(await client.post("/chat/completions", body=body, cast_to=bytes))
+                self.account(question, Usage.of(question, answer))  # paid, whether or not it can be read
+                return Reply.of(question, answer)
+            except (openai.APIStatusError, ServerError) as error:
+                if not self.dialect.adapt(error, body):
+                    raise
+            finally:
+                self.budget.reserved -= most
 
 
 @asynccontextmanager
 async def open_client(timeout: float) -> AsyncGenerator[openai.AsyncOpenAI]:
-    """A client for the address and the key of the environment; `timeout` in seconds."""
+    """A client for the address and the key of the environment; `timeout` in seconds.
+
+    Raises `TeacherError` where the environment does not allow one.
+    """
     # aiohttp carries about twice as many requests a second as the client's default transport.
-    async with openai.AsyncOpenAI(
-        api_key=api_key(),
-        max_retries=0,  # the dispatcher tries again, under its limit
-        timeout=timeout,
-        http_client=openai.DefaultAioHttpClient(),
-    ) as client:
+    with environment():
+        opened = openai.AsyncOpenAI(
+            api_key=api_key(),
+            max_retries=0,  # the dispatcher tries again, under its limit
+            timeout=timeout,
+            http_client=openai.DefaultAioHttpClient(),
+        )
+    async with opened as client:
         yield client

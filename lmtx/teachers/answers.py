@@ -22,12 +22,15 @@ def read_word(token: str) -> int:
     return _WORDS.get(re.sub(r"[\W_]+", "", token.replace("▁", " ").replace("Ġ", " ")).casefold(), NONE)
 
 
-def read_text(text: str) -> int:
+def read_text(text: str, cut: bool = False) -> int:
     """YES or NO when the answer begins with that word, NONE for anything else.
 
-    A thought in <think> marks is skipped; "yes or no" is neither.
+    A thought before it is skipped; "yes or no" is neither. Of a text that was cut off the word must be a
+    sentence: what begins with "No mention of" may have become a thought.
     """
     match = _FIRST_WORD.match(without_thought(text))
+    if match and cut and re.match(r"[^\S\n]+\w", match.string[match.end() :]):
+        return NONE
     return _WORDS[match.group(1).casefold()] if match else NONE
 
 

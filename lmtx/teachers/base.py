@@ -144,7 +144,7 @@ class Teacher(Asker, ABC):
             neither,
             f"pairs ({(failed + neither) / max(1, len(answer)):.1%}) have no verdict",
             "were neither yes nor no",
-            "look at the wording if answers are neither",
+            "look at the wording if answers are neither (teacher.retry_none=true asks them again)",
         )
         return self.decide(Verdicts(p_yes, answer))
 

@@ -14,8 +14,8 @@ import numpy as np
 from openai.types import Batch
 
 from lmtx.llm.batch import BatchApi, refusal
-from lmtx.llm.chat import Question, Reply
-from lmtx.llm.faults import BadReply, BudgetError, TeacherError, read_fault
+from lmtx.llm.chat import Question, Reply, Usage
+from lmtx.llm.faults import BudgetError, ServerError, TeacherError, read_fault
 from lmtx.teachers.base import Answers
 from lmtx.teachers.openai import Job, OpenAITeacher, joined
 from lmtx.teachers.pairs import Pairs
@@ -123,17 +123,20 @@ class _Batches:
         question = teacher.question(job)
         if error := refusal(result):
             return True, self._refused(job, question, error)
+        body = result["response"].get("body")
+        teacher.model.account(question, Usage.of(question, body))
         try:
-            reply = Reply.of(question, result["response"].get("body") or {})
-        except BadReply:
-            return True, None
-        teacher.model.account(question, reply)
+            reply = Reply.of(question, body)
+        except ServerError as error:
+            return True, self._refused(job, question, error)
         answer = teacher.read(job, reply)
-        if answer is None:
+        if answer is None and listwise:
             self._again += teacher.pointwise(job)
+        elif answer is None:
+            teacher.last_fault = reply.shortfall(teacher.model.name)
         return True, answer
 
-    def _refused(self, job: Job, question: Question, error: Any) -> Answers | None:
+    def _refused(self, job: Job, question: Question, error: ServerError) -> Answers | None:
         """A refused request: none for filtered content; sent again without a parameter; else failed."""
         teacher = self._teacher
         if teacher.model.dialect.adapt(error, self._as_sent.body(question)):

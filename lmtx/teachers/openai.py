@@ -15,6 +15,7 @@ import numpy as np
 from lmtx.config import ConfigError, OpenAIConfig
 from lmtx.llm.budget import Budget
 from lmtx.llm.chat import Question, Reply
+from lmtx.llm.replies import without_thought
 from lmtx.llm.served import ServedModel
 from lmtx.teachers.answers import read_list, read_logprobs, read_text
 from lmtx.teachers.base import Answers, Teacher
@@ -28,7 +29,8 @@ _SAMPLE = 500  # documents whose tokens an estimate counts
 _P_YES = {YES: 1.0, NO: 0.0, NONE: nan}
 _COMPLAINT = (
     "none of the first {n} answers of {model!r} is yes or no; the last was {last!r}. A model that thinks "
-    "first needs a higher teacher.max_tokens; else look at teacher.question, or take another model"
+    "first needs a higher teacher.max_tokens; else look at teacher.question, or take another model. "
+    "teacher.retry_none=true asks these again"
 )
 
 
@@ -118,10 +120,11 @@ class OpenAITeacher(Teacher):
             return
         jobs = _Jobs(self.jobs(pairs))
 
-        def read(job: Job, reply: Reply) -> tuple[Answers | None, bool]:
+        def read(job: Job, reply: Reply) -> tuple[Answers | None, bool | None]:
             verdicts = self.read(job, reply)
-            if verdicts is None:
+            if verdicts is None and job.listwise:
                 jobs.put_first(self.pointwise(job))
+                return None, None
             return verdicts, verdicts is not None and (verdicts[2] != NONE).any()
 
         try:
@@ -151,15 +154,21 @@ class OpenAITeacher(Teacher):
         return Question(job.prefix + self._wording.suffix(job.labels[0]), limit, "word")
 
     def read(self, job: Job, reply: Reply) -> Answers | None:
-        """The verdicts in a reply; None for a listwise one that is not the JSON asked for."""
+        """The verdicts in a reply; None for one without an answer.
+
+        Of a listwise reply that is one that is not the JSON asked for; of a pointwise one, one that is
+        empty, or cut off before it says yes or no. "No mention of" may begin a thought as well.
+        """
         if reply.refused:
             return _verdicts(job, [NONE] * len(job.labels))
         if job.listwise:
             answers = read_list(reply.text, len(job.labels))
             return None if answers is None else _verdicts(job, answers)
-        p_yes = read_logprobs(reply.tokens)
+        answer, p_yes = read_text(reply.text, reply.cut), read_logprobs(reply.tokens)
+        if answer == NONE and (reply.cut or not without_thought(reply.text).strip()):
+            return None
         if p_yes is None:
-            return _verdicts(job, [read_text(reply.text)])
+            return _verdicts(job, [answer])
         return _verdicts(job, [YES if p_yes >= 0.5 else NO], [p_yes])
 
     def _asked(self, job: Job) -> tuple[Job, Question]:

@@ -1,0 +1,419 @@
+"""Servers as people report them: refusals, errors in odd places, waiting, money, environments."""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+from judging import asking, make_config, make_pairs
+from servers import Reply, Server, completion, error, prompt, with_logprobs
+
+from lmtx.llm import dispatch, faults
+from lmtx.llm.chat import Question
+from lmtx.teachers.base import BudgetError, TeacherError, TooFewAnswersError
+from lmtx.teachers.pairs import NO, NONE, YES
+from lmtx.teachers.writer import build_writer
+
+
+@pytest.fixture
+def ask(tmp_path, monkeypatch):
+    yield from asking(tmp_path, monkeypatch)
+
+
+def judged(request):
+    """Whether a request judges a document, and does not only look whether the server answers at all."""
+    return "<document>" in prompt(request)
+
+
+def document(request):
+    """The number of the document that a request is about; None without one."""
+    return int(prompt(request).partition("\ndocument ")[2].partition("\n")[0]) if judged(request) else None
+
+
+# --- a document that is refused ---
+
+REFUSALS = {
+    "DeepSeek": error(400, "Content Exists Risk", code="invalid_request_error"),
+    "OpenRouter": Reply(
+        {"error": {"code": 403, "message": "Input flagged", "metadata": {"reasons": ["hate"]}}}, 403
+    ),
+    "DashScope": Reply(
+        {"code": "DataInspectionFailed", "message": "Input data may contain bad content"}, 400
+    ),
+    "llama.cpp": Reply(
+        {"error": {"code": 400, "type": "exceed_context_size_error", "message": "too many"}}, 400
+    ),
+    "too large": Reply(b"<html>413 Request Entity Too Large</html>", 413),
+    "for legal reasons": Reply({"detail": "no"}, 451),
+    "in a reply with the status 200": Reply({"error": {"message": "Content Exists Risk", "code": 400}}),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
+def test_a_refused_document_is_its_own_failure(ask, refusal):
+    """Also where it is the first of all, whichever others are in work, and run after run."""
+    pairs = make_pairs(documents=40)
+    for concurrency in (1, 4, 64):
+        with Server(lambda r: refusal if document(r) in (0, 1, 2) else completion("yes")) as server:
+            verdicts, teacher = ask(server, pairs, concurrency=concurrency, max_missing=0.1)
+        answers = verdicts.answer.reshape(40, 3)
+        assert (answers[:3] == NONE).all() and (answers[3:] == YES).all()
+        assert teacher.cost.failed == 9
+        # The first run asks about every pair once; the others only about those that were refused.
+        assert sum(map(judged, server.requests)) == (120 if concurrency == 1 else 9)
+
+
+def test_a_streak_of_refused_documents_ends_nothing(ask):
+    refusal = error(400, "Content Exists Risk")
+    with Server(lambda r: refusal if document(r) in range(10, 40) else completion("yes")) as server:
+        verdicts, _ = ask(server, make_pairs(documents=60), max_missing=0.5)
+    assert (verdicts.answer.reshape(60, 3) == NONE).all(axis=1).nonzero()[0].tolist() == list(range(10, 40))
+    assert len(server.requests) <= 180 + 90 // dispatch._STREAK
+
+
+@pytest.mark.parametrize("answered", [0, 30])
+def test_a_server_that_refuses_every_request_is_left(ask, answered):
+    def answer(request):
+        return completion("yes") if len(server.requests) <= answered else error(403, "no access")
+
+    with Server(answer) as server:
+        with pytest.raises(TeacherError, match=r"no access.*may not use the model 'scripted'"):
+            ask(server, make_pairs(documents=200))
+        assert len(server.requests) <= answered + dispatch._STREAK + 8
+
+
+def test_too_many_refused_documents_end_with_the_reason(ask):
+    with (
+        Server(lambda r: error(400, "Content Exists Risk") if document(r) else completion("yes")) as server,
+        pytest.raises(
+            TooFewAnswersError, match=r"15 of 18 pairs.*15 were not answered \(.*Content Exists Risk"
+        ),
+    ):
+        ask(server)
+
+
+# --- errors, whatever their form ---
+
+REJECTED = {
+    "text-generation-inference": (
+        "top_logprobs",
+        Reply({"error": "Input validation: `top_n_tokens` must be <= 5", "error_type": "validation"}, 422),
+    ),
+    "LM Studio": ("logprobs", Reply({"error": "'logprobs' is NOT SUPPORTED"}, 400)),
+    "FastAPI": (
+        "top_logprobs",
+        Reply({"detail": [{"loc": ["body", "top_logprobs"], "msg": "Extra inputs are not permitted"}]}, 422),
+    ),
+    "llama-cpp-python": ("logprobs", error(500, "Logprobs is not supported with logits_all=False")),
+    "OpenAI": ("max_tokens", error(400, "'max_tokens' is unsupported. Use 'max_completion_tokens'.")),
+    "plain text": ("temperature", Reply(b"Temperature is not supported\n", 400)),
+    "a status of 200": ("temperature", Reply({"message": "invalid temperature", "code": 400})),
+    "forwarded": (
+        "temperature",
+        Reply({"error": {"message": "error", "metadata": {"raw": "{'error': 'unknown: temperature'}"}}}, 400),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("parameter", "rejection"), REJECTED.values(), ids=REJECTED)
+def test_an_unsupported_parameter_is_left_out_wherever_the_error_names_it(ask, parameter, rejection):
+    def answer(request):
+        value = request.body.get(parameter)
+        return completion("yes") if value is None or value == 5 else rejection
+
+    with Server(answer) as server:
+        verdicts, teacher = ask(server)
+    assert set(verdicts.answer) == {YES} and teacher.cost.failed == 0
+    assert len(server.requests) <= 18 + 3 * 4  # each worker learns it once, or twice
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (Reply({"error": "Model unloaded."}, 400), r"400 \(Model unloaded\.\): check teacher\.model"),
+        (Reply({"error": {"message": ["a", {"b": "deep inside"}]}}, 400), r"a; deep inside"),
+        (Reply({"detail": [{"loc": ["a"], "msg": "b", "input": "the prompt"}]}, 422), r"\(a; b\)"),
+        (Reply(b"<html>\n <h1>Bad\n gateway page</h1>", 400), r"Bad gateway page"),
+        (Reply(b"", 400), r"answered 400 \(nothing\)"),
+        (Reply({"error": {"message": None, "code": 1210}}, 400), r"JSON with the fields error"),
+        (
+            error(400, "Could not finish the message because max_tokens or model output limit was reached. "
+                  "Please try again with higher max_tokens."),
+            r"raise teacher\.max_tokens",
+        ),
+        (error(400, "max_tokens is too large. This model supports 4096"), r"check teacher\.max_tokens"),
+        (error(400, "This model's maximum CONTEXT length is 512 tokens"), r"lower teacher\.document_tokens"),
+        (error(400, "Your credit balance is too low to access the API"), r"Top up the account"),
+    ],
+)  # fmt: skip
+def test_what_the_server_says_is_shown_with_a_remedy(ask, reply, message):
+    with Server(lambda request: reply) as server:
+        with pytest.raises(TeacherError, match=message) as caught:
+            ask(server)
+        assert len(server.requests) <= 4 + 1 and "the prompt" not in str(caught.value)
+
+
+# --- a status of 200 that is no completion ---
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "text/html; charset=utf-8", "", "application/octet-stream"]
+)
+def test_json_is_read_whatever_it_is_called(ask, content_type):
+    with Server(lambda r: Reply(completion("yes"), headers={"content-type": content_type})) as server:
+        verdicts, teacher = ask(server)
+    assert set(verdicts.answer) == {YES} and teacher.cost.requests == 18
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "Rate limit exceeded", "code": 429}},
+        {"error": "Rate limit exceeded"},
+        {"choices": [{"error": {"code": "502", "message": "Rate limit exceeded"}, "message": {}}]},
+        {"object": "error", "message": "Rate limit exceeded", "code": 429},
+        b"Rate limit exceeded, take your time\n",
+    ],
+    ids=["OpenRouter", "text", "choice", "FastChat", "plain"],
+)  # fmt: skip
+def test_an_error_with_the_status_200_is_waited_for_and_told(ask, body):
+    with Server(script=[Reply(body)] * 6) as server:
+        verdicts, _ = ask(server)
+    assert set(verdicts.answer) == {YES}
+    with (
+        Server(lambda request: Reply(body)) as server,
+        pytest.raises(TeacherError, match=r"Rate limit exceeded.*no answer to any request") as caught,
+    ):
+        ask(server, make_pairs(documents=9), patience=0.1)
+    assert "KeyError" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"<!DOCTYPE html>\n<html><title>Open WebUI</title>", "Open WebUI"),
+        (b'data: {"choices": [{"delta": {}}]}\n\ndata: [DONE]\n', r"data: \{"),
+    ],
+    ids=["HTML", "SSE"],
+)
+def test_a_page_at_the_start_is_told_at_once(ask, body, message):
+    page = Reply(body, headers={"content-type": "text/html"})
+    with Server(lambda request: page) as server:
+        with pytest.raises(TeacherError, match=message + ".*OPENAI_BASE_URL is not the address"):
+            ask(server)
+        assert len(server.requests) <= 4
+    with Server(script=[None, page, page]) as server:  # a gateway's page between answers passes
+        assert set(ask(server, concurrency=1)[0].answer) == {YES}
+
+
+def test_an_empty_body_is_told(ask):
+    message = r"with no chat completion \(nothing\)"
+    with Server(lambda request: Reply(b"")) as server, pytest.raises(TeacherError, match=message):
+        ask(server, patience=0.1)
+
+
+# --- no answer ---
+
+
+def thinks(request):
+    """A model that thinks for 100 tokens, in all the ways in which servers tell of it."""
+    if request.body["max_tokens"] >= 100:
+        return completion("<think>Hm.</think>yes", answer_tokens=100)
+    return completion("<think>Hm", finish="length", answer_tokens=request.body["max_tokens"])
+
+
+def plain_thought(request):
+    body = thinks(request)
+    body["choices"][0]["message"]["content"] = (
+        "No mention of cats. </think> yes"
+        if body["choices"][0]["finish_reason"] == "stop"
+        else "No mention of cats"
+    )
+    return body
+
+
+def hidden_thought(request):
+    body = thinks(request)
+    stopped = body["choices"][0]["finish_reason"] == "stop"
+    body["choices"][0]["message"] = {"content": "yes" if stopped else None, "reasoning_content": "Hm"}
+    return body
+
+
+@pytest.mark.parametrize("model", [thinks, plain_thought, hidden_thought])
+@pytest.mark.parametrize("mode", ["pointwise", "batch"])
+def test_the_remedy_of_a_thought_cut_off_works(ask, model, mode, monkeypatch):
+    """What was cut off is no verdict, so that a run with more tokens asks again."""
+    from servers import BatchApi
+
+    from lmtx.llm import batch
+
+    monkeypatch.setattr(batch, "FIRST_POLL", 0.01)
+    changes = {"batch": mode == "batch"}
+    with Server(BatchApi(model) if mode == "batch" else model) as server:
+        with pytest.raises(TeacherError, match=r"cut off before it answered.*raise teacher\.max_tokens"):
+            ask(server, max_tokens=4, **changes)
+        verdicts, _ = ask(server, max_tokens=2000, **changes)
+        assert set(verdicts.answer) == {YES}
+        sent = len(server.requests)
+        assert set(ask(server, max_tokens=4, **changes)[0].answer) == {YES} or mode == "batch"
+        assert len(server.requests) == sent or mode == "batch"
+
+
+def test_a_thinking_model_is_stopped_before_it_costs_much(ask):
+    with Server(thinks) as server:
+        with pytest.raises(TeacherError, match=r"raise teacher\.max_tokens"):
+            ask(server, make_pairs(documents=500))
+        assert len(server.requests) <= 8
+
+
+def test_single_answers_cut_off_fail_alone_and_are_asked_again(ask):
+    def answer(request):
+        return completion("Let me", finish="length") if document(request) == 3 else completion("yes")
+
+    with Server(answer) as server:
+        verdicts, teacher = ask(server, make_pairs(documents=40))
+        assert teacher.cost.failed == 3 and (verdicts.answer == NONE).sum() == 3
+    with Server() as server:
+        assert set(ask(server, make_pairs(documents=40))[0].answer) == {YES}
+        assert len(server.requests) == 3
+
+
+def test_neither_yes_nor_no_is_asked_again_on_demand(ask):
+    message = r"teacher\.retry_none=true asks them again"
+    with Server(lambda r: completion("Perhaps.")) as server, pytest.raises(TooFewAnswersError, match=message):
+        ask(server)
+    with Server() as server:
+        assert set(ask(server, retry_none=True)[0].answer) == {YES}
+        assert len(server.requests) == 18
+
+
+def test_a_text_that_is_only_a_thought_is_no_text(tmp_path, monkeypatch):
+    questions = [Question(f"Write about {i}", 10) for i in range(5)]
+
+    def answer(request):
+        cut = "about 3" in prompt(request)
+        return completion("<think>about", finish="length") if cut else completion("A text", finish="length")
+
+    with Server(answer) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        for requests in (5, 6):
+            with build_writer(
+                make_config(max_missing=0.5, concurrency=1), store=tmp_path / "v.sqlite"
+            ) as writer:
+                texts = writer.write(questions, "texts", progress=False)
+            assert texts == ["A text"] * 3 + [None] + ["A text"]
+            assert sum("about" in prompt(r) for r in server.requests) == requests
+
+
+def test_no_mention_is_not_no(ask):
+    """A thought that begins in the prompt, whose log-probabilities look like an answer's."""
+
+    body = with_logprobs("No mention of cats, but birds fit.\n</think>\n\nyes", [{"No": -0.1, "Yes": -3}])
+    with Server(lambda request: body) as server:
+        verdicts, _ = ask(server)
+    assert set(verdicts.answer) == {YES} and NO not in verdicts.answer
+
+
+# --- waiting ---
+
+
+@pytest.mark.parametrize(
+    "headers", [{"retry-after": "0"}, {"retry-after-ms": "0"}, {"retry-after": "-5"}, {}]
+)
+def test_no_server_is_stormed(ask, headers, monkeypatch):
+    """64 workers, each told to come back at once."""
+    monkeypatch.setattr(dispatch, "backoff", faults.backoff)
+    busy = error(429, "slow down", headers=headers)
+    with Server(lambda r: completion("yes") if time.monotonic() > end else busy) as server:
+        end = time.monotonic() + 2.5
+        verdicts, _ = ask(server, make_pairs(documents=40), concurrency=64)
+        storm = sum(request.at < end for request in server.requests)
+    assert set(verdicts.answer) == {YES}
+    assert storm <= 64 * 5  # pauses of at least 0.25, 0.5, 1 and 2 seconds
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "soon", "", "1e999", "Wed, 99 Foo"])
+def test_a_pause_that_is_none_is_passed_over(ask, value):
+    with Server(script=[error(503, "busy", headers={"retry-after": value})]) as server:
+        assert set(ask(server)[0].answer) == {YES}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        error(529, "Overloaded"),
+        error(503, "Loading model"),
+        error(500, "oops"),
+        Reply(fault="drop"),
+        Reply(b""),
+    ],
+    ids=["529", "503", "500", "drop", "empty"],
+)
+def test_patience_is_whole_from_the_start(ask, fault, monkeypatch):
+    """A server that loads its model for longer than ten seconds."""
+    monkeypatch.setattr(dispatch, "time", SimpleNamespace(monotonic=lambda: 40 * time.monotonic()))
+    with Server(lambda r: completion("yes") if time.monotonic() > end else fault) as server:
+        end = time.monotonic() + 0.35
+        verdicts, teacher = ask(server, patience=300.0)
+    assert set(verdicts.answer) == {YES} and teacher.cost.failed == 0
+
+
+# --- money ---
+
+
+def test_replies_that_cannot_be_read_are_paid_for(ask, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "prices.yaml").write_text("scripted: {prompt: 0, answer: 1}")
+    paid = {"usage": {"prompt_tokens": 17, "completion_tokens": 50_000}}  # five cents
+    for body in (
+        {"choices": []},
+        {"choices": [{"message": None}]},
+        completion(None),
+        completion("<think>", finish="length"),
+        {"error": {"message": "cut"}},
+    ):
+        with Server(lambda r, body=body: Reply({**body, **paid})) as server:
+            with pytest.raises(TeacherError) as caught:
+                ask(server, max_cost=0.5, concurrency=1)
+            assert len(server.requests) <= 10
+        is_shortfall = "choices" in body and (body["choices"] or [{}])[0].get("message")
+        assert isinstance(caught.value, BudgetError) or is_shortfall
+
+
+# --- the environment ---
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("ALL_PROXY", "socks://user:hunter2@127.0.0.1:1", "Unknown scheme.*correct or unset ALL_PROXY"),
+        ("https_proxy", "http://host:port", "Invalid port: 'port'.*correct or unset https_proxy"),
+        ("OPENAI_BASE_URL", "localhost:8000/v1", "set OPENAI_BASE_URL to an address such as http://"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1:80a/v1", "Invalid port: '80a'.*OPENAI_BASE_URL"),
+        ("OPENAI_BASE_URL", "ftp://127.0.0.1/v1", "set OPENAI_BASE_URL to an address such as http://"),
+        ("SSL_CERT_FILE", "/nowhere.pem", r"No such file.*correct or unset .*SSL_CERT_FILE=/nowhere\.pem"),
+    ],
+)
+@pytest.mark.parametrize("batch", [False, True])
+def test_an_environment_that_cannot_work_is_named(ask, monkeypatch, name, value, message, batch):
+    with Server() as server, monkeypatch.context() as patch:
+        if name != "OPENAI_BASE_URL":
+            patch.setenv(name, value)
+        else:
+            server = type("Address", (), {"url": value})
+        with pytest.raises(TeacherError, match=message) as caught:
+            ask(server, batch=batch)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_proxy_is_named_when_nobody_answers(ask, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with Server() as server:
+        with pytest.raises(
+            TeacherError, match=r"through the proxy in HTTP_PROXY \(NO_PROXY=127\.0\.0\.1 goes"
+        ):
+            ask(server, patience=0.1)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert set(ask(server)[0].answer) == {YES}
