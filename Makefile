@@ -26,7 +26,13 @@ export JUPYTER_PREFER_ENV_PATH := 1
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
 
+# DVC needs a repository, which a downloaded archive is not, and caches nothing behind a link.
 repro: $(INSTALLED) ## run the study: every stage of dvc.yaml that is not up to date
+	@git rev-parse --git-dir > /dev/null 2>&1 || { \
+	  echo "$(CURDIR) is no git repository, which DVC needs: run git init, then make repro again"; exit 1; }
+	@for folder in data data/processed data/processed/* models models/*; do test ! -L $$folder || { \
+	  echo "$$folder is a link, which DVC does not write through: move the whole project to the other disk, or bind-mount it"; \
+	  exit 1; }; done
 	dvc repro
 
 report: $(INSTALLED) ## make tables, figures and index.html from the result files there are
