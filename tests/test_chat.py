@@ -65,6 +65,13 @@ def test_a_thought_without_an_end_is_no_answer(teacher, job, thought):
     assert teacher.read(job, Reply.of(QUESTION, completion(f"{begun}yes"))) is None
 
 
+@pytest.mark.parametrize(
+    "text", ["Yes\n<reasoning>No cats.</reasoning>", "yes <think>no</think>", "Yes[THINK]no[/THINK]"]
+)
+def test_a_thought_behind_the_answer_is_left_out(text):
+    assert without_thought(text).strip().casefold() == "yes"
+
+
 def test_a_text_about_thoughts_stays():
     for text in ("yes, I think", "think: no", "<answer>yes</answer>", "The <b>analysis</b> fits"):
         assert without_thought(text) == text

@@ -218,6 +218,8 @@ def environment() -> Iterator[None]:
         else:
             variables = _PROXIES if "proxy" in str(error) else ("OPENAI_BASE_URL", *_PROXIES)
         given = " or ".join(f"{name}={os.environ[name]}" for name in os.environ if name.upper() in variables)
+        if not given:
+            raise
         message = f"no client can be made ({_described(error)}): correct or unset {given}"
         raise TeacherError(without_secrets(message)) from None
 

@@ -7,12 +7,12 @@ from typing import Any
 
 _THOUGHT = r"(?:seed:)?(?:think|thinking|thoughts?|reason|reasoning)"
 _OPEN = re.compile(
-    rf"\s*(?:<\|start\|>assistant)?(?:<{_THOUGHT}>|\[{_THOUGHT}\]|◁{_THOUGHT}▷|<\|start_thinking\|>"
+    rf"(?:<\|start\|>assistant)?(?:<{_THOUGHT}>|\[{_THOUGHT}\]|◁{_THOUGHT}▷|<\|start_thinking\|>"
     r"|<\|begin_of_thought\|>|<\|inner_prefix\|>|<\|channel\|>(?!final)|<\|channel>thought|<unused94>)",
     re.IGNORECASE,
 )
 _CLOSE = re.compile(
-    rf"<?/{_THOUGHT}>|\[/{_THOUGHT}\]|◁/{_THOUGHT}▷|<\|end_thinking\|>|<\|end_of_thought\|>|<\|inner_suffix\|>"
+    rf"</{_THOUGHT}>|\[/{_THOUGHT}\]|◁/{_THOUGHT}▷|<\|end_thinking\|>|<\|end_of_thought\|>|<\|inner_suffix\|>"
     r"|<\|channel\|>final\s*(?:<\|message\|>)?|assistantfinal|<channel\|>|<unused95>",
     re.IGNORECASE,
 )
@@ -30,10 +30,14 @@ _MARKED = re.compile(r"^(?:[-*•–]\s+|\**\(?\d{1,3}[.)]\**\s+)+(.*)$")
 
 
 def without_thought(text: str) -> str:
-    """An answer without the thought before it; empty where the thought has no end."""
-    if ends := [match.end() for match in _CLOSE.finditer(text)]:
+    """An answer without the thought before or behind it; empty where a thought before it has no end."""
+    start = _OPEN.search(text)
+    ends = [match.end() for match in _CLOSE.finditer(text)]
+    if start and ends and start.start() < ends[0] and text[: start.start()].strip():
+        return text[: start.start()]
+    if ends:
         text = _MARK.sub("", text[ends[-1] :])
-    return "" if _OPEN.match(text) else text
+    return "" if _OPEN.match(text.lstrip()) else text
 
 
 def read_items(text: str) -> list[str]:
