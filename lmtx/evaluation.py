@@ -196,10 +196,13 @@ def by_literalness(
 
 
 def total_cost(*costs: dict[str, float | None]) -> dict[str, float | None]:
-    """Add up several accounts, field by field; None, an unknown price, makes the sum None."""
+    """Add up several accounts, field by field; None, an unknown price, makes the sum None.
+
+    An empty account, which is that of a run elsewhere, makes the sum empty.
+    """
     return {
         name: None if any(cost[name] is None for cost in costs) else sum(cost[name] for cost in costs)
-        for name in costs[0]
+        for name in (costs[0] if all(costs) else ())
     }
 
 

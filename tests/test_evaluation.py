@@ -199,6 +199,7 @@ def test_shares_of_nothing_are_none():
 def test_costs_add_up_and_an_unknown_price_stays_unknown():
     total = total_cost({"usd": 0.5, "requests": 2}, {"usd": 0.25, "requests": 3}, {"usd": 0.0, "requests": 0})
     assert total == {"usd": 0.75, "requests": 5}
+    assert total_cost({}, {"usd": 1.0, "requests": 1}) == total_cost({"usd": 1.0}, {}) == {}
     assert total_cost({"usd": None, "requests": 2}, {"usd": 1.0, "requests": 1}) == {
         "usd": None,
         "requests": 3,

