@@ -1,7 +1,4 @@
-"""LMTX itself. `cycle` is the method in one function, and `learn` runs cycles; their steps follow below.
-
-No function here takes annotations.
-"""
+"""LMTX itself: `cycle` is the method in one function, `learn` runs cycles. No function takes annotations."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -96,9 +93,8 @@ def learn(
 ) -> Lesson | None:
     """Run at most `cycles` cycles, and stop when a student is no better than the one before it.
 
-    `improves` compares the best cycle so far (None: E0) with a new one. The other parameters are those of
-    `cycle`; `shortlist` is the first one's. Returns the best cycle; None where the first student is no better
-    than E0.
+    `improves` compares the best cycle so far (None: E0) with a new one; `shortlist` is the first cycle's.
+    Returns the best cycle; None where the first student is no better than E0.
     """
     best = None
     for _ in range(cycles):
@@ -121,8 +117,7 @@ def propose(
     """Shortlist labels for the teacher to judge, for these rows of the training documents.
 
     `vectors` (n, d) and `label_vectors` (L, d) are unit vectors by the encoder that proposes. With a
-    `lexical_weight` above 0 letters count too, so that the teacher also sees labels that the encoder alone
-    would not propose.
+    `lexical_weight` letters count too: the teacher also sees labels that the encoder alone would not propose.
     """
     excluded, k, weight = corpus.excluded["train"][rows], config.size, config.lexical_weight
     if not weight:
@@ -170,9 +165,7 @@ def threshold(judged: pa.Table) -> float:
     return float(judged.schema.metadata[b"threshold"])
 
 
-def pseudo_labels(
-    judged: pa.Table, shape: tuple[int, int], unsure: float = 0.0
-) -> tuple[sp.csr_array, sp.csr_array, sp.csr_array]:
+def pseudo_labels(judged: pa.Table, shape: tuple[int, int], unsure: float = 0.0) -> tuple[sp.csr_array, ...]:
     """Accepted pairs, rejected pairs, and the p_yes of the accepted ones, from `judge`'s table.
 
     Each is a CSR of `shape` (n_docs, L); the first two are boolean. A pair without an answer is in none of
@@ -257,8 +250,8 @@ def check(
 ) -> tuple[float, Verdicts]:
     """Score a student without annotations: the share of its top labels that the teacher accepts.
 
-    The documents are held out from training. A top label without an answer counts as not accepted.
-    Returns the share and the verdicts, one a document. Raises `CurriculumError` without documents.
+    The documents are held out from training; a label without an answer is not accepted. Returns the share and
+    the verdicts, one a document. Raises `CurriculumError` without documents.
     """
     if not len(ranking):
         raise CurriculumError("no dev documents to check the student on; raise dataset.dev_documents")
