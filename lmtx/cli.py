@@ -236,28 +236,18 @@ def _add_model(commands: argparse._SubParsersAction) -> None:
 def _tag(options: argparse.Namespace) -> int:
     from lmtx.tagger.commands import tag
 
-    _hush()
     return tag(options)
 
 
 def _extend(options: argparse.Namespace) -> None:
     from lmtx.tagger.commands import add_labels
 
-    _hush()
     add_labels(options)
-
-
-def _hush() -> None:
-    """No progress bars of transformers: a model of this size loads in a moment."""
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
 
 
 def _export(options: argparse.Namespace) -> None:
     from lmtx.tagger.origin import export_study
 
-    _hush()
     storage = "int8" if options.int8 else None
     export_study(
         options.folder,
@@ -273,7 +263,6 @@ def _learn(options: argparse.Namespace) -> None:
     print("lmtx learn: starting", flush=True)  # the libraries take seconds to import
     from lmtx.tagger.learning import learn
 
-    _hush()
     learn(
         options.documents,
         options.labels,
@@ -293,14 +282,12 @@ def _learn(options: argparse.Namespace) -> None:
 def _review(options: argparse.Namespace) -> None:
     from lmtx.tagger.review import review
 
-    _hush()
     review(options.folder, options.documents, count=options.count, answers=options.answers)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     from lmtx.tagger.measuring import measure
 
-    _hush()
     print(measure(options.folder, options.annotated))
 
 

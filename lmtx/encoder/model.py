@@ -29,7 +29,7 @@ class Encoder:
     Attributes
     ----------
     model
-        A `SentenceTransformer` with fp32 weights.
+        The network with fp32 weights, and its tokenizer: a `lmtx.encoder.bert.Bert`, or a `General`.
     config
         Token lengths, title use, precision and batch size.
     precision
@@ -63,7 +63,8 @@ class Encoder:
     def save(self, folder: str | Path, card: dict) -> None:
         """Save as a sentence-transformers folder (safetensors, fp32) with `card` in `lmtx.json`."""
         with replacing(folder) as scratch:
-            self.model.save(str(scratch), create_model_card=False)
+            scratch.mkdir()
+            self.model.save(scratch)
             write_json(scratch / CARD, card)
             for file in scratch.rglob("*.safetensors"):  # which safetensors lets only its owner read
                 shutil.copymode(scratch / CARD, file)
@@ -139,13 +140,8 @@ class Encoder:
         self, texts: Iterable[Sequence[str]], max_tokens: int, folder: str | Path | None = None
     ) -> Tokens:
         """Token ids of texts that come some at a time."""
-        settings = {"truncation": True, "return_attention_mask": False, "return_token_type_ids": False}
         limit = min(max_tokens, self.model.max_seq_length or max_tokens)
-        ids = (
-            text
-            for some in texts
-            for text in self.model.tokenizer(list(some), max_length=limit, **settings)["input_ids"]
-        )
+        ids = (text for some in texts for text in self.model.token_ids(some, limit))
         return Tokens.of(ids) if folder is None else Tokens.write(folder, ids)
 
     def forward(self, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
@@ -179,9 +175,7 @@ class Encoder:
         return copied
 
     def _embed(self, tokens: Sequence[Sequence[int]], model: torch.nn.Module) -> torch.Tensor:
-        features = self.model.tokenizer.pad({"input_ids": list(tokens)}, return_tensors="pt").to(self.device)
-        embeddings = model({**features})["sentence_embedding"]
-        return torch.nn.functional.normalize(embeddings.float(), dim=-1)
+        return torch.nn.functional.normalize(model(tokens).float(), dim=-1)
 
     @property
     def dimension(self) -> int:

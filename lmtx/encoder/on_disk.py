@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel
 
 from lmtx.encoder.handover import hand_over, take_over
 from lmtx.encoder.model import BLOCK, Encoder
@@ -135,7 +134,7 @@ def _make(encoder: Encoder, plan: list[_Block], quiet: bool = False) -> None:
 
 def _fingerprint(encoder: Encoder) -> "hashlib._Hash":
     """SHA-256 of what vectors hang on beside the texts: weights, architecture, precision, batches."""
-    configs = [m.config.to_json_string() for m in encoder.model.modules() if isinstance(m, PreTrainedModel)]
+    configs = [str(module.config) for module in encoder.model.modules() if hasattr(module, "config")]
     settings = [encoder.precision, encoder.config.batch_tokens, repr(encoder.model), *configs]
     fingerprint = hashlib.sha256(repr(settings).encode())
     for name, tensor in encoder.model.state_dict().items():

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from lmtx.config import EncoderConfig
+from lmtx.encoder.bert import Bert
 from lmtx.files import CARD
 
 BUNDLED = "bundled:all-MiniLM-L6-v2"
@@ -51,37 +52,38 @@ def check_hash(source: Path | str, expected: str) -> None:
 
 
 def open_model(source: Path | str, device: str):
-    """The `SentenceTransformer` in a folder or of a hub name, on `device`, "auto" being the best there is.
+    """The `Bert` or `General` in a folder or of a hub name, on `device`, "auto" being the best there is.
 
     Raises `EncoderError`: see `lmtx.encoder.Encoder.load`.
     """
-    device = None if device == "auto" else device
-    if device is not None:
+    if device != "auto":
         _check_device(device)
-    if isinstance(source, Path):
-        if not any((source / name).is_file() for name in ("modules.json", "config.json")):
-            raise EncoderError(
-                f"no model in {source}; set encoder.model to a sentence-transformers folder or hub name"
-            )
-        return _open(source, device, local=True)
-    try:
-        return _open(source, device, local=True)  # in the hub's cache, without asking the hub
-    except EncoderError:
-        _check_hub(source)
-        return _open(source, device, local=False)
+    if not isinstance(source, Path):
+        try:
+            model = _open(source, local=True)  # in the hub's cache, without asking the hub
+        except EncoderError:
+            _check_hub(source)
+            model = _open(source, local=False)
+    elif any((source / name).is_file() for name in ("modules.json", "config.json")):
+        model = _open(source, local=True)
+    else:
+        raise EncoderError(
+            f"no model in {source}; set encoder.model to a sentence-transformers folder or hub name"
+        )
+    best = torch.accelerator.current_accelerator(check_available=True) or "cpu"
+    return model.to(best if device == "auto" else device)
 
 
-def _open(source: Path | str, device: str | None, *, local: bool):
-    from sentence_transformers import SentenceTransformer
-
+def _open(source: Path | str, *, local: bool):
     own = (Path(source) / CARD).is_file()
     try:
         if own and not (Path(source) / "modules.json").is_file():
             raise ValueError("modules.json is missing, without which its vectors would be others")
-        model = SentenceTransformer(str(source), device=device, local_files_only=local)
-        # transformers makes up an empty vocabulary where a tokenizer's files are missing.
-        if len(model.tokenizer) <= len(model.tokenizer.all_special_ids):
-            raise ValueError("its tokenizer knows no words; files of the tokenizer are missing")
+        if isinstance(source, Path) and (model := Bert.open(source)) is not None:
+            return model
+        from lmtx.encoder.general import General  # whose libraries take seconds to import
+
+        return General(str(source), local=local)
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # of a damaged file each library says so in its own way
@@ -91,7 +93,6 @@ def _open(source: Path | str, device: str | None, *, local: bool):
         raise EncoderError(
             f"the model {source} cannot be loaded ({str(error).partition(chr(10))[0]}); {remedy}"
         ) from error
-    return model
 
 
 def _check_device(device: str) -> None:

@@ -11,16 +11,14 @@ import scipy.sparse as sp
 from pydantic import ValidationError
 
 from lmtx.config import EncoderConfig
-from lmtx.curriculum import judge
 from lmtx.encoder import Encoder
 from lmtx.files import CARD, check_destination, read_json, replacing
 from lmtx.index import Shortlist
 from lmtx.tagger.calibration import FILE as CALIBRATION
-from lmtx.tagger.calibration import Calibration, fit
+from lmtx.tagger.calibration import Calibration
 from lmtx.tagger.card import model_card
 from lmtx.tagger.labels import SCALES, TABLE, LabelIndex, TaggerError, label_table
 from lmtx.tagger.windows import check_windows, nearest
-from lmtx.teachers.base import NONE, YES, Teacher
 
 __all__ = ["Calibration", "LabelIndex", "Tagger", "TaggerError"]
 
@@ -39,7 +37,7 @@ class Tagger:
     windows
         What counts of a long document: the word of the card, else "first" (`lmtx.tagger.windows`).
     calibration
-        What its scores are worth; None before `calibrate`.
+        What its scores are worth; None: unknown. See `lmtx.tagger.measuring`.
     """
 
     def __init__(
@@ -81,8 +79,6 @@ class Tagger:
         EncoderError
             When the encoder cannot be loaded.
         """
-        from lmtx.tagger.origin import study_labels
-
         folder = Path(folder)
         card = read_card(folder)
         try:
@@ -94,7 +90,10 @@ class Tagger:
         labelled = (folder / TABLE).is_file()
         labels = LabelIndex.load(folder) if labelled else None
         encoder = Encoder.load(config, folder)
-        labels = labels or study_labels(folder, encoder)
+        if labels is None:
+            from lmtx.tagger.origin import study_labels  # with all that a study is made of
+
+            labels = study_labels(folder, encoder)
         return cls(encoder, labels, card, Calibration.load(folder) if labelled else None)
 
     def tag(
@@ -149,46 +148,6 @@ class Tagger:
         if k < 1:
             raise ValueError(f"k is {k}; at least 1 label a document is needed")
         return nearest(self.encoder, self.labels, documents, self.windows, k, excluded)
-
-    def calibrate(
-        self,
-        documents: pa.Table,
-        teacher: Teacher,
-        *,
-        depth: int = 10,
-        excluded: sp.csr_array | None = None,
-    ) -> Calibration | None:
-        """Learn what a score is worth from the teacher's verdicts on the best labels of some documents.
-
-        Parameters
-        ----------
-        documents
-            Table with the columns uid, title, text: documents that the encoder was not trained on.
-        teacher
-            Who judges. Verdicts that its store has cost nothing; see `Teacher.plan` for the others.
-        depth
-            How many labels of each document are judged.
-        excluded
-            Boolean CSR (n, L): pairs that are no candidates; None: every label is one.
-
-        Returns
-        -------
-        The calibration, which is now this tagger's; None where the verdicts say too little. Pairs whose
-        answer is none count for nothing.
-        """
-        ranking = self.rank(documents, depth, excluded=excluded)
-        judged = judge(teacher, documents, self.labels.table, ranking)
-        answer = judged["answer"].to_numpy()
-        known = answer != NONE
-        self.calibration = fit(
-            judged["similarity"].to_numpy()[known],
-            answer[known] == YES,
-            judged["document"].to_numpy()[known],
-            judge=teacher.name,
-            documents=len(documents),
-            depth=ranking.ids.shape[1],
-        )
-        return self.calibration
 
     def add_labels(self, texts: Sequence[str], uids: Sequence[str | None] | None = None) -> None:
         """Add labels, without training; `export` saves them.

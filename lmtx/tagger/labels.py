@@ -124,7 +124,8 @@ class LabelIndex:
         """
         folder = Path(folder)
         try:
-            table = pq.read_table(folder / TABLE, schema=LABEL_SCHEMA)
+            # Unlike pq.read_table, this does not import pandas.
+            table = pq.ParquetFile(folder / TABLE).read(LABEL_SCHEMA.names).cast(LABEL_SCHEMA)
             # Copy on write: mapped as read-only is, but torch takes it without a warning.
             vectors = np.load(folder / VECTORS, mmap_mode="c")
             scales = np.load(folder / SCALES) if vectors.dtype == np.int8 else None

@@ -20,7 +20,7 @@ from lmtx.llm.models import MODELS, on_disk
 from lmtx.tagger import LabelIndex, Tagger
 from lmtx.tagger.card import excerpt
 from lmtx.tagger.checking import Check
-from lmtx.tagger.measuring import calibrate_on
+from lmtx.tagger.measuring import calibrate_by, calibrate_on
 from lmtx.tagger.preparing import Source, enough, read_sources, read_whole, settings_for
 from lmtx.tagger.windows import Windows, check_windows, longer, read
 from lmtx.teachers.discrimination import CHECKED, RANDOM_LABELS, tells_apart
@@ -178,7 +178,7 @@ def learn(
         if enough(found.annotated):
             calibrate_on(tagger, corpus.dev, found.annotated)
         elif check.accepted and calibrates:
-            tagger.calibrate(corpus.dev, judge, depth=5, excluded=corpus.excluded["dev"])
+            calibrate_by(tagger, corpus.dev, judge, depth=5, excluded=corpus.excluded["dev"])
         if destination is not None:
             tagger.export(destination)
             say(f"{len(tagger.labels):,} labels; tag with: lmtx tag {destination} -k 5")

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from lmtx.baselines import Inputs
 from lmtx.baselines.bm25 import rank as bm25
 from lmtx.corpus import DOCUMENT_SCHEMA, Corpus
+from lmtx.curriculum import judge
 from lmtx.datasets.assemble import Side
 from lmtx.datasets.own import Labels, read_side
 from lmtx.index import Shortlist, fuse
@@ -19,6 +20,7 @@ from lmtx.tagger import Tagger, TaggerError
 from lmtx.tagger.calibration import PEOPLE, fit
 from lmtx.tagger.card import percent
 from lmtx.tagger.proposals import untrained
+from lmtx.teachers.base import NONE, YES, Teacher
 
 CUTOFFS = (1, 3, 5, 10)
 _SHOWN = ("P@1", "P@3", "P@5", "R@5", "R@10", "nDCG@5")
@@ -100,6 +102,44 @@ def calibrate_on(tagger: Tagger, documents: pa.Table, annotated: sp.csr_array, d
     right = np.asarray(annotated[rows[:, None], ranking.ids].todense()).ravel()
     places = np.repeat(np.arange(n), depth)
     tagger.calibration = fit(ranking.scores.ravel(), right, places, judge=PEOPLE, documents=n, depth=depth)
+
+
+def calibrate_by(
+    tagger: Tagger,
+    documents: pa.Table,
+    teacher: Teacher,
+    *,
+    depth: int = 10,
+    excluded: sp.csr_array | None = None,
+) -> None:
+    """Calibrate on a teacher's verdicts on the best labels of some documents.
+
+    Where the verdicts say too little, the tagger has no calibration. Pairs whose answer is none count for
+    nothing.
+
+    Parameters
+    ----------
+    documents
+        Table with the columns uid, title, text: documents that the encoder was not trained on.
+    teacher
+        Who judges. Verdicts that its store has cost nothing; see `Teacher.plan` for the others.
+    depth
+        How many labels of each document are judged.
+    excluded
+        Boolean CSR (n, L): pairs that are no candidates; None: every label is one.
+    """
+    ranking = tagger.rank(documents, depth, excluded=excluded)
+    judged = judge(teacher, documents, tagger.labels.table, ranking)
+    answer = judged["answer"].to_numpy()
+    answered = answer != NONE
+    tagger.calibration = fit(
+        judged["similarity"].to_numpy()[answered],
+        answer[answered] == YES,
+        judged["document"].to_numpy()[answered],
+        judge=teacher.name,
+        documents=len(documents),
+        depth=ranking.ids.shape[1],
+    )
 
 
 def _rankings(tagger: Tagger, e0: Tagger, documents: pa.Table, depth: int) -> dict[str, Shortlist]:

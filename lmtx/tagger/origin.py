@@ -132,6 +132,8 @@ def export_study(
 
 def _calibrate(tagger, study: Study, ask: bool, depth: int, say: Callable[[str], None]) -> None:
     """Calibrate on the study's held-out documents, unless that would cost what was not agreed to."""
+    from lmtx.tagger.measuring import calibrate_by
+
     corpus = load_corpus(study.corpus)
     config = study.config.teacher
     if config.kind == "simulated":
@@ -149,7 +151,8 @@ def _calibrate(tagger, study: Study, ask: bool, depth: int, say: Callable[[str],
             if plan.requests:
                 say(f"{plan}\nno calibration: the teacher would have to be asked; to ask it: --ask-teacher")
                 return
-        made = tagger.calibrate(corpus.dev, teacher, depth=depth, excluded=excluded)
+        calibrate_by(tagger, corpus.dev, teacher, depth=depth, excluded=excluded)
+    made = tagger.calibration
     if made is None:
         say("no calibration: too few verdicts, or the teacher's yes does not rise with the score")
         return

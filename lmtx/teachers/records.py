@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -142,10 +141,10 @@ def recorded_pairs(file: str | Path, corpus: Corpus) -> tuple[Pairs, np.ndarray]
     table = pq.read_table(file)
     _check(table, Path(file), corpus)
     documents = pa.concat_tables([corpus.documents(split) for split in SPLITS])
-    rows = pd.Index(documents["uid"].to_pylist()).get_indexer(table["document"].to_pylist())
-    columns = pd.Index(corpus.labels["uid"].to_pylist()).get_indexer(table["label"].to_pylist())
+    rows = pc.index_in(table["document"], documents["uid"].combine_chunks()).to_numpy()
+    columns = pc.index_in(table["label"], corpus.labels["uid"].combine_chunks()).to_numpy()
     order = np.argsort(rows, kind="stable")
-    pairs = Pairs(documents, corpus.labels, rows[order].astype(np.int32), columns[order].astype(np.int32))
+    pairs = Pairs(documents, corpus.labels, rows[order], columns[order])
     return pairs, table["p_yes"].to_numpy()[order]
 
 

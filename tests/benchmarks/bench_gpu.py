@@ -69,10 +69,11 @@ def share_of_card(encoder: Encoder, texts: list[str], tokens: int, rounds: int, 
 
 def operations(encoder: Encoder, lengths: list[int]) -> float:
     """Of a BERT-like encoder, two for a multiplication and an addition: its linear layers and attention."""
-    config = encoder.model[0].auto_model.config
-    width, inner, t = config.hidden_size, config.intermediate_size, np.asarray(lengths, dtype=np.float64)
+    config = encoder.model.config
+    width, inner = config["hidden_size"], config["intermediate_size"]
+    t = np.asarray(lengths, dtype=np.float64)
     linear = 2 * t * (4 * width**2 + 2 * width * inner)
-    return float(config.num_hidden_layers * (linear + 4 * t**2 * width).sum())
+    return float(config["num_hidden_layers"] * (linear + 4 * t**2 * width).sum())
 
 
 def exact_search(chosen, part: str) -> Row:
