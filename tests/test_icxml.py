@@ -19,7 +19,6 @@ from lmtx import baselines, teachers
 from lmtx.baselines import Inputs, Unavailable
 from lmtx.config import (
     BaselineConfig,
-    CombinedConfig,
     ConfigError,
     EnsembleConfig,
     HuggingFaceConfig,
@@ -279,9 +278,7 @@ def ensemble_config() -> EnsembleConfig:
     ("teacher", "there"), [(None, "no teacher"), (ensemble_config(), "the ensemble teacher")]
 )
 def test_without_a_model_that_writes_the_row_says_why(tmp_path, teacher, there):
-    with pytest.raises(
-        Unavailable, match=rf"set teacher=openai or teacher=huggingface \(this run has {there}\)"
-    ):
+    with pytest.raises(Unavailable, match=rf"set baselines\.icxml\.teacher to one \(this run has {there}\)"):
         rank("icxml", make_inputs(tmp_path, teacher))
 
 
@@ -327,16 +324,13 @@ def test_with_a_model_in_this_process(tmp_path):
 
 
 def test_recorded_texts_need_no_model_and_the_first_documents_can_be_enough(tmp_path):
-    """The writer among combined teachers is its language model; here a GGUF file, deleted in between."""
+    """Here the model is a GGUF file, deleted in between."""
     folder = save_random_model(tmp_path / "model", "qwen2", layer_types=["full_attention"] * 2)
     file = save_gguf(folder, tmp_path / "tiny.gguf")
     model = {"model": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "prompt": "strict"}
     model |= {"kind": "huggingface", "name": "tiny", "wording": "tag", "question": None, "device": "cpu"}
     model |= {"document_tokens": 30, "precision": "fp32", "batch_tokens": 2048}
-    both = {"model": model, "ensemble": ensemble_config().model_dump()}
-    weights = {"model": 1.0, "ensemble": 0.3}
-    teacher = CombinedConfig(kind="combined", name="both", of=both, weights=weights)
-    inputs = real_inputs(tmp_path, teacher)
+    inputs = real_inputs(tmp_path, HuggingFaceConfig(**model))
     ranked = rank("icxml", inputs, documents=2, demonstrations=1, candidates=1)
     assert len(ranked.ranking) == 2 and "measured on the first 2 of 4 test documents" in ranked.notes
     assert ranked.cost["requests"] >= 4
@@ -349,8 +343,7 @@ def test_recorded_texts_need_no_model_and_the_first_documents_can_be_enough(tmp_
     assert recorded.cost["requests"] == 0 and recorded.bill["requests"] == ranked.bill["requests"]
     with pytest.raises(TeacherError, match=r"no file .*tiny\.gguf"):
         rank("icxml", inputs, documents=3, demonstrations=1, candidates=1)
-    both["model"] = model | {"max_missing": 0.02}  # another prompt on another processor, say
-    teacher = CombinedConfig(kind="combined", name="both", of=both, weights=weights)
+    teacher = HuggingFaceConfig(**model, max_missing=0.02)  # another prompt on another processor, say
     with pytest.raises(
         Unavailable, match=r"(?s)not recorded: 1 of 3 texts are missing.*no file .*tiny\.gguf"
     ):

@@ -29,7 +29,7 @@ from lmtx.llm.cost import Plan
 from lmtx.llm.replies import read_items, read_selection
 from lmtx.teachers.asking import TooFewAnswersError
 from lmtx.teachers.prompts import Wording, document_text, one_line
-from lmtx.teachers.writer import Writer, build_writer, writing_section
+from lmtx.teachers.writer import Writer, build_writer
 
 _SELECTED = 10
 _FORM = 5  # labels that show what labels look like
@@ -83,15 +83,13 @@ def rank(
     TeacherError
         When the model cannot go on; what it has written is kept and not asked again.
     """
-    section = writing_section(inputs.teacher)
-    if section is None:
+    if inputs.teacher is None or inputs.teacher.kind not in ("openai", "huggingface"):
         teacher = "no teacher" if inputs.teacher is None else f"the {inputs.teacher.kind} teacher"
         raise Unavailable(
-            "ICXML needs a language model that writes: set teacher=openai or teacher=huggingface "
+            "ICXML needs a language model that writes: set baselines.icxml.teacher to one "
             f"(this run has {teacher})"
         )
-    inputs = replace(inputs, teacher=section)
-    with build_writer(section, store=inputs.store, records=inputs.records) as writer:
+    with build_writer(inputs.teacher, store=inputs.store, records=inputs.records) as writer:
         rounds = _Rounds(inputs, writer, documents, (demonstrations, candidates, nearest))
         print(rounds.plan())
         try:

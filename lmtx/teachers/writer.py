@@ -135,15 +135,6 @@ class Writer(Asker):
         return [without_thought(stored[key]).strip() if key in stored else None for key in keys]
 
 
-def writing_section(config: Any) -> Any:
-    """The language model of a `teacher` section: the section itself, or the first such one it combines.
-
-    None where there is no language model, or no section.
-    """
-    sections = [config, *getattr(config, "of", {}).values()]
-    return next((s for s in sections if getattr(s, "kind", None) in ("openai", "huggingface")), None)
-
-
 def build_writer(config: Any, *, store: str | Path, records: str | Path | None = None) -> Writer:
     """Make the writer of a `teacher` section of the kind "openai" or "huggingface".
 
