@@ -248,6 +248,7 @@ def test_written_texts_are_found(tmp_path, folder):
     "file", sorted(ROOT.glob("verdicts/*/*.parquet")), ids=lambda file: f"{file.parent.name}-{file.stem}"
 )
 def test_the_recorded_verdicts_are_those_of_the_preset(file, tmp_path):
+    """Or those of the teacher of that name in an ablation of semanlink."""
     recorded = json.loads(pq.read_schema(file).metadata[b"lmtx"])["identity"]
     if recorded.get("task") == "write":
         config = load_presets(["dataset=semanlink", "teacher=qwen"]).teacher
@@ -256,7 +257,9 @@ def test_the_recorded_verdicts_are_those_of_the_preset(file, tmp_path):
         return
     prompt = "question" if file.stem.endswith("-question") else "strict"
     config = load_presets(["dataset=semanlink", "teacher=qwen"], [f"teacher.prompt={prompt}"])
-    with build(config.teacher, store=tmp_path / "v.sqlite", corpus=None) as teacher:
+    sections = [config.teacher, *(config.at(point).teacher for point in config.ablations)]
+    section = next((s for s in sections if s.name == file.stem), config.teacher)
+    with build(section, store=tmp_path / "v.sqlite", corpus=None) as teacher:
         assert teacher.identity == recorded
 
 
