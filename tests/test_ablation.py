@@ -146,6 +146,11 @@ def test_a_wrong_point_is_named_when_the_parameters_are_read(study, point, expec
     assert expected in str(error.value)
 
 
+def test_a_name_with_a_dot_is_refused_as_dvc_reads_it_as_a_path(study):
+    with pytest.raises(ConfigError, match=r"`ablations\.teacher-0\.5b` is 'teacher-0\.5b': string should match"):
+        study(POINTS | {"teacher-0.5b": {"previous": "zero-shot"}})
+
+
 def test_every_size_has_points_that_can_be_told_apart():
     """And those of the default are among those of the full study, so that nothing is computed twice."""
     chosen = ([f"size={size}", "dataset=pydocs"] for size in ("default", "full"))

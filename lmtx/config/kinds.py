@@ -13,6 +13,7 @@ Prompt = Literal["question", "strict"]
 Describe = Literal["name", "alternatives", "broader"]
 """The text of a label: its name alone, or also its other names or the labels above it."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+StageName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]  # in DVC a dot begins a deeper key
 
 
 class Section(BaseModel):

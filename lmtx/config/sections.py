@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from lmtx.config.kinds import DataConfig, Name, Natural, Positive, Section, TeacherConfig
+from lmtx.config.kinds import DataConfig, Name, Natural, Positive, Section, StageName, TeacherConfig
 
 
 class EncoderConfig(Section):
@@ -163,11 +163,11 @@ class Config(Section):
     training: TrainingConfig
     check: CheckConfig
     curriculum: CurriculumConfig
-    cycles: Annotated[dict[Name, CycleConfig], Field(min_length=1)]
-    baselines: dict[Name, BaselineConfig]
+    cycles: Annotated[dict[StageName, CycleConfig], Field(min_length=1)]
+    baselines: dict[StageName, BaselineConfig]
     hybrids: dict[Name, HybridConfig]
     ablation: AblationConfig
-    ablations: dict[Name, PointConfig]
+    ablations: dict[StageName, PointConfig]
     evaluation: EvaluationConfig
 
     @model_validator(mode="after")
