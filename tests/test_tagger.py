@@ -331,7 +331,8 @@ def test_a_study_s_model_becomes_a_tagger_with_card_and_calibration(study, tmp_p
     tagger = Tagger.load(tmp_path / "out")
     assert uids(tag(tagger)) == uids(tag(Tagger.load(study)))
     assert tagger.calibration.judge == "ensemble" and tagger.calibration.pairs == 300
-    assert said[0] == "calibrated on 300 verdicts of ensemble on 30 held-out documents"
+    assert said[0].startswith("5% of the documents are longer than the 32 tokens that the encoder reads")
+    assert said[1] == "calibrated on 300 verdicts of ensemble on 30 held-out documents"
     text = (tmp_path / "out" / "README.md").read_text()
     for line in (
         "| P@1 | 50.0 | 41.2 to 60.0 |",
@@ -368,7 +369,7 @@ def test_a_teacher_that_costs_is_not_asked_unasked(study, tmp_path):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     said = []
     export_study(study, tmp_path / "out", say=said.append)
-    assert "requests" in said[0] and "no calibration: the teacher would have to be asked" in said[0]
+    assert "requests" in said[1] and "no calibration: the teacher would have to be asked" in said[1]
     assert Tagger.load(tmp_path / "out").calibration is None
     assert "Not calibrated" in (tmp_path / "out" / "README.md").read_text()
 
@@ -391,7 +392,7 @@ def test_people_s_answers_calibrate_an_export(study, tmp_path):
     made = Tagger.load(tmp_path / "out").calibration
     assert made.by_people and (made.documents, made.depth, made.pairs) == (40, 5, 200)
     assert made.thresholds[0].yes == pytest.approx(0.2)
-    assert said[0] == "calibrated on people's answers on 40 documents"
+    assert said[1] == "calibrated on people's answers on 40 documents"
     text = (tmp_path / "out" / "README.md").read_text()
     assert "From 200 answers of people" in text and "Precision means **by people**" in text
     annotated.write_text(json.dumps(rows[0]) + "\n")
