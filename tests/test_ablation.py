@@ -147,7 +147,9 @@ def test_a_wrong_point_is_named_when_the_parameters_are_read(study, point, expec
 
 
 def test_a_name_with_a_dot_is_refused_as_dvc_reads_it_as_a_path(study):
-    with pytest.raises(ConfigError, match=r"`ablations\.teacher-0\.5b` is 'teacher-0\.5b': string should match"):
+    with pytest.raises(
+        ConfigError, match=r"`ablations\.teacher-0\.5b` is 'teacher-0\.5b': string should match"
+    ):
         study(POINTS | {"teacher-0.5b": {"previous": "zero-shot"}})
 
 
