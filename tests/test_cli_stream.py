@@ -238,12 +238,12 @@ TEXTS = ["ant1 bee2", "cat3"]
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("in.jsonl.gz", gzip.compress(b'{"text": "ant1 bee2"}\n{"text": "cat3"}\n')),
+        ("in.jsonl.gz", gzip.compress(b'{"text": "ant1 bee2"}\n{"text": "cat3"}\n', mtime=0)),
         ("in.csv", b"text,labels\nant1 bee2,none\ncat3,\n"),
-        ("in.csv.gz", gzip.compress(b"text\nant1 bee2\ncat3\n")),
+        ("in.csv.gz", gzip.compress(b"text\nant1 bee2\ncat3\n", mtime=0)),
         ("in.tsv", b"ant1 bee2\t<http://a>\ncat3\t<http://b> <http://c>\n"),
         ("in.txt", b"ant1 bee2\n\ncat3"),
-        ("in.txt.gz", gzip.compress(b"ant1 bee2\ncat3\n")),
+        ("in.txt.gz", gzip.compress(b"ant1 bee2\ncat3\n", mtime=0)),
         ("in", b'{"text": "ant1 bee2"}\n{"text": "cat3"}\n'),
     ],
 )

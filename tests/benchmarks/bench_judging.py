@@ -1,6 +1,6 @@
 """The open model as a judge: its speed, its wordings against annotations, and a server's answers.
 
-Needs the model (`lmtx model qwen-1.5b`). Three parts:
+Without the model (`lmtx model qwen-1.5b`), no rows. Three parts:
 
 1. Pairs of semanlink, ten labels a document: packed, as the study judges, against one whole prompt a pair.
    A round is a document.
@@ -32,6 +32,7 @@ from lmtx.corpus import Corpus
 from lmtx.datasets import read
 from lmtx.encoder import Encoder
 from lmtx.index import search
+from lmtx.llm.models import on_disk
 from lmtx.teachers import Pairs, Teacher, build
 
 SHORTLIST = 10
@@ -45,6 +46,9 @@ SERVED = (
 
 def main() -> None:
     arguments = options(__doc__, rounds=10, documents=60, pairs=300)
+    if not on_disk("qwen-1.5b"):
+        print("the model is not here, which `lmtx model qwen-1.5b` would bring: no rows")
+        return
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:

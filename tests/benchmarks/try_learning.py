@@ -1,6 +1,6 @@
 """Whether `lmtx learn` keeps its word on small data sets of different fields, with a teacher of your choice.
 
-    python tests/benchmarks/bench_learning.py --teacher ensemble menus library
+    python tests/benchmarks/try_learning.py --teacher ensemble menus library
 
 For each set: the words printed, P@1 of E0 and of the tagger by the truth, documents won and lost. With
 `--errs 0.2` the teacher is a server that answers from the truth but for a fifth of the pairs.
