@@ -39,7 +39,7 @@ def maker(study: Study, path: Path) -> tuple[str, dict[str, str]]:
         return "notebooks/stages/ablations.ipynb", {}
     if path == study.point(name) or name.startswith("ablate-"):
         return "notebooks/stages/ablation.ipynb", {"point": name.removeprefix("ablate-")}
-    if path == study.labelled(name) or name.startswith("label-"):
+    if path == study.labelled(name) or name.removeprefix("label-") in study.config.cycles:
         return "notebooks/03_label.ipynb", {"cycle": name.removeprefix("label-")}
     if name.startswith("lmtx-"):
         return "notebooks/04_train.ipynb", {"cycle": name.removeprefix("lmtx-")}

@@ -75,9 +75,9 @@ def review(
     """
     folder = Path(folder).resolve()
     file = folder.with_name(f"{folder.name}.review.jsonl") if answers is None else Path(answers)
+    check_destination(file, source=documents)
     systems = systems_of(folder)
     check_destination(folder, folder=True)
-    check_destination(file, source=documents)
     given = Answers(file)
     drawn = _draw(systems[E0], documents, count)
     for document in drawn.to_pylist():
