@@ -13,6 +13,7 @@ from lmtx.llm.chat import Question
 from lmtx.llm.cost import Cost, estimate
 from lmtx.llm.faults import TeacherError
 from lmtx.llm.framing import chat_frame, frame_ids, token_ids
+from lmtx.llm.tokens import Tokens
 
 _OVERHEAD = 3.0
 """A step of writing takes about this many times as long as the multiplications by the weights alone."""
@@ -119,8 +120,7 @@ class LocalModel:
 
         Tokens are not counted, so that recorded answers are found without the model.
         """
-        size = 4 * self.config.document_tokens
-        return [text.encode()[:size].decode(errors="ignore") for text in texts]
+        return [Tokens(None).cut(text, self.config.document_tokens) for text in texts]
 
     def count(self, prompt: str) -> int:
         """Tokens that a prompt has within the chat template; without the model, a quarter of its bytes."""
