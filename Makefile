@@ -38,8 +38,8 @@ repro: $(INSTALLED) ## run the study: every stage of dvc.yaml that is not up to 
 report: $(INSTALLED) ## make tables, figures and index.html from the result files there are
 	dvc repro --force --single-item report
 
-full: $(INSTALLED) ## run every point of the ablations on pydocs with three seeds, about two hours, into reports/full
-	python scripts/full.py
+full: $(INSTALLED) ## run every point of the ablations with three seeds, about two hours, into reports/full
+	python scripts/full.py $(or $(DATASET),semanlink)
 
 paper: $(INSTALLED) ## run the paper's settings, hours on a GPU: make paper DATASET=eurlex-4k TEACHER=MODEL
 	@test -n "$(DATASET)" -a -n "$(TEACHER)" || { \

@@ -51,7 +51,7 @@ def cycle(
     clock = Clock()
 
     # Sample. Judging costs by the document. A larger sample holds every smaller one, with its verdicts.
-    rows = sample(corpus.train.num_rows, config.training.documents, config.training.seed)
+    rows = sample(corpus.train.num_rows, config.training.documents)
 
     # Shortlist. Of thousands or millions of labels, the encoder so far proposes the few nearest.
     with clock("shortlist"):
@@ -106,8 +106,11 @@ def learn(
     return best
 
 
-def sample(n_documents: int, size: int | None, seed: int) -> np.ndarray:
-    """Draw `size` training documents (None: all): int64 rows, sorted. A larger sample holds a smaller one."""
+def sample(n_documents: int, size: int | None, seed: int = 108) -> np.ndarray:
+    """Draw `size` training documents (None: all): int64 rows, sorted. A larger sample holds a smaller one.
+
+    The seed is not `training.seed`: trainings with other seeds learn from the same verdicts.
+    """
     return np.sort(np.random.default_rng(seed).permutation(n_documents)[:size])
 
 

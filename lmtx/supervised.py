@@ -27,7 +27,7 @@ def train_supervised(config: Config, corpus: Corpus, truth: sp.csr_array) -> tup
     shape = (corpus.train.num_rows, corpus.labels.num_rows)
     if truth.shape != shape:
         raise SupervisedError(f"annotations are {truth.shape}, not {shape}; give those of the training split")
-    rows = sample(corpus.train.num_rows, config.training.documents, config.training.seed)
+    rows = sample(corpus.train.num_rows, config.training.documents)
     annotated = sp.csr_array(truth[rows] > corpus.excluded["train"][rows])
     if annotated.nnz == 0:
         raise SupervisedError(

@@ -1,8 +1,9 @@
-"""Run the study of pydocs with every point of its ablations and three seeds, into `reports/full`.
+"""Run the study of a data set with every point of its ablations and three seeds, into `reports/full`.
 
-`make full` runs this file. The stages run in a copy of the project within `.dvc/tmp`, so the results of the
-working tree stay as they are. The copy shares the project's cache and verdict store, so nothing is computed
-twice. A complete run removes the copy; an interrupted one continues in it.
+`make full` runs this file on semanlink, `make full DATASET=pydocs` on another data set. The stages run in a
+copy of the project within `.dvc/tmp`, so the results of the working tree stay as they are. The copy shares
+the project's cache and verdict store, so nothing is computed twice. A complete run removes the copy; an
+interrupted one continues in it.
 """
 
 import os
@@ -48,10 +49,10 @@ def chains_of_points() -> list[list[list[str]]]:
     ]
 
 
-def main() -> int:
+def main(dataset: str) -> int:
     begun = COPY.exists()
     COPY.mkdir(parents=True, exist_ok=True)
-    environment = copy_study(COPY, ["dataset=pydocs", "size=full"], results=not begun)
+    environment = copy_study(COPY, [f"dataset={dataset}", "size=full"], results=not begun)
     parameters = yaml.safe_load((COPY / "params.yaml").read_text())
     parameters["ablations"] = with_seeds(parameters["ablations"], SEEDS)
     (COPY / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))
@@ -75,7 +76,7 @@ def main() -> int:
     report.write(report.load(written, parameters["dataset"]["name"]), written)
     with replacing(ROOT / "reports" / "full") as full:
         for kind in ("ablations", "metrics"):
-            shutil.copytree(written / kind / "pydocs", full / kind / "pydocs")
+            shutil.copytree(written / kind / dataset, full / kind / dataset)
         shutil.copy2(written / "index.html", full)
     shutil.rmtree(COPY)
     print("open reports/full/index.html")
@@ -83,4 +84,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1]))

@@ -34,7 +34,7 @@ def rank(
     """
     teacher = judging_teacher(inputs, "label tuning")
     corpus, vectors = inputs.corpus, inputs.embeddings
-    rows = curriculum.sample(corpus.train.num_rows, training.documents, training.seed)
+    rows = curriculum.sample(corpus.train.num_rows, training.documents)
     documents, excluded = corpus.train.take(rows), corpus.excluded["train"][rows]
     queries = torch.as_tensor(np.asarray(vectors["train"])[rows])
     # The verdicts of the first cycle.

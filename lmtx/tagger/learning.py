@@ -128,7 +128,7 @@ def learn(
         budget = teachers.Budget(getattr(config.teacher, "max_cost", None) or max_cost)
         options = {"store": store, "corpus": corpus, "records": records, "budget": budget}
         judge = stack.enter_context(teachers.build(config.teacher, embeddings=embeddings, **options))
-        rows = curriculum.sample(corpus.train.num_rows, config.training.documents, config.training.seed)
+        rows = curriculum.sample(corpus.train.num_rows, config.training.documents)
         vectors = embeddings["train"][rows], embeddings["labels"]
         shortlist = curriculum.propose(config.shortlist, corpus, rows, *vectors)
         sampled = corpus.train.take(pa.array(rows))
