@@ -294,8 +294,11 @@ def test_vectors_are_unit_float32_rows_of_the_model_s_own_encoding(folder, encod
     np.testing.assert_allclose(vectors, own.encode(TEXTS, normalize_embeddings=True), atol=1e-5)
 
 
-def gradients(encoder):
+def gradients(encoder, dropout=False):
     """Of a sum over all pairs of texts, by the names of transformers."""
+    encoder.model.train(dropout)
+    encoder.model.zero_grad()
+    torch.manual_seed(1)
     vectors = encoder.forward(encoder.tokenize(TEXTS, 32))
     (vectors @ vectors.T).square().sum().backward()
     weights = {name.replace("/", "."): weight for name, weight in encoder.model.named_parameters()}
@@ -319,9 +322,10 @@ def test_bert_in_torch_alone_gives_the_bits_of_sentence_transformers(models, kin
     assert ours.model.max_seq_length == theirs.model.max_seq_length
     assert list(ours.tokenize(TEXTS, 32)) == list(theirs.tokenize(TEXTS, 32))
     np.testing.assert_array_equal(ours.encode(TEXTS, 32), theirs.encode(TEXTS, 32))
-    own, expected = gradients(ours), gradients(theirs)
-    assert own.keys() == expected.keys()
-    assert all(torch.equal(own[name], expected[name]) for name in own)
+    for dropout in (True, False):
+        own, expected = gradients(ours, dropout), gradients(theirs, dropout)
+        assert own.keys() == expected.keys()
+        assert all(torch.equal(own[name], expected[name]) for name in own)
 
 
 SIZES = {"vocab_size": len(SPECIAL) + len(WORDS), "num_attention_heads": 4, "num_hidden_layers": 2}

@@ -16,7 +16,7 @@ from tiny_encoders import encoder_config, save_tiny_encoder
 
 from lmtx.config import TrainingConfig
 from lmtx.encoder import Encoder
-from lmtx.training import PseudoLabels, alike, contrastive_loss, train, triplet_loss
+from lmtx.training import PseudoLabels, alike, contrastive_loss, steps_for, train, triplet_loss
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -273,6 +273,15 @@ def test_every_document_with_a_pseudo_positive_is_trained_on_once_an_epoch(sourc
     assert orders[0] != orders[1] != orders[2]
 
 
+@pytest.mark.parametrize(("batch_size", "sizes"), [(8, [8, 8, 8, 8]), (16, [16, 16]), (50, [0])])
+def test_an_incomplete_last_batch_is_dropped_where_asked_unless_it_is_the_only_one(source, batch_size, sizes):
+    config = training_config(batch_size=batch_size, epochs=2, drop_last=True)
+    documents = len(source.trainable)
+    sizes = [size or documents for size in sizes] * 2
+    assert [len(batch.documents) for batch in source.batches(config)] == sizes
+    assert steps_for(documents, config) == len(sizes)
+
+
 def test_each_step_draws_one_of_a_document_s_pseudo_positives(source):
     accepted, found = source.positives.toarray(), set()
     for batch in source.batches(training_config(epochs=60)):
@@ -451,6 +460,17 @@ def test_a_cycle_starts_from_the_pretrained_encoder_and_repeats_bit_by_bit(folde
     assert not same(weights(first), weights(Encoder.load(encoder_config(folder))))
     other, _ = trained(folder, training_config(seed=1))
     assert not same(weights(first), weights(other))
+
+
+def test_dropout_is_on_while_training_where_asked_and_off_afterwards(folder):
+    (plain, log), (student, noisy), (again, same_log) = [
+        trained(folder, training_config(dropout=dropout)) for dropout in (False, True, True)
+    ]
+    assert noisy.losses == same_log.losses != log.losses
+    assert same(weights(student), weights(again))
+    assert not same(weights(student), weights(plain))
+    np.testing.assert_array_equal(student.encode(["a b"], 8), again.encode(["a b"], 8))
+    assert not student.model.training
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

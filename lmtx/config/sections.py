@@ -38,6 +38,10 @@ class TrainingConfig(Section):
     documents: Positive | None = None
     batch_size: Annotated[int, Field(ge=2)]
     epochs: Positive = 1
+    drop_last: bool = False
+    """Leave out an epoch's last batch where it is incomplete."""
+    dropout: bool = False
+    """Train with the model's own dropout."""
     learning_rate: Annotated[float, Field(gt=0)]
     warmup_steps: Natural = 0
     weight_decay: Annotated[float, Field(ge=0)] = 0.0

@@ -28,10 +28,11 @@ _POOLINGS = (["mean"], ["pooling_mode_mean_tokens"], ["cls"], ["pooling_mode_cls
 # Of transformers, where config.json does not say. A model that differs in one of `_USUAL` is of another kind.
 _USUAL = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False}
 _DEFAULTS = _USUAL | {"layer_norm_eps": 1e-12, "pad_token_id": 0}
+_DEFAULTS |= {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
 
 
 class Bert(nn.Module):
-    """The network of Devlin et al., "BERT" (NAACL 2019), without dropout; its pooling and its tokenizer.
+    """The network of Devlin et al., "BERT" (NAACL 2019); its pooling and its tokenizer.
 
     Attributes
     ----------
@@ -128,7 +129,7 @@ class Bert(nn.Module):
             for each in ("word", "token_type", "position")
         )
         hidden = functional.embedding(ids, words, pad) + functional.embedding(torch.zeros_like(ids), types)
-        hidden = self._norm("embeddings", hidden + places[: ids.shape[1]])
+        hidden = self._dropout(self._norm("embeddings", hidden + places[: ids.shape[1]]))
         # Of texts of one length, every token attends to every other.
         attended = None if lengths.min() == lengths.max() else mask[:, None, None, :]
         for n in range(self.config["num_hidden_layers"]):
@@ -146,11 +147,16 @@ class Bert(nn.Module):
         shape = (self.config["num_attention_heads"], -1)
         inputs = [self._linear(f"{name}/attention/self/{each}", hidden) for each in ("query", "key", "value")]
         heads = [each.unflatten(-1, shape).transpose(1, 2) for each in inputs]
-        mixed = functional.scaled_dot_product_attention(*heads, attn_mask=attended).transpose(1, 2).flatten(2)
-        output = self._linear(f"{name}/attention/output/dense", mixed)
-        hidden = self._norm(f"{name}/attention/output", output + hidden)
+        dropped = self.config["attention_probs_dropout_prob"] * self.training
+        mixed = functional.scaled_dot_product_attention(*heads, attn_mask=attended, dropout_p=dropped)
+        output = self._linear(f"{name}/attention/output/dense", mixed.transpose(1, 2).flatten(2))
+        hidden = self._norm(f"{name}/attention/output", self._dropout(output) + hidden)
         inner = functional.gelu(self._linear(f"{name}/intermediate/dense", hidden))
-        return self._norm(f"{name}/output", self._linear(f"{name}/output/dense", inner) + hidden)
+        output = self._dropout(self._linear(f"{name}/output/dense", inner))
+        return self._norm(f"{name}/output", output + hidden)
+
+    def _dropout(self, hidden: torch.Tensor) -> torch.Tensor:
+        return functional.dropout(hidden, self.config["hidden_dropout_prob"], self.training)
 
     def _linear(self, name: str, hidden: torch.Tensor) -> torch.Tensor:
         return functional.linear(hidden, self.weights[f"{name}/weight"], self.weights[f"{name}/bias"])

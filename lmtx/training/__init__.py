@@ -127,8 +127,8 @@ def _train(
     started = time.monotonic()
     accelerator = join(encoder)
 
-    # Without dropout: one pass cannot overfit.
-    model = encoder.model.eval()
+    # One pass cannot overfit, so dropout is an option.
+    model = encoder.model.train(settings.dropout)
     weights_before = [weight.detach().clone() for weight in model.parameters()]
 
     # The learning rate rises over the warm-up and falls to 0 over the rest.
@@ -175,6 +175,7 @@ def _train(
     with torch.no_grad():
         for weight, weight_before in zip(model.parameters(), weights_before, strict=True):
             weight.lerp_(weight_before, settings.e0_share)
+    model.eval()
     return TrainingLog(losses, time.monotonic() - started)
 
 

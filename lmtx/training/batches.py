@@ -33,7 +33,7 @@ class PairSource(Protocol):
         """Rows of the documents that have a pair."""
 
     def batches(self, settings: TrainingConfig) -> Iterator[Batch]:
-        """Every trainable document once an epoch, in an order and with draws fixed by `settings.seed`."""
+        """Trainable documents once an epoch, in an order and with draws fixed by `settings.seed`."""
 
 
 @dataclass(frozen=True)
@@ -101,16 +101,19 @@ class PseudoLabels:
 
 
 def row_batches(rows: np.ndarray, settings: TrainingConfig, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """All rows once an epoch, in an order that `rng` draws anew, `settings.batch_size` at a time."""
+    """Rows once an epoch, in an order that `rng` draws anew, `settings.batch_size` at a time."""
+    size = settings.batch_size
     for _ in range(settings.epochs):
         order = rng.permutation(rows)
-        for start in range(0, len(order), settings.batch_size):
-            yield order[start : start + settings.batch_size]
+        for batch in range(steps_for(len(rows), settings) // settings.epochs):
+            yield order[batch * size : (batch + 1) * size]
 
 
 def steps_for(documents: int, settings: TrainingConfig) -> int:
     """The number of batches in all epochs over so many documents."""
-    return settings.epochs * -(-documents // settings.batch_size)
+    batches, rest = divmod(documents, settings.batch_size)
+    # A single batch stays, however small.
+    return settings.epochs * (batches + (rest > 0 and not (settings.drop_last and batches > 0)))
 
 
 def alike(texts: Sequence[Sequence[int]]) -> np.ndarray:
