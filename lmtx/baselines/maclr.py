@@ -21,9 +21,9 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 from sklearn.cluster import MiniBatchKMeans
 
-from lmtx.baselines import Inputs, Ranked, Unavailable, nearest_labels, tfidf
+from lmtx import curriculum
+from lmtx.baselines import Inputs, Ranked, Unavailable, tfidf
 from lmtx.config import Fraction, Natural, Positive, TrainingConfig
-from lmtx.curriculum import sample
 from lmtx.encoder import Encoder
 from lmtx.index import search
 from lmtx.training import Batch, PseudoLabels, alike, contrastive_loss, row_batches, steps_for, train
@@ -93,7 +93,7 @@ def rank(
     corpus = inputs.corpus
     with inputs.clock("train"):
         # Stage 1: contents and titles of a sample of the documents with a title.
-        rows = sample(corpus.train.num_rows, documents, seed)
+        rows = curriculum.sample(corpus.train.num_rows, documents, seed)
         rows = rows[_titled(corpus.train)[rows]]
         if not len(rows):
             raise Unavailable(
@@ -114,11 +114,12 @@ def rank(
         )
         log = train(encoder, source, settings, loss=loss)
         # Stage 2: another sample, with the first labels by the encoder of stage 1 and by TF-IDF.
-        rows = sample(corpus.train.num_rows, self_documents, seed)
+        rows = curriculum.sample(corpus.train.num_rows, self_documents, seed)
         guesses = pseudo_positives(encoder, inputs, rows, trusted)
         second = train(encoder, guesses, settings.model_copy(update={"epochs": self_epochs}), loss=loss)
     examples = tuple(_examples(encoder, corpus.train.slice(0, _SHOWN), blanked, seed))
-    ranking = nearest_labels(inputs, encoder)
+    with inputs.clock("rank"):
+        ranking = curriculum.rank(encoder, corpus, inputs.depth)
     return Ranked(
         ranking, encoder=encoder, seed=seed, losses=(*log.losses, *second.losses), examples=examples
     )

@@ -129,8 +129,7 @@ def learn(
         options = {"store": store, "corpus": corpus, "records": records, "budget": budget}
         judge = stack.enter_context(teachers.build(config.teacher, embeddings=embeddings, **options))
         rows = curriculum.sample(corpus.train.num_rows, config.training.documents, config.training.seed)
-        vectors = embeddings["train"][rows], embeddings["labels"]
-        shortlist = curriculum.propose(config.shortlist, corpus, rows, *vectors)
+        shortlist = curriculum.propose(config.shortlist, corpus, rows, embeddings)
         sampled = corpus.train.take(pa.array(rows))
         calibrates = corpus.dev.num_rows * 5 >= CALIBRATED
         untrained = Tagger(e0, LabelIndex(corpus.labels, embeddings["labels"]), {"windows": windows})
