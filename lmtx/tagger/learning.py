@@ -144,8 +144,8 @@ def learn(
             return None
         reason = check.unable
         if config.teacher.kind != "ensemble" and corpus.labels.num_rows > config.shortlist.size // 2:
-            excluded = corpus.excluded["train"][rows]
-            reason = tells_apart(judge, sampled, corpus.labels, shortlist, excluded).warning
+            look = tells_apart(judge, corpus, rows, shortlist)
+            reason = look and look.warning
         if reason is None:
             say(f"at most {cycles} cycles: in each the teacher judges, and a student learns")
             try:
