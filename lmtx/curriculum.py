@@ -12,8 +12,9 @@ from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search, search_with_letters
 from lmtx.provenance import Clock
-from lmtx.teachers.base import NO, NONE, YES, Pairs, Teacher, Verdicts
+from lmtx.teachers.base import Teacher
 from lmtx.teachers.discrimination import centred
+from lmtx.teachers.pairs import NO, NONE, YES, Pairs, Verdicts
 from lmtx.training import PseudoLabels, TrainingLog, train
 
 Embeddings = Mapping[str, np.ndarray]  # E0's unit vectors, float (n, d), under "train" and "labels"

@@ -1,4 +1,4 @@
-"""Whether a teacher can tell a label that may fit from one drawn at random: found before hours of judging."""
+"""How good a teacher is, without annotations: does it tell labels from random ones, or agree with another?"""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,8 @@ from scipy.special import expit, logit
 
 from lmtx.corpus import Corpus
 from lmtx.index import Shortlist
-from lmtx.teachers.base import Pairs, Teacher
+from lmtx.teachers.base import Teacher
+from lmtx.teachers.pairs import NONE, YES, Pairs, Verdicts
 
 CHECKED, RANDOM_LABELS = 100, 5
 """Documents, and random labels of each, by which a teacher is looked at before it judges all."""
@@ -121,3 +122,27 @@ def power(near: np.ndarray, far: np.ndarray) -> float:
     above = near[:, :, None] > far[:, None, :]
     below = near[:, :, None] < far[:, None, :]
     return float(above.sum() / (above.sum() + below.sum())) if (above | below).any() else 0.5
+
+
+def agreement(first: Verdicts, second: Verdicts) -> dict[str, float]:
+    """Agreement of two teachers on the pairs that both answered with yes or no.
+
+    Returns pairs (how many both answered), agreement (share of equal answers), kappa (Cohen 1960: agreement
+    beyond what the two yes-rates alone give; 1 is perfect, 0 is chance), and the yes-rate of each. kappa is
+    NaN where a teacher gave one answer only, all are where no pair has two answers.
+    """
+    from sklearn.metrics import cohen_kappa_score
+
+    both = (first.answer != NONE) & (second.answer != NONE)
+    a, b = first.answer[both], second.answer[both]
+    if not len(a):
+        nothing = dict.fromkeys(("agreement", "kappa", "first_yes_rate", "second_yes_rate"), float("nan"))
+        return {"pairs": 0, **nothing}
+    varied = len(np.unique(a)) > 1 and len(np.unique(b)) > 1
+    return {
+        "pairs": len(a),
+        "agreement": float((a == b).mean()),
+        "kappa": float(cohen_kappa_score(a, b)) if varied else float("nan"),
+        "first_yes_rate": float((a == YES).mean()),
+        "second_yes_rate": float((b == YES).mean()),
+    }
