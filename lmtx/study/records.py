@@ -126,7 +126,7 @@ def write_system(
     """
     label, family = _described(study.config, system)
     if encoder is not None:
-        record |= {"seed": study.config.training.seed, "precision": encoder.precision}
+        record = {"seed": study.config.training.seed, "precision": encoder.precision} | record
         encoder.save(study.model(system), {"system": system, **card})
     if losses is not None:
         _write_losses(study, system, losses)
