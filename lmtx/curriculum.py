@@ -12,8 +12,9 @@ from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search, search_with_letters
 from lmtx.provenance import Clock
-from lmtx.teachers.base import NO, NONE, YES, Pairs, Teacher, Verdicts
+from lmtx.teachers.base import Teacher
 from lmtx.teachers.discrimination import centred
+from lmtx.teachers.pairs import NO, NONE, YES, Pairs, Verdicts
 from lmtx.training import PseudoLabels, TrainingLog, train
 
 Embeddings = Mapping[str, np.ndarray]  # E0's unit vectors, float (n, d), under "train" and "labels"
@@ -55,12 +56,9 @@ def cycle(
 
     # Shortlist. Of thousands or millions of labels, the encoder so far proposes the few nearest.
     with clock("shortlist"):
-        vectors, label_vectors = embeddings["train"][rows], embeddings["labels"]
-        if previous is not None and config.curriculum.refresh:
-            vectors = previous.encode_documents(corpus.train.take(rows), progress="documents")
-            label_vectors = previous.encode_labels(corpus.labels, progress="labels")
         if shortlist is None:
-            shortlist = propose(config.shortlist, corpus, rows, vectors, label_vectors)
+            encoder = previous if config.curriculum.refresh else None
+            shortlist = propose(config.shortlist, corpus, rows, embeddings, encoder)
 
     # Judge. The teacher reads each document with its shortlist and says how likely each label fits.
     with clock("judge"):
@@ -69,16 +67,13 @@ def cycle(
     # Pseudo-label. A yes is a positive, a clear no is a rejected label; the pairs between are neither.
     shape = (len(rows), corpus.labels.num_rows)
     accepted, rejected, p_yes = pseudo_labels(judged, shape, config.training.unsure)
-    weights = p_yes if config.training.soft_targets else None
 
     # Spare. Labels near a document may fit it, judged or not: of these, only the rejected are negatives.
     spared = spare(config.training, corpus, rows, embeddings, judged, rejected)
 
     # Train. Pull each document to a positive, and push it from the hardest negatives of its batch.
     with clock("train"):
-        student, log = train_student(
-            config, corpus, rows, accepted, rejected, weights, spared=spared, previous=previous
-        )
+        student, log = train_student(config, corpus, rows, accepted, rejected, spared, p_yes, previous)
     return Lesson(rows, judged, student, log, clock.seconds)
 
 
@@ -115,17 +110,22 @@ def sample(n_documents: int, size: int | None, seed: int = 108) -> np.ndarray:
 
 
 def propose(
-    config: ShortlistConfig, corpus: Corpus, rows: np.ndarray, vectors: np.ndarray, label_vectors: np.ndarray
+    config: ShortlistConfig, corpus: Corpus, rows: np.ndarray, e0: Embeddings, encoder: Encoder | None = None
 ) -> Shortlist:
     """Shortlist labels for the teacher to judge, for these rows of the training documents.
 
-    `vectors` (n, d) and `label_vectors` (L, d) are unit vectors by the encoder that proposes. With a
-    `lexical_weight` letters count too: the teacher also sees labels that the encoder alone would not propose.
+    `encoder` proposes; None: E0, whose embeddings are `e0`. With a `lexical_weight` letters count too: the
+    teacher also sees labels that the encoder alone would not propose.
     """
-    excluded, k, weight = corpus.excluded["train"][rows], config.size, config.lexical_weight
+    documents, excluded = corpus.train.take(rows), corpus.excluded["train"][rows]
+    vectors, label_vectors = e0["train"][rows], e0["labels"]
+    if encoder is not None:
+        vectors = encoder.encode_documents(documents, progress="documents")
+        label_vectors = encoder.encode_labels(corpus.labels, progress="labels")
+    k, weight = config.size, config.lexical_weight
     if not weight:
         return search(vectors, label_vectors, k, excluded=excluded, way=config.search)
-    documents, texts = corpus.train.take(rows), corpus.labels["text"].to_pylist()
+    texts = corpus.labels["text"].to_pylist()
     return search_with_letters(vectors, label_vectors, documents, texts, k, weight=weight, excluded=excluded)
 
 
@@ -141,8 +141,8 @@ def judge(teacher: Teacher, documents: pa.Table, labels: pa.Table, shortlist: Sh
     if teacher.centred:
         # A small model agrees to some labels whatever the document: take each label's own mean off.
         p_yes = centred(verdicts.p_yes, pairs.columns)
-        answer = np.where(p_yes >= teacher.threshold, YES, NO)
-        verdicts = Verdicts(p_yes, np.where(verdicts.answer == NONE, NONE, answer).astype(np.int8))
+        answer = np.where(verdicts.answer == NONE, NONE, np.where(p_yes >= teacher.threshold, YES, NO))
+        verdicts = Verdicts(p_yes, answer.astype(np.int8))
     if teacher.acceptance is not None:
         # Set the threshold at which the teacher accepts that share of these pairs.
         teacher.threshold = float(np.nanquantile(verdicts.p_yes, 1 - teacher.acceptance))
@@ -220,17 +220,16 @@ def train_student(
     config: Config,
     corpus: Corpus,
     rows: np.ndarray,
-    positives: sp.csr_array,
+    accepted: sp.csr_array,
     rejected: sp.csr_array,
-    weights: sp.csr_array | None = None,
-    *,
     spared: sp.csr_array,
+    p_yes: sp.csr_array | None = None,
     previous: Encoder | None = None,
 ) -> tuple[Encoder, TrainingLog]:
     """Train an encoder on these rows of the training documents.
 
-    Accepted pairs `positives`, `rejected` ones and `spared` ones, which are no negatives, are boolean CSR
-    (n, L). `weights`, float CSR (n, L), weigh each positive in the loss; None: all weigh the same.
+    `accepted` pairs are positives, and neither they nor `spared` ones are negatives; these and `rejected` are
+    boolean CSR (n, L). `p_yes`, float CSR (n, L), weighs the positives with `training.soft_targets`.
     """
     # Start from E0; from the student before only if the curriculum does not restart.
     student = Encoder.load(config.encoder)
@@ -240,23 +239,36 @@ def train_student(
     source = PseudoLabels(
         student.tokenize_documents(corpus.train.take(rows)),
         student.tokenize_labels(corpus.labels),
-        positives,
+        accepted,
         rejected,
         corpus.excluded["train"][rows] + spared,
-        weights,
+        p_yes if config.training.soft_targets else None,
     )
     return student, train(student, source, config.training)
 
 
 def check(
-    teacher: Teacher, documents: pa.Table, labels: pa.Table, ranking: Shortlist
-) -> tuple[float, Verdicts]:
-    """Score a student without annotations: the share of its top labels that the teacher accepts.
+    teacher: Teacher, corpus: Corpus, vectors: np.ndarray, label_vectors: np.ndarray
+) -> tuple[float, pa.Table]:
+    """Score an encoder without annotations: the share of first labels that the teacher accepts.
 
-    The documents are held out from training; a label without an answer is not accepted. Returns the share and
-    the verdicts, one a document. Raises `CurriculumError` without documents.
+    `vectors` (n, d), of the first n dev documents, which no cycle trains on, and `label_vectors` (L, d) are
+    the encoder's. Returns the share of n, and document_uid, label (text) and answer of each document with a
+    candidate. Raises `CurriculumError` without documents.
     """
-    if not len(ranking):
+    if not (n := len(vectors)):
         raise CurriculumError("no dev documents to check the student on; raise dataset.dev_documents")
-    verdicts = teacher.judge(Pairs.from_shortlist(documents, labels, ranking.ids[:, :1]), progress=False)
-    return float((verdicts.answer == YES).sum() / len(ranking)), verdicts
+    first = search(vectors, label_vectors, 1, excluded=corpus.excluded["dev"][:n])
+    pairs = Pairs.from_shortlist(corpus.dev.slice(0, n), corpus.labels, first.ids)
+    answer = teacher.judge(pairs, progress=False).answer
+    uids, labels = corpus.dev["uid"].take(pairs.rows), corpus.labels["text"].take(pairs.columns)
+    table = pa.table({"document_uid": uids, "label": labels, "answer": answer})
+    return float((answer == YES).sum() / n), table
+
+
+def rank(encoder: Encoder, corpus: Corpus, depth: int, label_vectors: np.ndarray | None = None) -> Shortlist:
+    """Rank the labels for each test document. `label_vectors` (L, d): the encoder's; None: it makes them."""
+    if label_vectors is None:
+        label_vectors = encoder.encode_labels(corpus.labels, progress="labels")
+    vectors = encoder.encode_documents(corpus.test, progress="test documents")
+    return search(vectors, label_vectors, depth, excluded=corpus.excluded["test"])

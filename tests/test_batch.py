@@ -7,7 +7,7 @@ from judging import asking, make_pairs
 from servers import BatchApi, Server, completion, error, prompt
 
 from lmtx.llm import batch
-from lmtx.teachers.base import BudgetError, TeacherError
+from lmtx.llm.faults import BudgetError, TeacherError
 from lmtx.teachers.pairs import NO, NONE, YES
 
 

@@ -139,7 +139,7 @@ def test_a_shortlist_is_made_as_its_settings_say(weight):
     excluded = {"train": sp.csr_array((30, 20), dtype=bool)}
     corpus = Corpus(train=documents, dev=none, test=none, labels=label_table(names), excluded=excluded)
     settings = ShortlistConfig(size=4, lexical_weight=weight)
-    found = propose(settings, corpus, np.arange(30), queries, labels)
+    found = propose(settings, corpus, np.arange(30), {"train": queries, "labels": labels})
     expected = (
         search_with_letters(queries, labels, documents, names, 4, weight=weight)
         if weight

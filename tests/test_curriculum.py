@@ -192,19 +192,35 @@ def test_labels_near_a_document_are_spared_unless_they_were_rejected(teacher, ra
 # --- check -------------------------------------------------------------------------------------
 
 
-def test_the_check_is_the_share_of_top_labels_that_the_teacher_accepts(teacher):
-    """d0 yes, d1 neither, d2 yes: two of three, although d0 and d2 have rejected labels further down."""
-    scripted = teacher(SCRIPT)
-    share, verdicts = check(scripted, DOCUMENTS, LABELS, SHORTLIST)
+def dev(documents, excluded):
+    """A corpus of these dev documents, three labels and pairs that are no candidates."""
+    return SimpleNamespace(dev=documents, labels=LABELS.slice(0, 3), excluded={"dev": sp.csr_array(excluded)})
+
+
+def test_the_check_is_the_share_of_first_labels_that_the_teacher_accepts(teacher):
+    """d0 yes, d1 without a candidate, d2 yes: two of three, although d3 is not among those to check."""
+    scripted = teacher({("d0", "l1"): 0.9, ("d2", "l0"): 0.7})
+    excluded = np.zeros((4, 3), bool)
+    excluded[0, 0] = excluded[1] = True
+    vectors, labels = np.float32([[1, 0], [1, 0], [1, 0]]), np.float32([[1, 0], [0.8, 0.6], [0, 1]])
+    corpus = dev(document_table(["ant", "bee", "cat", "dog"]), excluded)
+    share, table = check(scripted, corpus, vectors, labels)
     assert share == 2 / 3
-    assert verdicts.answer.tolist() == [YES, NONE, YES]
-    assert sorted(scripted.asked) == [("d0", "l2"), ("d1", "l3"), ("d2", "l1")]
+    assert table.to_pydict() == {"document_uid": ["d0", "d2"], "label": ["one", "zero"], "answer": [YES, YES]}
+    assert scripted.asked == [("d0", "l1"), ("d2", "l0")]
+
+
+def test_a_first_label_without_an_answer_is_not_accepted(teacher):
+    corpus = dev(DOCUMENTS.slice(0, 1), np.zeros((1, 3), bool))
+    share, table = check(teacher({("d0", "l0"): None}), corpus, np.ones((1, 1)), np.float32([[1], [0], [0]]))
+    assert share == 0
+    assert table["answer"].to_pylist() == [NONE]
 
 
 def test_a_check_without_documents_is_an_error(teacher):
-    empty = Shortlist(np.empty((0, 1), np.int32), np.empty((0, 1), np.float32))
+    corpus = dev(DOCUMENTS.slice(0, 0), np.zeros((0, 3), bool))
     with pytest.raises(CurriculumError, match=r"no dev documents.*dataset\.dev_documents"):
-        check(teacher({}), DOCUMENTS.slice(0, 0), LABELS, empty)
+        check(teacher({}), corpus, np.empty((0, 2), np.float32), np.ones((3, 2), np.float32))
 
 
 # --- progress ----------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """LMTX as one function: what a cycle judges, what its student learns from, what a later cycle takes over."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -113,7 +115,7 @@ def test_a_teacher_that_knows_the_shortlist_tells_it_apart(corpus, setting):
     _, _, teacher = setting
     near = Shortlist(np.tile(np.int32([0, 2]), (40, 1)), np.zeros((40, 2), np.float32))
     teacher.p_yes = np.float32([0.9, 0.1, 0.8] + [0.1] * 9)
-    look = tells_apart(teacher, corpus.train, corpus.labels, near, corpus.excluded["train"])
+    look = tells_apart(teacher, corpus, np.arange(corpus.train.num_rows), near)
     assert (look.power, look.yes, look.random_yes, look.warning) == (1.0, 1.0, 0.0, None)
     # Labels of the shortlist, and those that are no candidates, are not asked about as random ones.
     assert {label for _, label in teacher.asked} <= set(range(11))
@@ -130,9 +132,18 @@ def test_a_teacher_that_agrees_to_everything_is_told_from_a_judge(corpus, settin
     _, _, teacher = setting
     near = Shortlist(np.tile(np.int32([0, 2]), (40, 1)), np.zeros((40, 2), np.float32))
     teacher.p_yes[:] = 0.9
-    look = tells_apart(teacher, corpus.train, corpus.labels, near, corpus.excluded["train"])
+    look = tells_apart(teacher, corpus, np.arange(corpus.train.num_rows), near)
     assert (look.power, look.random_yes) == (0.5, 1.0)
     assert "says yes to 100% of random pairs" in look.warning and "prompt=strict" in look.warning
+
+
+def test_nothing_is_told_apart_where_shortlists_hold_all_labels(corpus, setting):
+    _, _, teacher = setting
+    few = replace(
+        corpus, labels=corpus.labels.slice(0, 2), excluded={"train": corpus.excluded["train"][:, :2]}
+    )
+    near = Shortlist(np.tile(np.int32([0, 1]), (40, 1)), np.zeros((40, 2), np.float32))
+    assert tells_apart(teacher, few, np.arange(40), near) is None
 
 
 def test_what_a_judge_says_of_a_label_whatever_the_document_is_taken_off():

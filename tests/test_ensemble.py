@@ -10,7 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from lmtx.config import EnsembleConfig
 from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA, Corpus, csr_from_lists
 from lmtx.teachers import Pairs, Verdicts, build
-from lmtx.teachers.agreement import agreement
+from lmtx.teachers.discrimination import agreement
 from lmtx.teachers.ensemble import named_labels
 
 NAMES = ["a.sort", "a.argsort", "a.shuffle", "b.open_file", "b.close_file"]

@@ -14,8 +14,8 @@ from servers import Reply, Server, completion, error, prompt
 
 import lmtx.teachers
 from lmtx.llm import dispatch
-from lmtx.llm.faults import address, backoff
-from lmtx.teachers.base import TeacherError, TooFewAnswersError
+from lmtx.llm.faults import TeacherError, address, backoff
+from lmtx.teachers.asking import TooFewAnswersError
 from lmtx.teachers.pairs import NONE, YES
 
 

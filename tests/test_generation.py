@@ -12,9 +12,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from lmtx.config import HuggingFaceConfig
 from lmtx.llm import dispatch
 from lmtx.llm.chat import Question
+from lmtx.llm.faults import BudgetError, TeacherError
 from lmtx.llm.replies import read_items, read_selection, without_thought
-from lmtx.teachers.archive import merge
-from lmtx.teachers.base import BudgetError, TeacherError, TooFewAnswersError
+from lmtx.teachers.asking import TooFewAnswersError
+from lmtx.teachers.records import merge
 from lmtx.teachers.store import VerdictStore
 from lmtx.teachers.writer import build_writer
 

@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name
 
 from lmtx import curriculum
 from lmtx.config import GROUPS, Config, compose, load_config
+from lmtx.study.records import HASHED
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(ROOT.glob("notebooks/**/*.ipynb"))
@@ -190,6 +191,9 @@ def sections(notebook: Path) -> set[str]:
     if re.search(r"train_(student|supervised)\(", source):
         source += inspect.getsource(curriculum.train_student)
     hashed = " ".join(re.findall(r'run_record\(\s*[\w.]+,\s*"([^"]*)"', source)).split()
+    if "write_system(" in source:
+        family = {"04_train": "lmtx", "05_baselines": "baseline"}.get(notebook.stem, notebook.stem)
+        hashed += HASHED[family].split()
     config = "(config|settings)" if "config.at(" in source else "config"
     read = {name for name in Config.model_fields if re.search(rf"{config}\.{name}\b", source)}
     return read | {name for name in Config.model_fields if name in hashed}

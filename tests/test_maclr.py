@@ -1,6 +1,7 @@
 """MACLR: pairs, clusters and pseudo-positives against small cases worked out by hand."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tiny_encoders import document_table, encoder_config, save_tiny_encoder
 
 from lmtx import baselines
 from lmtx.baselines import Inputs, Unavailable
-from lmtx.baselines.maclr import Clusters, TitlePairs, blank_out, pseudo_positives, refresh_steps
+from lmtx.baselines.maclr import TitlePairs, blank_out, find_clusters, pseudo_positives, refresh_steps
 from lmtx.config import BaselineConfig, TrainingConfig
 from lmtx.encoder import Encoder
 
@@ -127,13 +128,13 @@ def test_titles_of_the_same_cluster_are_positives_and_no_negatives(encoder):
 def test_clusters_are_those_of_scikit_learn_on_the_current_embeddings(encoder):
     documents = document_table([text for _, text in texts(50)], [title for title, _ in texts(50)])
     start = np.random.default_rng(0).normal(size=(50, 32)).astype(np.float32)
-    clusters = Clusters(encoder, documents, start, 3, seed=7)
+    clusters = partial(find_clusters, encoder, documents, start, 3, 7)
     now = encoder.encode(encoder.document_texts(documents), 16)
     for stage, vectors in enumerate([start, now, now]):
         expected = MiniBatchKMeans(3 * 2**stage, random_state=7, n_init=1).fit_predict(vectors)
-        np.testing.assert_array_equal(clusters.find(stage), expected)
+        np.testing.assert_array_equal(clusters(stage), expected)
         assert len(np.unique(expected)) <= 3 * 2**stage
-    assert clusters.find(9).max() < 50  # no more clusters than documents
+    assert clusters(9).max() < 50  # no more clusters than documents
 
 
 def test_clusters_are_refreshed_at_even_distances(encoder):

@@ -17,7 +17,7 @@ from servers import Server, completion, error, judge_by_length, prompt, with_log
 import lmtx.teachers
 from lmtx.config import ConfigError
 from lmtx.llm.cost import Price, load_price
-from lmtx.teachers.base import BudgetError
+from lmtx.llm.faults import BudgetError
 from lmtx.teachers.pairs import NO, NONE, YES
 from lmtx.teachers.prompts import Wording
 from lmtx.teachers.store import VerdictStore

@@ -18,7 +18,7 @@ from test_icxml import rank, real_inputs
 from tiny_models import save_answering_model
 
 from lmtx.corpus import DOCUMENT_SCHEMA
-from lmtx.teachers.base import TeacherError
+from lmtx.llm.faults import TeacherError
 from lmtx.teachers.pairs import NO, YES, Pairs
 
 

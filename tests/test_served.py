@@ -9,7 +9,8 @@ from servers import Reply, Server, completion, error, prompt, with_logprobs
 
 from lmtx.llm import dispatch, faults
 from lmtx.llm.chat import Question
-from lmtx.teachers.base import BudgetError, TeacherError, TooFewAnswersError
+from lmtx.llm.faults import BudgetError, TeacherError
+from lmtx.teachers.asking import TooFewAnswersError
 from lmtx.teachers.pairs import NO, NONE, YES
 from lmtx.teachers.writer import build_writer
 

@@ -11,8 +11,8 @@ from judging import make_config
 import lmtx.teachers
 from lmtx.config import SimulatedConfig
 from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA, Corpus
-from lmtx.teachers.archive import summary
 from lmtx.teachers.pairs import NO, YES, Pairs
+from lmtx.teachers.records import summary
 
 SIZES = {"train": 300, "dev": 40, "test": 5}
 LABELS = 60

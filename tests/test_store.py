@@ -18,8 +18,11 @@ from servers import Server, completion, prompt
 
 from lmtx import cli
 from lmtx.corpus import DOCUMENT_SCHEMA
-from lmtx.teachers.archive import export, merge, summary
-from lmtx.teachers.base import NO, NONE, YES, Pairs, Teacher, TeacherError, TooFewAnswersError
+from lmtx.llm.faults import TeacherError
+from lmtx.teachers.asking import TooFewAnswersError
+from lmtx.teachers.base import Teacher
+from lmtx.teachers.pairs import NO, NONE, YES, Pairs
+from lmtx.teachers.records import export, merge, summary
 from lmtx.teachers.store import StoreError, VerdictStore
 
 
@@ -135,7 +138,8 @@ def test_none_is_stored_and_asked_again_on_demand(store):
     silent.judge(pairs, progress=False)
     assert silent.asked == []
     insistent = Scripted(store)
-    assert insistent.judge(pairs, progress=False, retry_none=True).answer[place] == YES
+    insistent.retry_none = True
+    assert insistent.judge(pairs, progress=False).answer[place] == YES
     assert insistent.asked == [(2, 2)]
     # What is yes now does not become none again.
     keys = insistent.keys(pairs)

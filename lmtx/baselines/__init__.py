@@ -19,7 +19,7 @@ from lmtx import teachers
 from lmtx.config import BaselineConfig, ConfigError, EncoderConfig, TeacherConfig
 from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
-from lmtx.index import Shortlist, search
+from lmtx.index import Shortlist
 from lmtx.provenance import Clock
 from lmtx.teachers import Teacher
 
@@ -70,15 +70,6 @@ def rank(config: BaselineConfig, inputs: Inputs) -> Ranked:
     """
     function = import_module(f"lmtx.baselines.{config.kind}").rank
     return function(inputs, **_options(function, config))
-
-
-def nearest_labels(inputs: Inputs, encoder: Encoder) -> Shortlist:
-    """Embed test documents and labels with `encoder`, and rank the labels by cosine."""
-    with inputs.clock("encode"):
-        documents = encoder.encode_documents(inputs.corpus.test, progress="test documents")
-        labels = encoder.encode_labels(inputs.corpus.labels, progress="labels")
-    with inputs.clock("rank"):
-        return search(documents, labels, inputs.depth, excluded=inputs.corpus.excluded["test"])
 
 
 def judging_teacher(inputs: Inputs, system: str) -> Teacher:

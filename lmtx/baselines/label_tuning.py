@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 
-import numpy as np
 import torch
 
 from lmtx import curriculum
@@ -36,9 +35,9 @@ def rank(
     corpus, vectors = inputs.corpus, inputs.embeddings
     rows = curriculum.sample(corpus.train.num_rows, training.documents)
     documents, excluded = corpus.train.take(rows), corpus.excluded["train"][rows]
-    queries = torch.as_tensor(np.asarray(vectors["train"])[rows])
+    queries = torch.tensor(vectors["train"][rows])
     # The verdicts of the first cycle.
-    candidates = curriculum.propose(shortlist, corpus, rows, queries.numpy(), vectors["labels"])
+    candidates = curriculum.propose(shortlist, corpus, rows, vectors)
     with inputs.clock("judge"), teacher:
         judged = curriculum.judge(teacher, documents, corpus.labels, candidates)
     accepted, rejected, _ = curriculum.pseudo_labels(judged, excluded.shape, training.unsure)
@@ -49,7 +48,7 @@ def rank(
     )
     # The loss of LMTX, with vectors of labels in place of an encoder.
     torch.manual_seed(training.seed)
-    tuned = torch.nn.Parameter(torch.as_tensor(np.asarray(vectors["labels"])).clone())
+    tuned = torch.nn.Parameter(torch.tensor(vectors["labels"]))
     optimizer = torch.optim.Adam([tuned], lr=learning_rate)
     losses = []
     with inputs.clock("train"):

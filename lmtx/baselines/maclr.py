@@ -21,9 +21,9 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 from sklearn.cluster import MiniBatchKMeans
 
-from lmtx.baselines import Inputs, Ranked, Unavailable, nearest_labels, tfidf
+from lmtx import curriculum
+from lmtx.baselines import Inputs, Ranked, Unavailable, tfidf
 from lmtx.config import Fraction, Natural, Positive, TrainingConfig
-from lmtx.curriculum import sample
 from lmtx.encoder import Encoder
 from lmtx.index import search
 from lmtx.training import Batch, PseudoLabels, alike, contrastive_loss, row_batches, steps_for, train
@@ -93,7 +93,7 @@ def rank(
     corpus = inputs.corpus
     with inputs.clock("train"):
         # Stage 1: contents and titles of a sample of the documents with a title.
-        rows = sample(corpus.train.num_rows, documents, seed)
+        rows = curriculum.sample(corpus.train.num_rows, documents, seed)
         rows = rows[_titled(corpus.train)[rows]]
         if not len(rows):
             raise Unavailable(
@@ -109,16 +109,17 @@ def rank(
             blanked,
             random_labels,
             refreshes,
-            Clusters(encoder, table, inputs.embeddings["train"][rows], clusters, seed).find,
+            partial(find_clusters, encoder, table, inputs.embeddings["train"][rows], clusters, seed),
             encoder,
         )
         log = train(encoder, source, settings, loss=loss)
         # Stage 2: another sample, with the first labels by the encoder of stage 1 and by TF-IDF.
-        rows = sample(corpus.train.num_rows, self_documents, seed)
+        rows = curriculum.sample(corpus.train.num_rows, self_documents, seed)
         guesses = pseudo_positives(encoder, inputs, rows, trusted)
         second = train(encoder, guesses, settings.model_copy(update={"epochs": self_epochs}), loss=loss)
     examples = tuple(_examples(encoder, corpus.train.slice(0, _SHOWN), blanked, seed))
-    ranking = nearest_labels(inputs, encoder)
+    with inputs.clock("rank"):
+        ranking = curriculum.rank(encoder, corpus, inputs.depth)
     return Ranked(
         ranking, encoder=encoder, seed=seed, losses=(*log.losses, *second.losses), examples=examples
     )
@@ -186,28 +187,20 @@ class TitlePairs:
         )
 
 
-@dataclass(frozen=True)
-class Clusters:
-    """Clusters of documents by k-means on their current embeddings."""
+def find_clusters(
+    encoder: Encoder, documents: pa.Table, e0: np.ndarray, number: int, seed: int, stage: int
+) -> np.ndarray:
+    """Assign each document one of `number` x 2^`stage` clusters by k-means on its embedding: int32 (n,).
 
-    encoder: Encoder  # in training
-    documents: pa.Table
-    start: np.ndarray  # E0's embeddings of the documents, float32 (n, d)
-    number: int  # of clusters, initially
-    seed: int  # of k-means
-
-    def find(self, stage: int) -> np.ndarray:
-        """Assign each document one of `number` x 2^`stage` clusters: int32 (n,).
-
-        Stage 0 uses E0's embeddings. Later stages read as many tokens of a document as of a label, which
-        separates groups well enough in half the time.
-        """
-        vectors = self.start
-        if stage:  # the encoder has changed
-            texts = self.encoder.document_texts(self.documents)
-            vectors = self.encoder.encode(texts, self.encoder.config.label_tokens, f"clusters {stage + 1}")
-        number = min(self.number * 2**stage, len(vectors))
-        return MiniBatchKMeans(number, random_state=self.seed, n_init=1).fit_predict(vectors)
+    Stage 0 uses E0's embeddings `e0`, float32 (n, d). Later stages use those of `encoder`, which reads as
+    many tokens of a document as of a label: this separates groups well enough in half the time.
+    """
+    vectors = e0
+    if stage:  # the encoder has changed
+        texts = encoder.document_texts(documents)
+        vectors = encoder.encode(texts, encoder.config.label_tokens, f"clusters {stage + 1}")
+    number = min(number * 2**stage, len(vectors))
+    return MiniBatchKMeans(number, random_state=seed, n_init=1).fit_predict(vectors)
 
 
 def refresh_steps(steps: int, refreshes: int) -> list[int]:
@@ -245,6 +238,7 @@ def pseudo_positives(encoder: Encoder, inputs: Inputs, rows: np.ndarray, trusted
 
 
 def _titled(documents: pa.Table) -> np.ndarray:
+    """Which documents have a title: bool (n,)."""
     return pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(documents["title"])), 0).to_numpy()
 
 

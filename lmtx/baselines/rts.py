@@ -11,9 +11,9 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from lmtx.baselines import Inputs, Ranked, Unavailable, nearest_labels
+from lmtx import curriculum
+from lmtx.baselines import Inputs, Ranked, Unavailable
 from lmtx.config import ConfigError, Fraction, Natural, Positive, TrainingConfig
-from lmtx.curriculum import sample
 from lmtx.encoder import Encoder
 from lmtx.training import Batch, alike, contrastive_loss, row_batches, train
 
@@ -72,7 +72,7 @@ def rank(
     table = inputs.corpus.train
     with inputs.clock("train"):
         encoder = Encoder.load(inputs.encoder)
-        rows = sample(table.num_rows, documents, seed)
+        rows = curriculum.sample(table.num_rows, documents, seed)
         source = Segments.of(encoder, table.take(rows), title_share=title_share, shortest=shortest)
         if not len(source.trainable):
             raise Unavailable(
@@ -81,7 +81,8 @@ def rank(
             )
         examples = tuple(_examples(encoder, table.slice(0, _SHOWN), title_share, shortest, seed))
         log = train(encoder, source, settings, loss=partial(contrastive_loss, temperature=temperature))
-    ranking = nearest_labels(inputs, encoder)
+    with inputs.clock("rank"):
+        ranking = curriculum.rank(encoder, inputs.corpus, inputs.depth)
     return Ranked(ranking, encoder=encoder, seed=seed, losses=tuple(log.losses), examples=examples)
 
 

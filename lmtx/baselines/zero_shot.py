@@ -1,6 +1,7 @@
 """A pretrained encoder without training: the labels nearest to the document."""
 
-from lmtx.baselines import Inputs, Ranked, nearest_labels
+from lmtx import curriculum
+from lmtx.baselines import Inputs, Ranked
 from lmtx.encoder import Encoder
 from lmtx.index import search
 
@@ -16,7 +17,9 @@ def rank(inputs: Inputs, *, model: str | None = None) -> Ranked:
     """
     if model is not None:
         config = inputs.encoder.model_copy(update={"model": model, "sha256": None})
-        return Ranked(nearest_labels(inputs, Encoder.load(config)))
+        encoder = Encoder.load(config)
+        with inputs.clock("rank"):
+            return Ranked(curriculum.rank(encoder, inputs.corpus, inputs.depth), encoder=encoder)
     vectors, excluded = inputs.embeddings, inputs.corpus.excluded["test"]
     with inputs.clock("rank"):
         return Ranked(search(vectors["test"], vectors["labels"], inputs.depth, excluded=excluded))

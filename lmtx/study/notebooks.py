@@ -1,8 +1,11 @@
 """Notebooks run by hand: how their tables look, and the notebook that makes a missing result."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import scipy.sparse as sp
 
 from lmtx.config import find_upwards
 from lmtx.study import Study
@@ -24,6 +27,21 @@ def left(table: pd.DataFrame) -> "pd.io.formats.style.Styler":
     cells = ", ".join(["th.row_heading", "th.index_name", *(f".col{i}" for i in texts)])
     aligned = table.style.set_table_styles([{"selector": cells, "props": "text-align: left"}])
     return aligned.format(precision=3, escape="html", na_rep="")
+
+
+def plot_losses(losses: Sequence[float], title: str) -> None:
+    """Plot the loss of each training step, and the mean of ten."""
+    steps = pd.Series(losses, index=range(1, len(losses) + 1))
+    ax = steps.plot(alpha=0.35, figsize=(7, 3))
+    steps.rolling(10, min_periods=1).mean().plot(ax=ax)
+    ax.set(xlabel="step", ylabel="loss, and mean of ten", ylim=(0, None))
+    ax.set_title(f"{title}: {len(steps)} steps")
+
+
+def label_lists(documents: pa.Table, labels: pa.Table, pairs: sp.csr_array) -> pd.DataFrame:
+    """Table these documents with their labels in `pairs`, boolean CSR (n_docs, L), by uids."""
+    rows = [", ".join(labels["uid"].take(pairs[[row]].indices).to_pylist()) for row in range(len(documents))]
+    return pd.DataFrame({"document": documents["uid"].to_pylist(), "labels": rows})
 
 
 def maker(study: Study, path: Path) -> tuple[str, dict[str, str]]:

@@ -5,13 +5,23 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from lmtx.config import Config
 from lmtx.files import CARD, read_json, replacing, write_json
 from lmtx.provenance import host, versions
-from lmtx.study import Study
+from lmtx.study import Study, skip_rest
 
 INCIDENTAL = ("seconds", "cost", "host", "commit")
 """The fields of a record or result that differ between two runs of one study."""
+HASHED = {
+    "lmtx": "dataset encoder teacher shortlist training curriculum check",
+    "supervised": "dataset encoder training",
+    "baseline": "dataset encoder",
+}
+"""For each family of systems the sections of the parameters that its records hash."""
 
 
 def write_record(study: Study, path: Path, record: Mapping[str, Any]) -> None:
@@ -76,16 +86,80 @@ def run_record(
     }
 
 
-def write_card(folder: str | Path, card: Mapping[str, Any]) -> None:
-    """Write a model's folder with nothing but `card`, for a stage without training."""
+def write_card(folder: str | Path, card: Mapping[str, Any], name: str = CARD) -> None:
+    """Write a folder with nothing but `card`, such as that of a model for a stage without training."""
     with replacing(folder) as scratch:
         scratch.mkdir()
-        write_json(scratch / CARD, card)
+        write_json(scratch / name, card)
 
 
-def write_stopped(study: Study, system: str, label: str, reason: str) -> dict[str, str]:
-    """Record that `system` has no result. Returns the record."""
+def write_judged(folder: Path, judged: pa.Table, **arrays: np.ndarray) -> None:
+    """Write a folder with the table of `lmtx.curriculum.judge` and arrays: NAME.npy each."""
+    with replacing(folder) as scratch:
+        scratch.mkdir()
+        pq.write_table(judged, scratch / "verdicts.parquet")
+        for name, array in arrays.items():
+            np.save(scratch / f"{name}.npy", array)
+
+
+def write_system(
+    study: Study,
+    system: str,
+    ranking: Any,
+    *,
+    encoder: Any = None,
+    card: Mapping[str, Any] | None = None,
+    losses: Sequence[float] | None = None,
+    **record: Any,
+) -> None:
+    """Write the results of a system's stage: its record and its ranking, a `Shortlist`.
+
+    Parameters
+    ----------
+    encoder, card
+        The `Encoder` to save, trained with the seed of the parameters, and what its card says; None: the
+        stage saves no model.
+    losses
+        Of the steps of a cycle of LMTX.
+    record
+        The arguments of `run_record`.
+    """
+    label, family = _described(study.config, system)
+    if encoder is not None:
+        record = {"seed": study.config.training.seed, "precision": encoder.precision} | record
+        encoder.save(study.model(system), {"system": system, **card})
+    if losses is not None:
+        _write_losses(study, system, losses)
+    run = run_record(study.config, HASHED[family], system=system, label=label, family=family, **record)
+    write_record(study, study.record(system), run)
+    ranking.save(study.ranking(system))
+
+
+def write_stopped(study: Study, system: str, reason: str, card: Mapping[str, Any] | None = None) -> None:
+    """Record that `system` has no result, and skip the rest of the notebook.
+
+    `card` joins the card of a model's folder without a model; None: the stage has no model.
+    """
+    label, family = _described(study.config, system)
     stopped = {"system": system, "label": label, "stopped": reason}
     write_record(study, study.record(system), stopped)
     leave_out(study.ranking(system), reason)
-    return stopped
+    if card is not None:
+        write_card(study.model(system), stopped | card)
+    if family == "lmtx":
+        _write_losses(study, system, [])
+    skip_rest(f"{label}: {reason}")
+
+
+def _described(config: Config, system: str) -> tuple[str, str]:
+    """Return a system's label in tables, and its family."""
+    if system in config.baselines:
+        return config.baselines[system].label, "baseline"
+    if system == "supervised":
+        return "Supervised reference", "supervised"
+    return f"LMTX, cycle {system.removeprefix('lmtx-c')}", "lmtx"
+
+
+def _write_losses(study: Study, system: str, losses: Sequence[float]) -> None:
+    with replacing(study.losses(system.removeprefix("lmtx-"))) as file:
+        file.write_text("step,loss\n" + "".join(f"{i},{loss:.6f}\n" for i, loss in enumerate(losses, 1)))

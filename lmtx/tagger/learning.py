@@ -129,8 +129,7 @@ def learn(
         options = {"store": store, "corpus": corpus, "records": records, "budget": budget}
         judge = stack.enter_context(teachers.build(config.teacher, embeddings=embeddings, **options))
         rows = curriculum.sample(corpus.train.num_rows, config.training.documents)
-        vectors = embeddings["train"][rows], embeddings["labels"]
-        shortlist = curriculum.propose(config.shortlist, corpus, rows, *vectors)
+        shortlist = curriculum.propose(config.shortlist, corpus, rows, embeddings)
         sampled = corpus.train.take(pa.array(rows))
         calibrates = corpus.dev.num_rows * 5 >= CALIBRATED
         untrained = Tagger(e0, LabelIndex(corpus.labels, embeddings["labels"]), {"windows": windows})
@@ -145,8 +144,8 @@ def learn(
             return None
         reason = check.unable
         if config.teacher.kind != "ensemble" and corpus.labels.num_rows > config.shortlist.size // 2:
-            excluded = corpus.excluded["train"][rows]
-            reason = tells_apart(judge, sampled, corpus.labels, shortlist, excluded).warning
+            look = tells_apart(judge, corpus, rows, shortlist)
+            reason = look and look.warning
         if reason is None:
             say(f"at most {cycles} cycles: in each the teacher judges, and a student learns")
             try:

@@ -20,7 +20,8 @@ from lmtx.tagger import Tagger, TaggerError
 from lmtx.tagger.calibration import PEOPLE, fit
 from lmtx.tagger.card import percent
 from lmtx.tagger.proposals import untrained
-from lmtx.teachers.base import NONE, YES, Teacher
+from lmtx.teachers.base import Teacher
+from lmtx.teachers.pairs import NONE, YES
 
 CUTOFFS = (1, 3, 5, 10)
 _SHOWN = ("P@1", "P@3", "P@5", "R@5", "R@10", "nDCG@5")

@@ -13,8 +13,9 @@ import scipy.sparse as sp
 
 from lmtx.corpus import DOCUMENT_SCHEMA
 from lmtx.index import Shortlist
-from lmtx.teachers.base import Pairs, Teacher
+from lmtx.teachers.base import Teacher
 from lmtx.teachers.discrimination import BLIND, centred, power
+from lmtx.teachers.pairs import Pairs
 
 FEWEST = 12  # documents on which two systems differ, for a judgement
 _CHANCE = 0.1

@@ -11,17 +11,10 @@ import scipy.sparse as sp
 from lmtx.corpus import Corpus, load_truth
 from lmtx.llm.budget import Budget
 from lmtx.llm.cost import Cost, Plan
-from lmtx.teachers.base import (
-    NO,
-    NONE,
-    YES,
-    BudgetError,
-    Pairs,
-    Teacher,
-    TeacherError,
-    TooFewAnswersError,
-    Verdicts,
-)
+from lmtx.llm.faults import BudgetError, TeacherError
+from lmtx.teachers.asking import TooFewAnswersError
+from lmtx.teachers.base import Teacher
+from lmtx.teachers.pairs import NO, NONE, YES, Pairs, Verdicts
 from lmtx.teachers.store import StoreError, VerdictStore
 
 __all__ = [

@@ -12,24 +12,9 @@ from typing import Any
 import numpy as np
 
 from lmtx.llm.cost import Plan, estimate
-from lmtx.llm.faults import BudgetError, TeacherError
-from lmtx.teachers.asking import Asker, TooFewAnswersError
+from lmtx.teachers.asking import Asker
 from lmtx.teachers.pairs import NO, NONE, YES, DocumentPairs, Pairs, Verdicts
-from lmtx.teachers.store import KEY_BYTES, identity_digest, key_order
-
-__all__ = [
-    "NO",
-    "NONE",
-    "YES",
-    "Answers",
-    "BudgetError",
-    "DocumentPairs",
-    "Pairs",
-    "Teacher",
-    "TeacherError",
-    "TooFewAnswersError",
-    "Verdicts",
-]
+from lmtx.teachers.store import KEY_BYTES, as_bytes, identity_digest
 
 Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Positions of pairs, int64 (n,), their p_yes, float32 (n,), NaN for none, and their answers, int8 (n,)."""
@@ -71,7 +56,7 @@ class Teacher(Asker, ABC):
     def estimate(self, pairs: Pairs) -> dict[str, Any]:
         """Fields of the `Plan` for pairs that the store does not know; a free teacher sends nothing.
 
-        Earlier runs, where there are any, correct its seconds; None for requests that cannot be timed.
+        Earlier runs correct its seconds; None for requests that cannot be timed.
         """
         return estimate()
 
@@ -83,7 +68,7 @@ class Teacher(Asker, ABC):
         """What `judge` would send, write, cost and take, without sending anything."""
         keys = self.keys(pairs)
         _, answer, stored = self.store.lookup(keys)
-        unknown = self._unknown(answer, stored, self.retry_none)
+        unknown = self._unknown(answer, stored)
         new = pairs.select(unknown[_first_of_equal(keys[unknown])[0]])
         return Plan(self.name, len(pairs), len(pairs) - len(unknown), **self.forecast(new))
 
@@ -91,29 +76,17 @@ class Teacher(Asker, ABC):
         """`estimate`, with seconds as earlier runs took."""
         return self._timed(self.estimate(pairs), len(pairs))
 
-    def judge(self, pairs: Pairs, progress: bool = True, retry_none: bool | None = None) -> Verdicts:
-        """The verdicts on `pairs`: from the store, and by asking for the rest.
+    def judge(self, pairs: Pairs, progress: bool = True) -> Verdicts:
+        """The verdicts on `pairs`: from the store, and by asking for the rest, with a `progress` bar.
 
-        Parameters
-        ----------
-        pairs
-            What to judge.
-        progress
-            Show a progress bar with rate, cost and time left.
-        retry_none
-            Ask again where the stored answer is neither yes nor no; None: as `self.retry_none` says.
-
-        Raises
-        ------
-        TeacherError
-            When the teacher cannot go on, a budget is reached (`BudgetError`), or more than
-            `max_missing` of the pairs have no verdict (`TooFewAnswersError`). What was answered until
-            then is stored, and not asked again.
+        Raises `TeacherError` when the teacher cannot go on, a budget is reached (`BudgetError`), or more than
+        `max_missing` of the pairs have no verdict (`TooFewAnswersError`). What was answered until then is
+        stored, and not asked again.
         """
         started = time.monotonic()
         keys = self.keys(pairs)
         p_yes, answer, stored = self.store.lookup(keys)
-        unknown = self._unknown(answer, stored, self.retry_none if retry_none is None else retry_none)
+        unknown = self._unknown(answer, stored)
         self.cost.cached += len(pairs) - len(unknown)
         # Equal pairs (documents may repeat) are asked once.
         first, twin = _first_of_equal(keys[unknown])
@@ -172,19 +145,13 @@ class Teacher(Asker, ABC):
                 end += KEY_BYTES
         return np.frombuffer(keys, dtype=np.uint8).reshape(-1, KEY_BYTES)
 
-    @staticmethod
-    def _unknown(answer: np.ndarray, stored: np.ndarray, retry_none: bool) -> np.ndarray:
+    def _unknown(self, answer: np.ndarray, stored: np.ndarray) -> np.ndarray:
         """Positions of the pairs to ask for."""
-        return np.flatnonzero(~stored | ((answer == NONE) & retry_none))
+        return np.flatnonzero(~stored | ((answer == NONE) & self.retry_none))
 
 
 def _first_of_equal(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The first position of each distinct key, ascending, and for each key the place of its first there."""
-    order = key_order(keys)  # stable: among equal keys the first comes first
-    ordered = keys[order]
-    new = np.ones(len(keys), dtype=bool)
-    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-    representative = np.empty(len(keys), dtype=np.int64)
-    representative[order] = order[new][np.cumsum(new) - 1] if len(keys) else 0
-    first = np.unique(representative)
-    return first, np.searchsorted(first, representative)
+    """The first position of each distinct key, ascending, and each key's index among these."""
+    _, first, twin = np.unique(as_bytes(keys), return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return first[order], np.argsort(order)[twin]

@@ -12,7 +12,8 @@ import numpy as np
 from scipy.special import expit, logit
 
 from lmtx.config import CombinedConfig
-from lmtx.teachers.base import NO, YES, Pairs, Teacher
+from lmtx.teachers.base import Answers, Teacher
+from lmtx.teachers.pairs import NO, YES, Pairs
 from lmtx.teachers.store import VerdictStore, identity_digest
 
 _LEAST = 1e-6
@@ -22,12 +23,8 @@ _LEAST = 1e-6
 class CombinedTeacher(Teacher):
     """p_yes = sigmoid(sum over teachers of weight x log-odds), each teacher's verdict stored for itself.
 
-    A pair on which one of the teachers has no verdict gets none.
-
-    Parameters
-    ----------
-    members
-        The teachers, in the order of `config.of`; closed with this one.
+    A pair on which one of the teachers has no verdict gets none. `members` are in the order of `config.of`;
+    they are closed with this one.
     """
 
     def __init__(self, config: CombinedConfig, members: Sequence[Teacher], *, store: VerdictStore):
@@ -45,7 +42,7 @@ class CombinedTeacher(Teacher):
         }
         super().__init__(config.name, identity, store)
 
-    def ask(self, pairs: Pairs) -> Generator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def ask(self, pairs: Pairs) -> Generator[Answers]:
         odds = np.zeros(len(pairs))
         for member, weight in zip(self._members, self._weights, strict=True):
             before = replace(member.cost)
@@ -75,11 +72,10 @@ class CombinedTeacher(Teacher):
 
 def _total(estimates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The sum of estimates or plans; an unknown price makes the sum unknown, an unknown time is 0."""
-    total: dict[str, Any] = {
-        name: sum(one[name] for one in estimates) for name in ("requests", "prompt_tokens", "answer_tokens")
-    }
+    counts = ("requests", "prompt_tokens", "answer_tokens")
     prices = [one["usd"] for one in estimates]
-    total["usd"] = None if None in prices else sum(prices)
-    total["seconds"] = sum(one["seconds"] or 0.0 for one in estimates)
-    total["notes"] = tuple(dict.fromkeys(note for one in estimates for note in one["notes"]))
-    return total
+    return {name: sum(one[name] for one in estimates) for name in counts} | {
+        "usd": None if None in prices else sum(prices),
+        "seconds": sum(one["seconds"] or 0.0 for one in estimates),
+        "notes": tuple(dict.fromkeys(note for one in estimates for note in one["notes"])),
+    }

@@ -5,35 +5,28 @@ from pathlib import Path
 
 
 def list_verdicts(options: argparse.Namespace) -> None:
-    from lmtx.teachers.archive import summary
+    import pandas as pd
+
+    from lmtx.teachers.records import summary
 
     with _open(options.store) as store:
         rows = summary(store)
-    heads = ("teacher", "id", "model", "verdicts", "yes", "no", "none", "requests", "US $", "hours")
+    if not rows:
+        print(f"{options.store} holds no verdicts yet")
+        return
+    counts = ("verdicts", "yes", "no", "none", "requests")
     lines = [
-        (
-            row["name"],
-            row["teacher_id"][:8],
-            str(row["identity"].get("model", "")),
-            *(f"{row[count]:,}" for count in ("verdicts", "yes", "no", "none", "requests")),
-            "unknown" if row["usd"] is None else f"{row['usd']:,.2f}",
-            f"{row['seconds'] / 3600:,.2f}",
-        )
+        {"teacher": row["name"], "id": row["teacher_id"][:8], "model": str(row["identity"].get("model", ""))}
+        | {count: f"{row[count]:,}" for count in counts}
+        | {"US $": "unknown" if row["usd"] is None else f"{row['usd']:,.2f}"}
+        | {"hours": f"{row['seconds'] / 3600:,.2f}"}
         for row in rows
     ]
-    widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
-    for line in (heads, *lines):
-        cells = [
-            cell.ljust(w) if i < 3 else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())
-    if not lines:
-        print(f"{options.store} holds no verdicts yet")
+    print(pd.DataFrame(lines).to_string(index=False))
 
 
 def export_verdicts(options: argparse.Namespace) -> None:
-    from lmtx.teachers.archive import export
+    from lmtx.teachers.records import export
 
     with _open(options.store) as store:
         count = export(store, options.file, options.teacher)
@@ -79,7 +72,7 @@ def judge_again(options: argparse.Namespace) -> None:
 
 def merge_verdicts(options: argparse.Namespace) -> None:
     from lmtx.files import check_destination
-    from lmtx.teachers.archive import merge
+    from lmtx.teachers.records import merge
     from lmtx.teachers.store import VerdictStore
 
     check_destination(options.store)

@@ -1,14 +1,15 @@
-"""Whether a teacher can tell a label that may fit from one drawn at random: found before hours of judging."""
+"""How good a teacher is, without annotations: does it tell labels from random ones, or agree with another?"""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import scipy.sparse as sp
 from scipy.special import expit, logit
 
+from lmtx.corpus import Corpus
 from lmtx.index import Shortlist
-from lmtx.teachers.base import Pairs, Teacher
+from lmtx.teachers.base import Teacher
+from lmtx.teachers.pairs import NONE, YES, Pairs, Verdicts
 
 CHECKED, RANDOM_LABELS = 100, 5
 """Documents, and random labels of each, by which a teacher is looked at before it judges all."""
@@ -59,6 +60,12 @@ class Discrimination:
     yes: float
     random_yes: float
 
+    def __str__(self) -> str:
+        return (
+            f"yes to {self.yes:.0%} of shortlisted and {self.random_yes:.0%} of random pairs; "
+            f"it tells one from the other in {self.power:.0%} of cases"
+        )
+
     @property
     def warning(self) -> str | None:
         """What is wrong with the teacher and what to do about it; None: nothing."""
@@ -72,26 +79,38 @@ class Discrimination:
 
 
 def tells_apart(
-    teacher: Teacher, documents: pa.Table, labels: pa.Table, shortlist: Shortlist, excluded: sp.csr_array
-) -> Discrimination:
+    teacher: Teacher, corpus: Corpus, rows: np.ndarray, shortlist: Shortlist
+) -> Discrimination | None:
     """Ask about shortlisted and random labels of the first 100 documents, before all others are judged.
 
-    Verdicts are kept, so those on shortlisted pairs are not asked for again.
+    `rows` are those of the shortlists among the training documents. Verdicts are kept, so those on
+    shortlisted pairs are not asked for again. Returns None where no other labels can be drawn, as the
+    shortlists hold all.
     """
-    n = min(CHECKED, len(shortlist))
-    rng = np.random.default_rng(0)
-    random_ids = rng.integers(labels.num_rows, size=(n, RANDOM_LABELS), dtype=np.int32)
-    barred = excluded[np.arange(n)[:, None], random_ids].toarray()
-    random_ids[barred | (random_ids[:, :, None] == shortlist.ids[:n, None, :]).any(axis=2)] = -1
-    p_yes = []
-    for ids in (shortlist.ids[:n], random_ids):
-        verdicts = teacher.judge(Pairs.from_shortlist(documents[:n], labels, ids), progress=False)
-        table = np.full(ids.shape, np.nan)
-        table[ids >= 0] = verdicts.p_yes
-        p_yes.append(table)
-    near, far = p_yes
-    yes, random_yes = (float(np.nanmean(np.where(np.isnan(p), np.nan, p >= 0.5))) for p in p_yes)
-    return Discrimination(power(near, far), yes, random_yes)
+    rows, near_ids = rows[:CHECKED], shortlist.ids[:CHECKED]
+    documents, excluded = corpus.train.take(rows), corpus.excluded["train"][rows]
+    # Random labels, but for shortlisted and excluded ones.
+    shape = (len(rows), RANDOM_LABELS)
+    random_ids = np.random.default_rng(0).integers(corpus.labels.num_rows, size=shape, dtype=np.int32)
+    barred = excluded[np.arange(len(rows))[:, None], random_ids].toarray()
+    random_ids[barred | (random_ids[:, :, None] == near_ids[:, None, :]).any(axis=2)] = -1
+    if (random_ids < 0).all():
+        return None
+    near, far = (_p_yes(teacher, documents, corpus.labels, ids) for ids in (near_ids, random_ids))
+    return Discrimination(power(near, far), _yes_rate(near), _yes_rate(far))
+
+
+def _p_yes(teacher: Teacher, documents: pa.Table, labels: pa.Table, ids: np.ndarray) -> np.ndarray:
+    """Judge shortlists, int32 (n, k): float (n, k), NaN for pads and without a verdict."""
+    p_yes = np.full(ids.shape, np.nan)
+    p_yes[ids >= 0] = teacher.judge(Pairs.from_shortlist(documents, labels, ids), progress=False).p_yes
+    return p_yes
+
+
+def _yes_rate(p_yes: np.ndarray) -> float:
+    """The share of yes among verdicts; 0 where there is none."""
+    verdicts = p_yes[~np.isnan(p_yes)]
+    return float((verdicts >= 0.5).mean()) if len(verdicts) else 0.0
 
 
 def power(near: np.ndarray, far: np.ndarray) -> float:
@@ -103,3 +122,27 @@ def power(near: np.ndarray, far: np.ndarray) -> float:
     above = near[:, :, None] > far[:, None, :]
     below = near[:, :, None] < far[:, None, :]
     return float(above.sum() / (above.sum() + below.sum())) if (above | below).any() else 0.5
+
+
+def agreement(first: Verdicts, second: Verdicts) -> dict[str, float]:
+    """Agreement of two teachers on the pairs that both answered with yes or no.
+
+    Returns pairs (how many both answered), agreement (share of equal answers), kappa (Cohen 1960: agreement
+    beyond what the two yes-rates alone give; 1 is perfect, 0 is chance), and the yes-rate of each. kappa is
+    NaN where a teacher gave one answer only, all are where no pair has two answers.
+    """
+    from sklearn.metrics import cohen_kappa_score
+
+    both = (first.answer != NONE) & (second.answer != NONE)
+    a, b = first.answer[both], second.answer[both]
+    if not len(a):
+        nothing = dict.fromkeys(("agreement", "kappa", "first_yes_rate", "second_yes_rate"), float("nan"))
+        return {"pairs": 0, **nothing}
+    varied = len(np.unique(a)) > 1 and len(np.unique(b)) > 1
+    return {
+        "pairs": len(a),
+        "agreement": float((a == b).mean()),
+        "kappa": float(cohen_kappa_score(a, b)) if varied else float("nan"),
+        "first_yes_rate": float((a == YES).mean()),
+        "second_yes_rate": float((b == YES).mean()),
+    }

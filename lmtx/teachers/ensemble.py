@@ -6,7 +6,7 @@ frozen encoder E0. Two judges that err differently know more together than eithe
 surplus is what the student can learn without an annotation.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -19,7 +19,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 from lmtx.config import EnsembleConfig
 from lmtx.corpus import SPLITS, Corpus
 from lmtx.index import letter_vectors, lexical_view, search
-from lmtx.teachers.base import NO, YES, Pairs, Teacher
+from lmtx.teachers.base import Answers, Teacher
+from lmtx.teachers.pairs import NO, YES, Pairs
 from lmtx.teachers.store import VerdictStore
 
 _BLOCK = 16_384
@@ -58,13 +59,13 @@ class EnsembleTeacher(Teacher):
         self._labels_dense = np.asarray(embeddings["labels"])
         self._dense = np.concatenate([embeddings[split] for split in SPLITS])
         documents = pa.concat_tables([corpus.documents(split) for split in SPLITS])
-        known = corpus.train.num_rows + corpus.dev.num_rows
-        # Uids are unique within a split only; equal documents have equal scores, so the first will do.
-        self._rows = _first_rows(_contents(documents))
+        n_counted = corpus.train.num_rows + corpus.dev.num_rows
+        # Uids are unique within a split only; equal documents have equal scores, so any of them will do.
+        self._rows = {content: row for row, content in enumerate(_contents(documents))}
         self._columns = pd.Index(corpus.labels["uid"].to_pylist())
         labels = corpus.labels["text"].to_pylist()
         self._lexical, self._labels_lexical = letter_vectors(lexical_view(documents), labels)
-        self._named = named_labels(documents["text"].to_pylist(), labels, known)
+        self._named = named_labels(documents["text"].to_pylist(), labels, n_counted)
         self.score_threshold = self._calibrate(corpus, embeddings["train"])
         super().__init__(
             config.name,
@@ -74,14 +75,14 @@ class EnsembleTeacher(Teacher):
                 "naming": config.naming,
                 "threshold": self.score_threshold,
                 # The weights of n-grams and names come from all labels and these documents.
-                "corpus": _digest(labels, documents["text"][:known].to_pylist()),
+                "corpus": _digest(labels, documents["text"][:n_counted].to_pylist()),
                 "encoder": blake2b(np.ascontiguousarray(self._labels_dense), digest_size=8).hexdigest(),
             },
             store,
         )
 
-    def ask(self, pairs: Pairs) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        rows = self._rows.reindex(_contents(pairs.documents), fill_value=-1).to_numpy()
+    def ask(self, pairs: Pairs) -> Generator[Answers]:
+        rows = np.array([self._rows.get(content, -1) for content in _contents(pairs.documents)])
         columns = self._columns.get_indexer(pairs.labels["uid"].to_pylist())
         if (rows[pairs.rows] < 0).any() or (columns[pairs.columns] < 0).any():
             raise ValueError("the ensemble teacher judges only the corpus it was built with")
@@ -105,8 +106,8 @@ class EnsembleTeacher(Teacher):
 
     def _calibrate(self, corpus: Corpus, train: np.ndarray) -> float:
         shortlist = search(train, self._labels_dense, 10, excluded=corpus.excluded["train"])
-        rows, places = np.nonzero(shortlist.ids >= 0)
-        scores = self.score(rows, shortlist.ids[rows, places])
+        rows, ranks = np.nonzero(shortlist.ids >= 0)
+        scores = self.score(rows, shortlist.ids[rows, ranks])
         # Rounded, so that a last bit of the arithmetic does not make another teacher.
         return round(float(np.quantile(scores, 1 - self._config.acceptance)), 4)
 
@@ -124,30 +125,28 @@ def named_labels(texts: Sequence[str], labels: Sequence[str], counted: int | Non
         parts = text.partition(": ")[0].split(".")
         for first in range(len(parts)):
             owners.setdefault(".".join(parts[first:]), set()).add(label)
-    names = {name: sorted(found) for name, found in owners.items() if name and len(found) <= _SHARED}
+    # Names of few labels, and the share of a label in its name: CSR (n_names, L).
+    names = {name: sorted(of) for name, of in owners.items() if name and len(of) <= _SHARED}
     if not names:
         return sp.csr_array((len(texts), len(labels)), dtype=np.float32)
-    counts = [len(found) for found in names.values()]
-    belongs = sp.csr_array(
-        (
-            np.repeat(1 / np.array(counts, dtype=np.float32), counts),
-            (np.repeat(np.arange(len(names)), counts), np.concatenate(list(names.values()))),
-        ),
-        shape=(len(names), len(labels)),
-    )
-    longest = min(5, max(len(name.split()) for name in names))
+    ends = np.cumsum([0, *map(len, names.values())])
+    shares = np.repeat(1 / np.diff(ends).astype(np.float32), np.diff(ends))
+    shape = (len(names), len(labels))
+    belongs = sp.csr_array((shares, np.concatenate(list(names.values())), ends), shape=shape)
+    # Names that the texts hold: CSR (n_texts, n_names).
     finder = CountVectorizer(
         vocabulary={name: i for i, name in enumerate(names)},
         lowercase=False,
         token_pattern=r"[^\W\d][\w.]*\w",
-        ngram_range=(1, longest),
+        ngram_range=(1, min(5, max(len(name.split()) for name in names))),
         binary=True,
         dtype=np.float32,
     )
-    found = finder.transform(texts)
+    held = finder.transform(texts)
+    # Of these, the rare ones.
     counted = len(texts) if counted is None else counted
-    rare = np.asarray(found[:counted].sum(axis=0)).ravel() <= max(1, _COMMON * counted)
-    named = sp.csr_array(found.multiply(rare).tocsr() @ belongs)
+    rare = np.asarray(held[:counted].sum(axis=0)).ravel() <= max(1, _COMMON * counted)
+    named = sp.csr_array(held.multiply(rare).tocsr() @ belongs)
     named.data = np.minimum(named.data, 1)
     return named
 
@@ -155,15 +154,8 @@ def named_labels(texts: Sequence[str], labels: Sequence[str], counted: int | Non
 def _contents(documents: pa.Table) -> list[bytes]:
     """A hash of each document: its uid, title and text."""
     columns = (documents[name].to_pylist() for name in ("uid", "title", "text"))
-    return [
-        blake2b("\0".join(parts).encode(), digest_size=16).digest() for parts in zip(*columns, strict=True)
-    ]
-
-
-def _first_rows(keys: list[bytes]) -> pd.Series:
-    """The first row number of each key."""
-    rows = pd.Series(np.arange(len(keys)), index=keys)
-    return rows[~rows.index.duplicated()]
+    contents = ("\0".join(parts).encode() for parts in zip(*columns, strict=True))
+    return [blake2b(content, digest_size=16).digest() for content in contents]
 
 
 def _digest(*texts: Sequence[str]) -> str:

@@ -1,15 +1,16 @@
-"""Recorded verdicts: what a study's results were made with, as Parquet files that ship with it.
+"""What leaves a verdict store and enters it: lists, exports, records that ship with a study, other stores.
 
-`verdicts/DATASET/TEACHER.parquet` holds a row a verdict: the document's and the label's uid, p_yes (null
-for none), and the store's key, a hash of the teacher's identity and both texts. So a record serves whoever
-asks the same of the same texts, and nobody else. `verdicts/DATASET/TEACHER-texts.parquet` holds
-the texts that a model wrote, each with its key.
+`verdicts/DATASET/TEACHER.parquet` records the verdicts that a study's results were made with: a row a
+verdict, with the document's and the label's uid, p_yes (null for none), and the store's key, a hash of the
+teacher's identity and both texts. So a record serves whoever asks the same of the same texts, and nobody
+else. `verdicts/DATASET/TEACHER-texts.parquet` holds the texts that a model wrote, each with its key.
 """
 
 import hashlib
 import json
 import platform
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +21,110 @@ import pyarrow.parquet as pq
 
 from lmtx.corpus import SPLITS, Corpus
 from lmtx.files import check_destination, replacing
-from lmtx.teachers.archive import PARQUET
 from lmtx.teachers.pairs import NO, NONE, YES, Pairs
 from lmtx.teachers.store import KEY_BYTES, StoreError, VerdictStore
 
 FORMAT = 1
-_VERDICTS = pa.schema(
-    [
-        ("document", pa.string()),
-        ("label", pa.string()),
-        ("p_yes", pa.float32()),
-        ("key", pa.binary(KEY_BYTES)),
-    ]
+_PARQUET = b"PAR1"  # the first bytes of a Parquet file
+_KEY = ("key", pa.binary(KEY_BYTES))
+_VERDICTS = pa.schema([("document", pa.string()), ("label", pa.string()), ("p_yes", pa.float32()), _KEY])
+_TEXTS = pa.schema([_KEY, ("text", pa.string())])
+_EXPORT = pa.schema(
+    [(name, pa.string()) for name in ("teacher", "teacher_id", "document", "label")]
+    + [("p_yes", pa.float32()), ("answer", pa.string())]
 )
-_TEXTS = pa.schema([("key", pa.binary(KEY_BYTES)), ("text", pa.string())])
 _TOTALS = ("verdicts", "requests", "prompt_tokens", "answer_tokens", "seconds")
+_COUNTS = ("name", "teacher_id", "identity", "verdicts", "yes", "no", "none", "requests", "usd", "seconds")
+_SUMMARY = """
+SELECT name, lower(hex(digest)), identity, ifnull(v.verdicts, 0), ifnull(yes, 0), ifnull(no, 0),
+       ifnull(none, 0), ifnull(requests, 0), usd, ifnull(seconds, 0)
+FROM teachers AS t
+LEFT JOIN (SELECT teacher, count(*) AS verdicts, sum(answer = 1) AS yes, sum(answer = 0) AS no,
+                  sum(answer = -1) AS none FROM verdicts GROUP BY teacher) AS v ON v.teacher = t.id
+LEFT JOIN (SELECT teacher, sum(requests) AS requests, sum(usd) AS usd, sum(seconds) AS seconds
+           FROM runs GROUP BY teacher) AS r ON r.teacher = t.id
+ORDER BY t.id"""
+_MERGE = (
+    "INSERT INTO main.teachers (digest, name, identity) SELECT digest, name, identity FROM other.teachers"
+    " WHERE true ON CONFLICT DO NOTHING",
+    """
+    INSERT INTO main.verdicts (key, teacher, document, label, p_yes, answer)
+    SELECT v.key, mine.id, v.document, v.label, v.p_yes, v.answer FROM other.verdicts AS v
+    JOIN other.teachers AS theirs ON theirs.id = v.teacher
+    JOIN main.teachers AS mine ON mine.digest = theirs.digest WHERE true
+    ON CONFLICT (key) DO UPDATE SET p_yes = excluded.p_yes, answer = excluded.answer
+    WHERE verdicts.answer = -1 AND excluded.answer != -1""",
+    """
+    INSERT INTO main.texts (key, teacher, text)
+    SELECT x.key, mine.id, x.text FROM other.texts AS x
+    JOIN other.teachers AS theirs ON theirs.id = x.teacher
+    JOIN main.teachers AS mine ON mine.digest = theirs.digest WHERE true
+    ON CONFLICT DO NOTHING""",
+    """
+    INSERT INTO main.runs (teacher, started, seconds, verdicts, requests, prompt_tokens, answer_tokens, usd)
+    SELECT mine.id, r.started, r.seconds, r.verdicts, r.requests, r.prompt_tokens, r.answer_tokens, r.usd
+    FROM other.runs AS r JOIN other.teachers AS theirs ON theirs.id = r.teacher
+    JOIN main.teachers AS mine ON mine.digest = theirs.digest
+    WHERE NOT EXISTS (SELECT 1 FROM main.runs AS m WHERE m.teacher = mine.id AND m.started = r.started)""",
+    "INSERT INTO main.collected SELECT batch FROM other.collected WHERE true ON CONFLICT DO NOTHING",
+)
+
+
+def summary(store: VerdictStore) -> list[dict[str, Any]]:
+    """One dict a teacher: name, teacher_id, identity, verdicts, yes, no, none, requests, usd, seconds.
+
+    `usd` is None where no run of the teacher had a known price.
+    """
+    rows = [dict(zip(_COUNTS, row, strict=True)) for row in store.select(_SUMMARY)]
+    return [row | {"identity": json.loads(row["identity"])} for row in rows]
+
+
+def export(store: VerdictStore, file: str | Path, teacher: str | None = None) -> int:
+    """Write the verdicts as Parquet, a block at a time; returns their number.
+
+    Columns: teacher, teacher_id, document, label (uids), p_yes (null for none), answer ("yes", "no",
+    "none"). `teacher`: a name, or the start of a teacher_id; None: all of them. Raises `StoreError` when no
+    teacher matches, and `DestinationError` where the file cannot be written; it then writes nothing.
+    """
+    check_destination(file, begins=_PARQUET, source=store.path)
+    where, values = "", ()
+    if teacher is not None:
+        where, values = "WHERE name = ? OR hex(digest) LIKE ?", (teacher, f"{teacher}%")
+        if not store.select(f"SELECT 1 FROM teachers {where}", values):
+            names = ", ".join(sorted({row["name"] for row in summary(store)})) or "none"
+            raise StoreError(f"{store.path} holds no verdicts of a teacher {teacher!r}; it knows: {names}")
+    select = (
+        "SELECT name, lower(hex(digest)), document, label, p_yes,"
+        " CASE answer WHEN 1 THEN 'yes' WHEN 0 THEN 'no' ELSE 'none' END"
+        f" FROM verdicts JOIN teachers ON teachers.id = verdicts.teacher {where}"
+    )
+    count = 0
+    with replacing(file) as scratch, pq.ParquetWriter(scratch, _EXPORT) as out:
+        for table in _tables(store, select, values, _EXPORT):
+            out.write_table(table)
+            count += table.num_rows
+    return count
+
+
+def merge(store: VerdictStore, other: str | Path) -> int:
+    """Take over the verdicts, written texts and runs of another store; returns how many verdicts were new.
+
+    Where both hold a verdict or text, this store's stays, unless it is none and the other's is not. Merging
+    the same store twice changes nothing the second time. `other` is not changed. Raises `StoreError`
+    when `other` is missing, damaged, or the same file.
+    """
+    other = Path(other)
+    if not other.is_file():
+        raise StoreError(f"there is no verdict store {other}")
+    if other.samefile(store.path):
+        raise StoreError(f"{other} cannot be merged into itself")
+    with VerdictStore(other, writing=False):
+        pass  # a file that is damaged or something else is reported under its own name
+    with store.attached(other) as connection:
+        before = connection.execute("SELECT count(*) FROM main.verdicts").fetchone()[0]
+        for statement in _MERGE:
+            connection.execute(statement)
+        return connection.execute("SELECT count(*) FROM main.verdicts").fetchone()[0] - before
 
 
 def write_record(store: VerdictStore, name: str, corpus: Corpus, file: str | Path) -> int:
@@ -42,32 +132,23 @@ def write_record(store: VerdictStore, name: str, corpus: Corpus, file: str | Pat
 
     Raises `StoreError` when the store has none, and `DestinationError` where the file cannot be written.
     """
-    check_destination(file, begins=PARQUET, source=store.path)
-    documents = pa.concat_tables([corpus.documents(split) for split in SPLITS])["uid"]
-    columns: list[list] = [[], [], [], []]
-    select = (
-        "SELECT document, label, p_yes, key FROM verdicts WHERE teacher = ? ORDER BY document, label, key"
-    )
-    teacher, metadata = _describe(store, name, "judge")
-    for rows in store.query(select, (teacher,)):
-        for column, values in zip(columns, zip(*rows, strict=True), strict=True):
-            column.extend(values)
-    table = pa.table(
-        [pa.array(c, t) for c, t in zip(columns, _VERDICTS.types, strict=True)], schema=_VERDICTS
-    )
-    here = pc.and_(
-        pc.is_in(table["document"], pc.unique(documents)),
-        pc.is_in(table["label"], corpus.labels["uid"].combine_chunks()),
-    )
-    return _write(table.filter(here), metadata, store, name, file)
+    check_destination(file, begins=_PARQUET, source=store.path)
+    teacher, metadata = _describe(store, name, "verdicts")
+    select = "SELECT document, label, p_yes, key FROM verdicts WHERE teacher = ? ORDER BY 1, 2, 4"
+    table = pa.concat_tables(_tables(store, select, (teacher,), _VERDICTS))
+    of_corpus = [pc.is_in(table[column], uids) for column, uids in _uids(corpus).items()]
+    return _write(table.filter(pc.and_(*of_corpus)), metadata, store, name, file)
 
 
 def write_texts(store: VerdictStore, name: str, file: str | Path) -> int:
-    """Record all texts that a model wrote; returns their number, and raises as `write_record`."""
-    check_destination(file, begins=PARQUET, source=store.path)
-    teacher, metadata = _describe(store, name, "write")
-    rows = store.select("SELECT key, text FROM texts WHERE teacher = ? ORDER BY key", (teacher,))
-    table = pa.table([list(column) for column in zip(*rows, strict=True)] or [[], []], schema=_TEXTS)
+    """Record all texts that a model wrote; returns their number, and raises as `write_record`.
+
+    They are those on all corpora: the store knows a text's prompt by its hash alone.
+    """
+    check_destination(file, begins=_PARQUET, source=store.path)
+    teacher, metadata = _describe(store, name, "texts")
+    select = "SELECT key, text FROM texts WHERE teacher = ? ORDER BY key"
+    table = pa.concat_tables(_tables(store, select, (teacher,), _TEXTS))
     return _write(table, metadata, store, name, file)
 
 
@@ -80,22 +161,10 @@ def read_record(
 ) -> int:
     """Take the verdicts, or the texts, of a record into the store; returns how many it holds.
 
-    A record of another identity is left alone, with a warning that names the difference. So is one that was
-    taken over before, without one.
-
-    Parameters
-    ----------
-    teacher, identity
-        The teacher's row id in the store, and what it is.
-    file
-        The record; 0 is returned where there is none.
-    corpus
-        Whose uids the verdicts must have; None: any.
-
-    Raises
-    ------
-    StoreError
-        When the file is no record, or has a newer format, a p_yes outside [0, 1] or an unknown uid.
+    `teacher` is the teacher's row id in the store, and `corpus` has the uids of the verdicts; None: any. A
+    record of another identity is left alone, with a warning that names the difference. So is one that was
+    taken over before, and a file that is not there. Raises `StoreError` when the file is no record, or has a
+    newer format, a p_yes outside [0, 1] or an unknown uid.
     """
     file = Path(file)
     if not file.is_file():
@@ -141,11 +210,24 @@ def recorded_pairs(file: str | Path, corpus: Corpus) -> tuple[Pairs, np.ndarray]
     table = pq.read_table(file)
     _check(table, Path(file), corpus)
     documents = pa.concat_tables([corpus.documents(split) for split in SPLITS])
-    rows = pc.index_in(table["document"], documents["uid"].combine_chunks()).to_numpy()
-    columns = pc.index_in(table["label"], corpus.labels["uid"].combine_chunks()).to_numpy()
+    rows, columns = (pc.index_in(table[name], uids).to_numpy() for name, uids in _uids(corpus).items())
     order = np.argsort(rows, kind="stable")
     pairs = Pairs(documents, corpus.labels, rows[order], columns[order])
     return pairs, table["p_yes"].to_numpy()[order]
+
+
+def _tables(store: VerdictStore, select: str, values: tuple, schema: pa.Schema) -> Iterator[pa.Table]:
+    """Yield the rows of a SELECT as tables; the first has none."""
+    yield schema.empty_table()
+    for rows in store.query(select, values):
+        arrays = [pa.array(c, t) for c, t in zip(zip(*rows, strict=True), schema.types, strict=True)]
+        yield pa.table(arrays, schema=schema)
+
+
+def _uids(corpus: Corpus) -> dict[str, pa.Array]:
+    """The uids of a corpus by the columns of a record."""
+    documents = pa.concat_tables([corpus.documents(split) for split in SPLITS])
+    return {"document": documents["uid"].combine_chunks(), "label": corpus.labels["uid"].combine_chunks()}
 
 
 def _check(table: pa.Table, file: Path, corpus: Corpus | None) -> None:
@@ -153,25 +235,17 @@ def _check(table: pa.Table, file: Path, corpus: Corpus | None) -> None:
     wrong = np.flatnonzero((p_yes < 0) | (p_yes > 1))
     if len(wrong):
         raise StoreError(f"{file}, row {wrong[0]}: p_yes is {p_yes[wrong[0]]}; expected 0 to 1")
-    if corpus is None:
-        return
-    uids_of = {
-        "document": pa.concat_tables([corpus.documents(split) for split in SPLITS])["uid"].combine_chunks(),
-        "label": corpus.labels["uid"].combine_chunks(),
-    }
-    for column, uids in uids_of.items():
-        unknown = pc.invert(pc.is_in(table[column], uids))
-        if pc.any(unknown).as_py():
-            row = pc.index(unknown, True).as_py()
+    for column, uids in () if corpus is None else _uids(corpus).items():
+        row = pc.index(pc.is_in(table[column], uids), False).as_py()
+        if row >= 0:
             raise StoreError(
                 f"{file}, row {row}: the {column} {table[column][row].as_py()!r} is not in this corpus; the "
                 "record is of another data set or version of it"
             )
 
 
-def _describe(store: VerdictStore, name: str, task: str) -> tuple[int, dict[str, Any]]:
-    """The row id of the teacher of that name that did most of a task, and what a record says of it."""
-    table = "texts" if task == "write" else "verdicts"
+def _describe(store: VerdictStore, name: str, table: str) -> tuple[int, dict[str, Any]]:
+    """The row id of the teacher of that name with most rows in `table`, and what a record says of it."""
     select = (
         f"SELECT t.id, t.identity, (SELECT count(*) FROM {table} WHERE teacher = t.id) AS n"
         " FROM teachers AS t WHERE t.name = ? ORDER BY n DESC LIMIT 1"
@@ -190,9 +264,7 @@ def _describe(store: VerdictStore, name: str, task: str) -> tuple[int, dict[str,
     }
 
 
-def _write(
-    table: pa.Table, metadata: dict[str, Any], store: VerdictStore, name: str, file: str | Path
-) -> int:
+def _write(table: pa.Table, metadata: dict, store: VerdictStore, name: str, file: str | Path) -> int:
     if not table.num_rows:
         raise StoreError(f"{store.path} holds nothing of {name!r} on this corpus")
     with replacing(file) as scratch:

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 from lmtx.config import SimulatedConfig
 from lmtx.corpus import Corpus
-from lmtx.teachers.base import Teacher
+from lmtx.teachers.base import Answers, Teacher
 from lmtx.teachers.pairs import NO, YES, DocumentPairs, Pairs
 from lmtx.teachers.store import VerdictStore
 
@@ -23,18 +23,9 @@ _BLOCK = 16_384  # pairs stored at a time
 class SimulatedTeacher(Teacher):
     """Says yes to a share of the annotated pairs, and to another share of the rest.
 
-    Whether it errs on a pair depends on the seed and the uids of the pair alone: on neither the
-    order of the questions nor what else is asked. A higher rate says yes wherever a lower one does.
-
-    Parameters
-    ----------
-    truth
-        The annotations: for each split that may be judged a boolean CSR (n_docs, L).
-
-    Raises
-    ------
-    ValueError
-        When the shape of an annotation matrix is not that of its split.
+    Whether it errs on a pair depends on the seed and the uids of the pair alone: on neither the order of the
+    questions nor what else is asked. A higher rate says yes wherever a lower one does. `truth` holds the
+    annotations: for each split that may be judged a boolean CSR (n_docs, L); another shape is a `ValueError`.
     """
 
     notes = ("simulation: reads annotations",)
@@ -66,9 +57,9 @@ class SimulatedTeacher(Teacher):
         }
         super().__init__(config.name, identity, store)
 
-    def ask(self, pairs: Pairs) -> Generator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        rows = _known(self._rows, pairs.documents["uid"].to_pylist(), "document")[pairs.rows]
-        columns = _known(self._columns, pairs.labels["uid"].to_pylist(), "label")[pairs.columns]
+    def ask(self, pairs: Pairs) -> Generator[Answers]:
+        rows = _row_numbers(self._rows, pairs.documents["uid"].to_pylist(), "document")[pairs.rows]
+        columns = _row_numbers(self._columns, pairs.labels["uid"].to_pylist(), "label")[pairs.columns]
         for start in range(0, len(pairs), _BLOCK):
             block = slice(start, start + _BLOCK)
             relevant = np.asarray(self._truth[rows[block], columns[block]]).ravel()
@@ -99,10 +90,10 @@ class SimulatedTeacher(Teacher):
         return digest.hexdigest()
 
 
-def _known(index: pd.Index, uids: list[str], what: str) -> np.ndarray:
-    """Row numbers of uids; raises `ValueError` for one the annotations do not cover."""
-    found = index.get_indexer(uids)
-    if (found < 0).any():
-        unknown = uids[int(np.argmax(found < 0))]
-        raise ValueError(f"the simulated teacher has no annotations of the {what} {unknown!r}")
-    return found
+def _row_numbers(index: pd.Index, uids: list[str], noun: str) -> np.ndarray:
+    """Row numbers of uids; raises `ValueError` for one that the annotations do not cover."""
+    rows = index.get_indexer(uids)
+    if (rows < 0).any():
+        uid = uids[int(np.argmax(rows < 0))]
+        raise ValueError(f"the simulated teacher has no annotations of the {noun} {uid!r}")
+    return rows

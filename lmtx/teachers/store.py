@@ -1,27 +1,31 @@
 """Verdicts kept for good: one SQLite file that several processes may read and write at once.
 
-A verdict is found by a hash of everything it depends on: the teacher's identity, the document's
-text and the label's text. Whatever is run again, no verdict is asked for twice. The same holds for
-texts that a language model has written, found by a hash of its identity and the prompt.
+A verdict is found by a hash of everything it depends on: the teacher's identity, the document's text and the
+label's text. Whatever is run again, no verdict is asked for twice. The same holds for texts that a language
+model has written, found by a hash of its identity and the prompt.
+
+The file is in write-ahead mode, which needs a local disk, as opposed to a network share. A commit is not
+forced to the disk: a process that is killed loses nothing; a power cut may lose the last seconds.
 """
 
 import json
 import sqlite3
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lmtx.teachers.database import Database, StoreError
 from lmtx.teachers.pairs import NONE
 
-__all__ = ["KEY_BYTES", "StoreError", "VerdictStore", "identity_digest", "key_order"]
-
 KEY_BYTES = 16
-_BLOCK = 10_000  # keys in one look-up
+_APPLICATION = 0x4C4D5458  # "LMTX"
+_WAIT = 60.0  # seconds to wait for another process's transaction
+_KEYS, _ROWS = 10_000, 65_536  # keys in one look-up; rows of a query in memory at once
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS teachers (
     id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL, identity TEXT NOT NULL);
@@ -41,6 +45,13 @@ INSERT INTO verdicts (key, teacher, document, label, p_yes, answer) VALUES (?, ?
 ON CONFLICT (key) DO UPDATE SET p_yes = excluded.p_yes, answer = excluded.answer
 WHERE excluded.answer != -1 OR verdicts.answer = -1
 """  # an answer is never replaced by none
+_START = """
+INSERT INTO runs (teacher, started, seconds, verdicts, requests, prompt_tokens, answer_tokens)
+VALUES (?, ?, 0, 0, 0, 0, 0)"""
+
+
+class StoreError(RuntimeError):
+    """A store that cannot be used; the message names the file and the remedy."""
 
 
 def identity_digest(identity: dict[str, Any]) -> bytes:
@@ -48,11 +59,73 @@ def identity_digest(identity: dict[str, Any]) -> bytes:
     return blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=KEY_BYTES).digest()
 
 
-class VerdictStore(Database):
-    """The verdicts of all teachers, data sets and runs, in the file `path`; see `Database`."""
+def as_bytes(keys: np.ndarray) -> np.ndarray:
+    """View keys, uint8 (n, 16), as byte strings (n,), which can be sorted and compared."""
+    return np.ascontiguousarray(keys).view(f"S{KEY_BYTES}").ravel()
+
+
+class VerdictStore(AbstractContextManager):
+    """The verdicts of all teachers, data sets and runs, in short transactions. A context manager.
+
+    The file `path` and its folder are made when missing. Without `writing` it keeps its content, and one
+    needs no right to change it. Raises `StoreError` when the file is damaged, belongs to something else, or
+    cannot be opened; it is left as it is.
+    """
 
     def __init__(self, path: str | Path, writing: bool = True):
-        super().__init__(path, _SCHEMA, writing)
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        with self._explained():
+            if writing:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            uri = self.path.absolute().as_uri() if writing else _reading(self.path)
+            self._connection = sqlite3.connect(
+                uri, timeout=_WAIT, isolation_level=None, check_same_thread=False, uri=True
+            )
+            tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            application = self._connection.execute("PRAGMA application_id").fetchone()[0]
+            if tables and application != _APPLICATION:
+                another = "is a SQLite file of another program; choose another path for the verdict store"
+                raise StoreError(f"{self.path} {another}")
+            if writing:
+                self._set_up()
+
+    def close(self) -> None:
+        """Close the file; closing twice is harmless."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def query(self, sql: str, values: tuple = ()) -> Iterator[list[tuple]]:
+        """Yield the rows of a SELECT, some at a time."""
+        with self._explained():
+            with self._lock:
+                cursor = self._open.execute(sql, values)
+            while True:
+                with self._lock:
+                    rows = cursor.fetchmany(_ROWS)
+                if not rows:
+                    return
+                yield rows
+
+    def select(self, sql: str, values: Sequence = ()) -> list[tuple]:
+        """All rows of a SELECT."""
+        with self._explained(), self._lock:
+            return self._open.execute(sql, values).fetchall()
+
+    @contextmanager
+    def attached(self, other: Path) -> Iterator[sqlite3.Connection]:
+        """A write transaction in which the store at `other` can be read as `other`."""
+        self.select("ATTACH ? AS other", (_reading(other),))
+        try:
+            with self._transaction() as connection:
+                yield connection
+        finally:
+            self.select("DETACH other")
 
     def teacher(self, name: str, identity: dict[str, Any]) -> int:
         """The row id of the teacher with this identity, entered when new."""
@@ -65,34 +138,25 @@ class VerdictStore(Database):
             return connection.execute("SELECT id FROM teachers WHERE digest = ?", (digest,)).fetchone()[0]
 
     def lookup(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Find stored verdicts.
+        """Find stored verdicts by their keys, uint8 (n, 16), in any order, repeats allowed.
 
-        Parameters
-        ----------
-        keys
-            uint8 (n, 16), in any order, repeats allowed.
-
-        Returns
-        -------
-        p_yes float32 (n,), NaN for none and where nothing is stored; answer int8 (n,), -1 there;
-        stored bool (n,).
+        Returns p_yes float32 (n,), NaN for none and where nothing is stored; answer int8 (n,), -1 there; and
+        whether it is stored, bool (n,).
         """
         n = len(keys)
         p_yes = np.full(n, np.nan, dtype=np.float32)
         answer = np.full(n, NONE, dtype=np.int8)
         is_stored = np.zeros(n, dtype=bool)
         # In key order the B-tree is read page after page.
-        order = key_order(keys)
-        for start in range(0, n, _BLOCK):
-            block = order[start : start + _BLOCK]
+        order = np.argsort(as_bytes(keys))
+        for start in range(0, n, _KEYS):
+            block = order[start : start + _KEYS]
             wanted = [bytes(key) for key in keys[block]]
             stored = {key: (p, a) for key, p, a in self._rows("key, p_yes, answer FROM verdicts", wanted)}
             for i, key in zip(block.tolist(), wanted, strict=True):
                 if key in stored:
                     p, answer[i] = stored[key]
-                    is_stored[i] = True
-                    if p is not None:
-                        p_yes[i] = p
+                    p_yes[i], is_stored[i] = np.nan if p is None else p, True
         return p_yes, answer, is_stored
 
     def save(
@@ -104,73 +168,38 @@ class VerdictStore(Database):
         p_yes: np.ndarray,
         answer: np.ndarray,
         run: int | None = None,
-        totals: dict[str, Any] | None = None,
+        totals: Mapping[str, Any] | None = None,
     ) -> None:
         """Keep verdicts: all of them are in the file when this returns, or none.
 
-        Parameters
-        ----------
-        teacher
-            Row id of the teacher.
-        keys
-            uint8 (n, 16).
-        documents, labels
-            n uids each.
-        p_yes, answer
-            float32 and int8 (n,); NaN is stored as NULL. A none does not replace an answer.
-        run, totals
-            The run they belong to, and its columns as they stand with these verdicts counted in.
+        `keys` are uint8 (n, 16), `documents` and `labels` uids, `p_yes` float32 (n,) and `answer` int8 (n,);
+        a none does not replace an answer. `totals` are the columns of the run with these counted in.
         """
+        columns = (documents, labels, p_yes.tolist(), answer.tolist())
         values = [
             (bytes(key), teacher, document, label, None if p != p else p, a)
-            for key, document, label, p, a in zip(
-                keys, documents, labels, p_yes.tolist(), answer.tolist(), strict=True
-            )
+            for key, document, label, p, a in zip(keys, *columns, strict=True)
         ]
-        with self._transaction() as connection:
-            connection.executemany(_INSERT, values)
-            if run is not None and totals is not None:
-                _enter(connection, run, totals)
+        self._save(_INSERT, values, run, totals)
 
     def lookup_texts(self, keys: Sequence[bytes]) -> dict[bytes, str]:
         """The stored texts among those with these keys of 16 bytes."""
-        blocks = (keys[start : start + _BLOCK] for start in range(0, len(keys), _BLOCK))
+        blocks = (keys[start : start + _KEYS] for start in range(0, len(keys), _KEYS))
         return {key: text for block in blocks for key, text in self._rows("key, text FROM texts", block)}
 
-    def _rows(self, columns: str, keys: Sequence[bytes]) -> list[tuple]:
-        """The rows of a table with these keys."""
-        marks = ",".join("?" * len(keys))
-        return self.select(f"SELECT {columns} WHERE key IN ({marks})", keys)
-
     def save_texts(
-        self,
-        teacher: int,
-        texts: Mapping[bytes, str],
-        run: int | None = None,
-        totals: Mapping[str, Any] | None = None,
+        self, teacher: int, texts: Mapping[bytes, str], run: int | None = None, totals: Any = None
     ) -> None:
-        """Keep texts by their keys, all of them or none; a text that is there already stays.
-
-        `teacher`, `run` and `totals` are those of `save`.
-        """
+        """Keep texts by their keys as `save` keeps verdicts; a text that is there already stays."""
         # A JSON reply may hold half of a character's UTF-16 code, which no file can.
         values = [(key, teacher, text.encode(errors="replace").decode()) for key, text in texts.items()]
-        with self._transaction() as connection:
-            connection.executemany(
-                "INSERT INTO texts (key, teacher, text) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", values
-            )
-            if run is not None and totals is not None:
-                _enter(connection, run, totals)
+        insert = "INSERT INTO texts (key, teacher, text) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+        self._save(insert, values, run, totals)
 
     def start_run(self, teacher: int) -> int:
         """Open a line in the account of runs; `save` brings it up to date."""
         with self._transaction() as connection:
-            cursor = connection.execute(
-                "INSERT INTO runs (teacher, started, seconds, verdicts, requests, prompt_tokens,"
-                " answer_tokens) VALUES (?, ?, 0, 0, 0, 0, 0)",
-                (teacher, time.time()),
-            )
-            return cursor.lastrowid
+            return connection.execute(_START, (teacher, time.time())).lastrowid
 
     def speed(self, teacher: int) -> float | None:
         """Seconds a request (a verdict, where none are counted) took in earlier runs; None without one."""
@@ -179,22 +208,93 @@ class VerdictStore(Database):
         return seconds / (requests or verdicts) if verdicts else None
 
     def mark_collected(self, batch: str) -> None:
-        """Remember that all answers of a provider's batch are stored."""
+        """Remember that all answers of a provider's batch, or of a record, are stored."""
         with self._transaction() as connection:
             connection.execute("INSERT INTO collected VALUES (?) ON CONFLICT DO NOTHING", (batch,))
 
     def is_collected(self, batch: str) -> bool:
-        """Whether all answers of the batch are stored."""
+        """Whether all of its answers are stored."""
         return bool(self.select("SELECT 1 FROM collected WHERE batch = ?", (batch,)))
 
+    def _rows(self, columns: str, keys: Sequence[bytes]) -> list[tuple]:
+        """The rows of a table with these keys."""
+        return self.select(f"SELECT {columns} WHERE key IN ({','.join('?' * len(keys))})", keys)
 
-def _enter(connection: sqlite3.Connection, run: int, totals: Mapping[str, Any]) -> None:
-    """Bring the line of a run up to date."""
-    columns = ", ".join(f"{name} = ?" for name in totals)
-    connection.execute(f"UPDATE runs SET {columns} WHERE id = ?", (*totals.values(), run))
+    def _save(self, insert: str, values: list, run: int | None, totals: Mapping[str, Any] | None) -> None:
+        """Insert rows, and bring the line of their run up to date, in one transaction."""
+        with self._transaction() as connection:
+            connection.executemany(insert, values)
+            if run is not None and totals is not None:
+                columns = ", ".join(f"{name} = ?" for name in totals)
+                connection.execute(f"UPDATE runs SET {columns} WHERE id = ?", (*totals.values(), run))
+
+    @property
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreError(f"the verdict store {self.path} is closed")
+        return self._connection
+
+    def _set_up(self) -> None:
+        """Make the tables; several processes may do so at once."""
+        # SQLite does not wait when another process changes the journal mode at the same moment.
+        deadline = time.monotonic() + _WAIT
+        while True:
+            try:
+                self._open.execute("PRAGMA journal_mode = WAL")
+                break
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+        for pragma in ("synchronous = NORMAL", "cache_size = -65536"):  # 64 MiB
+            self._open.execute(f"PRAGMA {pragma}")
+        with self._transaction() as connection:
+            for statement in (f"PRAGMA application_id = {_APPLICATION}", *_SCHEMA.split(";")):
+                connection.execute(statement)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """A short write transaction: all of the block, or nothing of it."""
+        with self._explained(), self._lock:
+            connection = self._open
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn SQLite's errors into one that names the file and the remedy."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            if "locked" in str(error) or "busy" in str(error):
+                remedy = f"another process has been writing to it for {_WAIT:.0f} s; wait for it, or stop it"
+            elif isinstance(error, sqlite3.OperationalError | OSError) and "malformed" not in str(error):
+                remedy = "check that its folder exists, can be written to, and has free space"
+            else:
+                remedy = (
+                    "the file is damaged. It was left as it is: move it away to start an empty store, or "
+                    f'rescue what it holds with `sqlite3 "{self.path}" .recover`'
+                )
+            raise StoreError(f"verdict store {self.path}: {error}; {remedy}") from None
 
 
-def key_order(keys: np.ndarray) -> np.ndarray:
-    """The order that sorts uint8 (n, 16) keys as byte strings: int64 (n,)."""
-    halves = np.ascontiguousarray(keys).view(">u8").astype(np.uint64).reshape(-1, 2)
-    return np.lexsort((halves[:, 1], halves[:, 0]))
+def _reading(path: Path) -> str:
+    """The URI by which SQLite reads a store, whether or not one may write to it."""
+    # SQLite makes files beside a store that it reads, unless it is told that nobody writes to it: it is told
+    # so where these cannot be made, and no process has left anything in them.
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    log = path.with_name(f"{path.name}-wal")
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=_WAIT)) as connection:
+            connection.execute("SELECT 1 FROM sqlite_master")
+    except sqlite3.OperationalError:
+        if log.exists() and log.stat().st_size:
+            raise
+        uri += "&immutable=1"
+    return uri

@@ -25,16 +25,7 @@ _SAMPLE = 500  # prompts whose tokens a plan counts
 class Writer(Asker):
     """A language model that answers in text, with a store of its answers. A context manager.
 
-    Parameters
-    ----------
-    model
-        A `lmtx.llm.served.ServedModel` or a `lmtx.llm.local.LocalModel`. Raises `TeacherError` when the
-        latter cannot be found or used.
-
-    Attributes
-    ----------
-    model
-        As above.
+    `model` is a `lmtx.llm.served.ServedModel` or a `lmtx.llm.local.LocalModel`.
     """
 
     def __init__(self, name: str, model: Any, *, store: VerdictStore):
@@ -73,25 +64,9 @@ class Writer(Asker):
     def write(self, questions: Sequence[Question], task: str, progress: bool = True) -> list[str | None]:
         """The answers to `questions`: from the store, and by asking for the rest.
 
-        Parameters
-        ----------
-        questions
-            What to ask; equal ones are asked once.
-        task
-            What is written, for the progress bar.
-        progress
-            Show a progress bar with rate, cost and time left.
-
-        Returns
-        -------
-        A text for each question, without the thought before it; None where the request failed.
-
-        Raises
-        ------
-        TeacherError
-            When the model cannot go on, a budget is reached (`BudgetError`), or more than
-            `max_missing` of the answers are missing or empty (`TooFewAnswersError`). What was
-            answered until then is stored, and not asked again.
+        Equal questions are asked once. `task` says in the bar of `progress` what is written. Returns a text
+        for each question, without the thought before it; None where the request failed. Raises
+        `TeacherError` as `Teacher.judge` does, where empty answers count as missing ones.
         """
         started = time.monotonic()
         keys = self._keys(questions)

@@ -29,8 +29,8 @@ from lmtx.datasets import read
 from lmtx.index import search
 from lmtx.metrics import evaluate
 from lmtx.report.drawing import BLUE, GREEN, ORANGE, PURPLE, Drawing
-from lmtx.teachers.base import YES, Teacher
-from lmtx.teachers.pairs import Pairs
+from lmtx.teachers.base import Teacher
+from lmtx.teachers.pairs import YES, Pairs
 from lmtx.teachers.store import VerdictStore
 
 LIMIT = 1.1
