@@ -14,7 +14,7 @@ from lmtx.index import Shortlist, search, search_with_letters
 from lmtx.provenance import Clock
 from lmtx.teachers.base import Teacher
 from lmtx.teachers.discrimination import centred
-from lmtx.teachers.pairs import NO, NONE, YES, Pairs, Verdicts
+from lmtx.teachers.pairs import NO, YES, Pairs, Verdicts
 from lmtx.training import PseudoLabels, TrainingLog, train
 
 Embeddings = Mapping[str, np.ndarray]  # E0's unit vectors, float (n, d), under "train" and "labels"
@@ -133,16 +133,17 @@ def judge(teacher: Teacher, documents: pa.Table, labels: pa.Table, shortlist: Sh
     """Ask the teacher about each pair of the shortlist.
 
     Returns one row a pair, in shortlist order: document and label (int32 row numbers), rank (int16,
-    from 1), similarity (float32), p_yes (float32, NaN for none), answer (int8: 1 yes, 0 no, -1 none),
-    document_uid, label_uid. The schema's metadata names the teacher and its threshold.
+    from 1), similarity (float32), p_yes (float32, NaN for none), answer (int8: 1 yes, 0 no, -1 none), said
+    (float32: p_yes before it was centred), document_uid, label_uid. The schema's metadata names the teacher
+    and its threshold.
     """
     pairs = Pairs.from_shortlist(documents, labels, shortlist.ids)
     verdicts = teacher.judge(pairs)
+    said = verdicts.p_yes
     if teacher.centred:
         # A small model agrees to some labels whatever the document: take each label's own mean off.
-        p_yes = centred(verdicts.p_yes, pairs.columns)
-        answer = np.where(verdicts.answer == NONE, NONE, np.where(p_yes >= teacher.threshold, YES, NO))
-        verdicts = Verdicts(p_yes, answer.astype(np.int8))
+        verdicts = Verdicts(centred(said, pairs.columns), verdicts.answer)
+        verdicts = teacher.decide(verdicts, anew=True)
     if teacher.acceptance is not None:
         # Set the threshold at which the teacher accepts that share of these pairs.
         teacher.threshold = float(np.nanquantile(verdicts.p_yes, 1 - teacher.acceptance))
@@ -155,6 +156,7 @@ def judge(teacher: Teacher, documents: pa.Table, labels: pa.Table, shortlist: Sh
         "similarity": shortlist.scores[rows, ranks],
         "p_yes": verdicts.p_yes,
         "answer": verdicts.answer,
+        "said": said,
         "document_uid": documents["uid"].take(pa.array(pairs.rows)),
         "label_uid": labels["uid"].take(pa.array(pairs.columns)),
     }
@@ -248,22 +250,30 @@ def train_student(
 
 
 def check(
-    teacher: Teacher, corpus: Corpus, vectors: np.ndarray, label_vectors: np.ndarray
-) -> tuple[float, pa.Table]:
-    """Score an encoder without annotations: the share of first labels that the teacher accepts.
+    teacher: Teacher, judged: pa.Table, corpus: Corpus, vectors: np.ndarray, label_vectors: np.ndarray
+) -> pa.Table:
+    """Check an encoder without annotations: does the teacher accept its first label of each document?
 
-    `vectors` (n, d), of the first n dev documents, which no cycle trains on, and `label_vectors` (L, d) are
-    the encoder's. Returns the share of n, and document_uid, label (text) and answer of each document with a
-    candidate. Raises `CurriculumError` without documents.
+    `judged` is the first cycle's table: a yes is what was a yes there. `vectors` (n, d), of the first n dev
+    documents, which no cycle trains on, and `label_vectors` (L, d) are the encoder's. Returns document_uid,
+    label (text; null where a document has no candidate) and accepted (bool), a row a document. Raises
+    `CurriculumError` without documents.
     """
     if not (n := len(vectors)):
         raise CurriculumError("no dev documents to check the student on; raise dataset.dev_documents")
     first = search(vectors, label_vectors, 1, excluded=corpus.excluded["dev"][:n])
-    pairs = Pairs.from_shortlist(corpus.dev.slice(0, n), corpus.labels, first.ids)
-    answer = teacher.judge(pairs, progress=False).answer
-    uids, labels = corpus.dev["uid"].take(pairs.rows), corpus.labels["text"].take(pairs.columns)
-    table = pa.table({"document_uid": uids, "label": labels, "answer": answer})
-    return float((answer == YES).sum() / n), table
+    documents, texts = corpus.dev.slice(0, n), corpus.labels["text"]
+    pairs = Pairs.from_shortlist(documents, corpus.labels, first.ids)
+    teacher.threshold = threshold(judged)
+    verdicts = teacher.judge(pairs, progress=False)
+    if teacher.centred:
+        reference = judged["said"].to_numpy(), judged["label"].to_numpy()
+        verdicts = Verdicts(centred(verdicts.p_yes, pairs.columns, reference), verdicts.answer)
+        verdicts = teacher.decide(verdicts, anew=True)
+    labels, accepted = np.full(n, -1), np.zeros(n, dtype=bool)
+    labels[pairs.rows], accepted[pairs.rows] = pairs.columns, verdicts.answer == YES
+    named = texts.take(pa.array(labels, mask=labels < 0))
+    return pa.table({"document_uid": documents["uid"], "label": named, "accepted": accepted})
 
 
 def rank(encoder: Encoder, corpus: Corpus, depth: int, label_vectors: np.ndarray | None = None) -> Shortlist:

@@ -11,7 +11,7 @@ from tiny_encoders import document_table, label_table
 
 from lmtx.curriculum import CurriculumError, check, judge, pseudo_labels, sample, spare
 from lmtx.index import Shortlist
-from lmtx.study.progress import Checked, Progress
+from lmtx.study.progress import Progress
 from lmtx.study.records import write_card
 from lmtx.teachers.base import Teacher
 from lmtx.teachers.pairs import NO, NONE, YES
@@ -197,30 +197,52 @@ def dev(documents, excluded):
     return SimpleNamespace(dev=documents, labels=LABELS.slice(0, 3), excluded={"dev": sp.csr_array(excluded)})
 
 
-def test_the_check_is_the_share_of_first_labels_that_the_teacher_accepts(teacher):
-    """d0 yes, d1 without a candidate, d2 yes: two of three, although d3 is not among those to check."""
+def judged_before(threshold=0.5, p_yes=(), labels=()):
+    """A first cycle's table, as far as the check reads it."""
+    columns = {"said": pa.array(p_yes, pa.float32()), "label": pa.array(labels, pa.int32())}
+    return pa.table(columns, metadata={"threshold": repr(threshold)})
+
+
+def test_the_check_tells_whether_the_teacher_accepts_each_first_label(teacher):
+    """d0 yes, d1 without a candidate, d2 yes; d3 is not among those to check."""
     scripted = teacher({("d0", "l1"): 0.9, ("d2", "l0"): 0.7})
     excluded = np.zeros((4, 3), bool)
     excluded[0, 0] = excluded[1] = True
     vectors, labels = np.float32([[1, 0], [1, 0], [1, 0]]), np.float32([[1, 0], [0.8, 0.6], [0, 1]])
     corpus = dev(document_table(["ant", "bee", "cat", "dog"]), excluded)
-    share, table = check(scripted, corpus, vectors, labels)
-    assert share == 2 / 3
-    assert table.to_pydict() == {"document_uid": ["d0", "d2"], "label": ["one", "zero"], "answer": [YES, YES]}
+    table = check(scripted, judged_before(), corpus, vectors, labels)
+    assert table.to_pydict() == {
+        "document_uid": ["d0", "d1", "d2"],
+        "label": ["one", None, "zero"],
+        "accepted": [True, False, True],
+    }
     assert scripted.asked == [("d0", "l1"), ("d2", "l0")]
+    # The threshold is that of the first cycle.
+    table = check(scripted, judged_before(0.8), corpus, vectors, labels)
+    assert table["accepted"].to_pylist() == [True, False, False]
+
+
+def test_the_check_of_a_centred_teacher_accepts_as_the_first_cycle_did(teacher):
+    """Label 0 is said to fit all documents, label 1 few: a yes to the latter says more."""
+    scripted = teacher({("d0", "l0"): 0.8, ("d1", "l1"): 0.6})
+    scripted.centred = True
+    before = judged_before(0.6, [0.8, 0.8, 0.2, 0.2] * 50, [0, 0, 1, 1] * 50)
+    corpus = dev(document_table(["ant", "bee"]), np.zeros((2, 3), bool))
+    vectors, labels = np.float32([[1, 0], [0, 1]]), np.float32([[1, 0], [0, 1], [-1, -1]])
+    assert check(scripted, before, corpus, vectors, labels)["accepted"].to_pylist() == [False, True]
 
 
 def test_a_first_label_without_an_answer_is_not_accepted(teacher):
     corpus = dev(DOCUMENTS.slice(0, 1), np.zeros((1, 3), bool))
-    share, table = check(teacher({("d0", "l0"): None}), corpus, np.ones((1, 1)), np.float32([[1], [0], [0]]))
-    assert share == 0
-    assert table["answer"].to_pylist() == [NONE]
+    vectors, labels = np.ones((1, 1)), np.float32([[1], [0], [0]])
+    table = check(teacher({("d0", "l0"): None}), judged_before(), corpus, vectors, labels)
+    assert table["accepted"].to_pylist() == [False]
 
 
 def test_a_check_without_documents_is_an_error(teacher):
     corpus = dev(DOCUMENTS.slice(0, 0), np.zeros((0, 3), bool))
     with pytest.raises(CurriculumError, match=r"no dev documents.*dataset\.dev_documents"):
-        check(teacher({}), corpus, np.empty((0, 2), np.float32), np.ones((3, 2), np.float32))
+        check(teacher({}), judged_before(), corpus, np.empty((0, 2), np.float32), np.ones((3, 2), np.float32))
 
 
 # --- progress ----------------------------------------------------------------------------------
@@ -229,7 +251,8 @@ def test_a_check_without_documents_is_an_error(teacher):
 def progressed(*scores):
     progress = Progress()
     for i, score in enumerate(scores):
-        progress = progress.then("zero-shot" if i == 0 else f"lmtx-c{i}", score)
+        accepted = [True] * round(1000 * score) + [False] * round(1000 * (1 - score))
+        progress = progress.then("zero-shot" if i == 0 else f"lmtx-c{i}", accepted)
     return progress
 
 
@@ -248,22 +271,25 @@ def progressed(*scores):
 )
 def test_the_best_system_is_kept_and_the_first_that_does_not_improve_is_the_last(scores, best, stops):
     progress = progressed(*scores)
-    assert progress.best == Checked(best, max(scores))
+    assert (progress.best.system, progress.best.check) == (best, max(scores))
     assert (progress.stopped is not None) == stops
 
 
 @pytest.mark.parametrize(
-    ("scores", "documents", "best"),
+    ("e0", "first", "second", "best"),
     [
-        ((0.70, 0.82, 0.87), 150, "lmtx-c1"),  # 0.05, and 1.96 standard errors are 0.082
-        ((0.70, 0.82, 0.87), 1000, "lmtx-c2"),  # 0.032
-        ((0.70, 0.71), 150, "lmtx-c1"),  # the first cycle need only be better
+        # Ten documents better of 50, none worse: the standard error of 0.2 is 0.057.
+        ("0" * 50, "1" * 20 + "0" * 30, "1" * 30 + "0" * 20, "lmtx-c2"),
+        # As much better, but on other documents: 20 better, 10 worse, a standard error of 0.106.
+        ("0" * 50, "1" * 20 + "0" * 30, "0" * 10 + "1" * 30 + "0" * 10, "lmtx-c1"),
+        # The first cycle need only be better.
+        ("0" * 50, "1" + "0" * 49, "1" + "0" * 49, "lmtx-c1"),
     ],
 )
-def test_a_later_cycle_must_improve_the_check_beyond_chance(scores, documents, best):
+def test_a_later_cycle_must_improve_the_check_beyond_chance(e0, first, second, best):
     progress = Progress()
-    for system, score in zip(("zero-shot", "lmtx-c1", "lmtx-c2"), scores, strict=False):
-        progress = progress.then(system, score, documents)
+    for system, accepted in (("zero-shot", e0), ("lmtx-c1", first), ("lmtx-c2", second)):
+        progress = progress.then(system, [character == "1" for character in accepted])
     assert progress.best.system == best
     assert Progress(progress.checked[:2]).stopped is None
 

@@ -9,6 +9,7 @@ from test_training import training_config
 from tiny_encoders import encoder_config, save_tiny_encoder
 
 from lmtx.config import load_config
+from lmtx.encoder import Encoder
 from lmtx.index import search
 from lmtx.supervised import SupervisedError, train_supervised
 
@@ -40,6 +41,12 @@ def parameters(folder, **changes):
     return load_config(ROOT / "params.yaml").model_copy(update=sections)
 
 
+def supervised(config, corpus, truth):
+    e0 = Encoder.load(config.encoder)
+    embeddings = {"train": e0.encode_documents(corpus.train), "labels": e0.encode_labels(corpus.labels)}
+    return train_supervised(config, corpus, embeddings, sp.csr_array(truth))
+
+
 def rank(encoder, corpus, depth):
     vectors = encoder.encode_documents(corpus.test), encoder.encode_labels(corpus.labels)
     return search(*vectors, depth, excluded=corpus.excluded["test"])
@@ -48,12 +55,12 @@ def rank(encoder, corpus, depth):
 def test_it_learns_what_only_the_annotations_say(folder):
     corpus, truth, expected = study()
     config = parameters(folder, epochs=6)
-    encoder, log = train_supervised(config, corpus, sp.csr_array(truth))
+    encoder, log = supervised(config, corpus, truth)
     ranking = rank(encoder, corpus, 2)
     assert ranking.ids.shape == (30, 2)
     assert (ranking.ids[:, 0] == expected).mean() > 0.75
     assert len(log.losses) == 6 * 8
-    again, second = train_supervised(config, corpus, sp.csr_array(truth))
+    again, second = supervised(config, corpus, truth)
     assert log.losses == second.losses
     np.testing.assert_array_equal(rank(again, corpus, 2).scores, ranking.scores)
 
@@ -64,16 +71,30 @@ def test_excluded_pairs_are_neither_positives_nor_ranked(folder):
     excluded[:, 2] = True
     corpus.excluded["train"] = sp.csr_array(excluded)
     config = parameters(folder)
-    _, log = train_supervised(config, corpus, sp.csr_array(truth))
+    _, log = supervised(config, corpus, truth)
     assert len(log.losses) == -(-int(truth[:, :2].sum()) // 8)
-    encoder, same = train_supervised(config, corpus, sp.csr_array(truth & ~excluded))
+    encoder, same = supervised(config, corpus, truth & ~excluded)
     assert log.losses == same.losses
     assert not (rank(encoder, corpus, 3).ids == 0).any()
 
 
+def test_shortlisted_labels_that_are_not_annotated_are_rejected(folder, monkeypatch):
+    corpus, truth, _ = study(own=[(i, 0) for i in range(30)])
+    given = {}
+
+    def train_student(config, corpus, rows, accepted, rejected, spared):
+        given.update(accepted=accepted.toarray(), rejected=rejected.toarray())
+        return None, None
+
+    monkeypatch.setattr("lmtx.supervised.train_student", train_student)
+    supervised(parameters(folder), corpus, truth)
+    np.testing.assert_array_equal(given["accepted"], truth)
+    np.testing.assert_array_equal(given["rejected"], ~truth)  # a shortlist of ten holds all three labels
+
+
 def test_it_uses_the_documents_that_the_parameters_name(folder):
     corpus, truth, _ = study()
-    _, log = train_supervised(parameters(folder, documents=20), corpus, sp.csr_array(truth))
+    _, log = supervised(parameters(folder, documents=20), corpus, truth)
     assert len(log.losses) == 3
 
 
@@ -81,6 +102,6 @@ def test_annotations_that_do_not_fit_or_are_none_stop_it(folder):
     corpus, truth, _ = study()
     config = parameters(folder), corpus
     with pytest.raises(SupervisedError, match=r"annotations are \(59, 3\), not \(60, 3\)"):
-        train_supervised(*config, sp.csr_array(truth[:59]))
+        supervised(*config, truth[:59])
     with pytest.raises(SupervisedError, match="none of 60 training documents has an annotation"):
-        train_supervised(*config, sp.csr_array(truth.shape, dtype=bool))
+        supervised(*config, np.zeros_like(truth))

@@ -1,8 +1,10 @@
 """Progress of a curriculum: the systems checked so far, the best of them, and whether it has ended."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from math import sqrt
+from operator import ne
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +13,23 @@ from lmtx.files import CARD, read_json
 
 @dataclass(frozen=True)
 class Checked:
-    """A system of the curriculum and its check score on so many documents. E0, "zero-shot", comes first."""
+    """A system of the curriculum and its check. E0, "zero-shot", comes first."""
 
     system: str
-    check: float
-    documents: int = 0
+    check: float  # the share of first labels that the teacher accepted
+    accepted: str = ""  # of each document, in order: 1 or 0
 
     def improves(self, best: "Checked") -> bool:
         """Whether the check is higher, and after the first cycle by more than chance explains.
 
         The judge of the check is the teacher, which accepts its own students ever more readily: the gain of
-        a later cycle must exceed 1.96 standard errors of the difference of two shares.
+        a later cycle must exceed 1.96 standard errors of the mean difference on the same documents.
         """
         gain = self.check - best.check
-        if best.system == "zero-shot" or not self.documents:
+        if best.system == "zero-shot" or not (documents := len(self.accepted)):
             return gain > 0
-        variance = sum(entry.check * (1 - entry.check) / self.documents for entry in (self, best))
-        return gain > 1.96 * sqrt(variance)
+        differ = sum(map(ne, self.accepted, best.accepted)) / documents
+        return gain > 1.96 * sqrt((differ - gain**2) / documents)
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,11 @@ class Progress:
     ----------
     checked
         The systems checked, in order.
-    threshold
-        The teacher's threshold in every check: that of the first cycle, so that the scores compare.
     ended
         Why a cycle could not be trained; None: each could.
     """
 
     checked: tuple[Checked, ...] = ()
-    threshold: float = 0.5
     ended: str | None = None
 
     @property
@@ -68,9 +67,10 @@ class Progress:
             "the curriculum ended there"
         )
 
-    def then(self, system: str, score: float, documents: int = 0) -> "Progress":
-        """The progress with one more system checked, on so many documents."""
-        return replace(self, checked=(*self.checked, Checked(system, score, documents)))
+    def then(self, system: str, accepted: Sequence[bool]) -> "Progress":
+        """The progress with one more system checked: whether each document's first label was accepted."""
+        entry = Checked(system, sum(accepted) / len(accepted), "".join("01"[yes] for yes in accepted))
+        return replace(self, checked=(*self.checked, entry))
 
     def end(self, reason: str) -> "Progress":
         """The progress with the reason why the next cycle cannot be trained."""
@@ -81,9 +81,9 @@ class Progress:
         """The progress up to the system saved in the folder `model`."""
         card = read_json(Path(model) / CARD)
         checked = tuple(Checked(**entry) for entry in card["checked"])
-        return cls(checked, card.get("threshold", cls.threshold), card.get("ended"))
+        return cls(checked, card.get("ended"))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a model's card."""
         checked = [asdict(entry) for entry in self.checked]
-        return {"checked": checked, "threshold": self.threshold, "ended": self.ended}
+        return {"checked": checked, "ended": self.ended}

@@ -121,9 +121,12 @@ class Teacher(Asker, ABC):
         )
         return self.decide(Verdicts(p_yes, answer))
 
-    def decide(self, verdicts: Verdicts) -> Verdicts:
-        """The same probabilities, with the answers that `threshold` makes of them; none stays none."""
-        if self.threshold == Teacher.threshold:
+    def decide(self, verdicts: Verdicts, anew: bool = False) -> Verdicts:
+        """The same probabilities, with the answers that `threshold` makes of them; none stays none.
+
+        `anew`: the probabilities are no longer those that the answers were given with.
+        """
+        if self.threshold == Teacher.threshold and not anew:
             return verdicts  # as the teacher answered, which a probability rounded to 0.5 does not tell
         answer = np.where(verdicts.p_yes >= np.float32(self.threshold), YES, NO).astype(np.int8)
         return Verdicts(verdicts.p_yes, np.where(verdicts.answer == NONE, np.int8(NONE), answer))

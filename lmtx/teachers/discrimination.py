@@ -17,7 +17,12 @@ BLIND, MOST_RANDOM_YES = 0.65, 0.5
 """Below this power, or from this share of yes to random pairs on, a teacher's verdicts teach little."""
 
 
-def centred(p_yes: np.ndarray, labels: np.ndarray, strength: float = 3.0) -> np.ndarray:
+def centred(
+    p_yes: np.ndarray,
+    labels: np.ndarray,
+    reference: tuple[np.ndarray, np.ndarray] | None = None,
+    strength: float = 3.0,
+) -> np.ndarray:
     """The probabilities without what a judge says of a label whatever the document: float32 (n,).
 
     A small model agrees to some labels (*email*) for nearly every document and to others for hardly one. The
@@ -31,16 +36,23 @@ def centred(p_yes: np.ndarray, labels: np.ndarray, strength: float = 3.0) -> np.
         float (n,); NaN, for no verdict, stays.
     labels
         int (n,): each pair's label.
+    reference
+        The pairs whose means are taken, as two such arrays; None: these pairs.
     """
-    odds = logit(np.clip(p_yes.astype(float), 1e-6, 1 - 1e-6))
-    known = np.isfinite(odds)
+    odds, (of, of_labels) = _log_odds(p_yes), reference or (p_yes, labels)
+    of_odds = _log_odds(of)
+    known = np.isfinite(of_odds)
     if not known.any():
         return p_yes
-    mean = odds[known].mean()
-    counts = np.bincount(labels[known], minlength=labels.max() + 1)
-    sums = np.bincount(labels[known], weights=odds[known], minlength=labels.max() + 1)
+    mean, size = of_odds[known].mean(), max(of_labels.max(), labels.max(initial=0)) + 1
+    counts = np.bincount(of_labels[known], minlength=size)
+    sums = np.bincount(of_labels[known], weights=of_odds[known], minlength=size)
     own = (sums + strength * mean) / (counts + strength)
     return expit(odds - own[labels] + mean).astype(np.float32)
+
+
+def _log_odds(p_yes: np.ndarray) -> np.ndarray:
+    return logit(np.clip(p_yes.astype(float), 1e-6, 1 - 1e-6))
 
 
 @dataclass(frozen=True)
