@@ -1,10 +1,18 @@
-"""The `lmtx` command. Each subcommand imports what it needs when it runs, so that help is instant."""
+"""The `lmtx` command: its arguments, and how it ends.
+
+Each subcommand imports what it needs when it runs, so that help is instant.
+"""
 
 import argparse
+import os
+import signal
 import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
-from lmtx import __version__, exits
+from lmtx import __version__
 
 STORE = Path("data/verdicts.sqlite")
 EXAMPLES = {
@@ -22,6 +30,7 @@ EXAMPLES = {
     "lmtx model": "qwen-1.5b",
 }
 DOCUMENTS = "JSONL, CSV, TSV, Parquet, a text a line, or a folder of texts"
+LABELS = "a label a line, JSONL, CSV, TSV, Parquet or SKOS"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,26 +53,84 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
         options.files += [Path(word) for word in rest]
-    return exits.status(options.run, options)
+    return run(options)
 
 
-def _command(commands: argparse._SubParsersAction, name: str, text: str) -> argparse.ArgumentParser:
-    """The parser of a command that `text`, in lower case, describes; its help ends with an example."""
+def run(options: argparse.Namespace) -> int:
+    """Run `options.run`; return the exit status, and write an error as a line instead of a traceback.
+
+    The status is 130 after Ctrl-C, 1 after an error, and 0 where nobody reads the output any more.
+    `options.debug` keeps the traceback.
+    """
+    if sys.stderr is None:  # `print` would take standard output for it
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    try:
+        code = options.run(options)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:  # whoever read our output has seen enough
+        _drop_output()
+        return 0
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would be a trace
+        _drop_output()
+        print("lmtx: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if options.debug:
+            raise
+        _drop_output()
+        message = str(error)
+        # An error that is none of ours, and no fault of the system, is a bug.
+        if not isinstance(error, OSError) and not type(error).__module__.startswith("lmtx."):
+            first = message.partition("\n")[0]
+            message = f"{type(error).__name__}: {first}; this is a fault of the program, "
+            message += "and --debug shows where"
+        print(f"lmtx: {message}", file=sys.stderr)
+        return 1
+
+
+def _drop_output() -> None:
+    """Write out complete lines; where that fails, make sure that Python does not try again at its end."""
+    if sys.stdout is not None:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _command(commands: argparse._SubParsersAction, name: str, text: str, runs: Callable) -> Callable:
+    """Add a command that `text`, in lower case, describes; return the function that adds its arguments."""
     parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     parser.epilog = f"example: {parser.prog} {EXAMPLES[parser.prog]}"
     parser.add_argument("--debug", action="store_true", help="show where in the code an error arose")
-    return parser
+    parser.set_defaults(run=runs)
+    return parser.add_argument
+
+
+def _options_to(module: str, function: str) -> Callable:
+    """A function of `lmtx` that takes the options, imported when it runs."""
+    return lambda options: getattr(import_module(f"lmtx.{module}"), function)(options)
+
+
+def _keywords_to(module: str, function: str) -> Callable:
+    """A function of `lmtx` that takes the options as keyword arguments, imported when it runs."""
+
+    def call(options: argparse.Namespace):
+        keywords = {name: value for name, value in vars(options).items() if name not in ("run", "debug")}
+        return getattr(import_module(f"lmtx.{module}"), function)(**keywords)
+
+    return call
 
 
 def _add_tag(commands: argparse._SubParsersAction) -> None:
     text = "tag documents: files or JSON lines with `text` in, labels with scores out"
-    parser = _command(commands, "tag", text)
-    parser.add_argument("folder", type=Path, help="an exported tagger, or a model of a study")
-    parser.add_argument(
-        "files", type=Path, nargs="*", help=f"{DOCUMENTS}; none, or -: JSON lines from standard input"
-    )
-    parser.add_argument("-k", type=int, default=5, help="labels a document (default: %(default)s)")
-    limits = parser.add_mutually_exclusive_group()
+    add = _command(commands, "tag", text, _options_to("tagger.commands", "tag"))
+    add("folder", type=Path, help="an exported tagger, or a model of a study")
+    add("files", type=Path, nargs="*", help=f"{DOCUMENTS}; none, or -: JSON lines from standard input")
+    add("-k", type=int, default=5, help="labels a document (default: %(default)s)")
+    limits = add.__self__.add_mutually_exclusive_group()
     limits.add_argument("--threshold", type=float, help="only labels with at least this score")
     limits.add_argument(
         "--precision",
@@ -71,40 +138,29 @@ def _add_tag(commands: argparse._SubParsersAction) -> None:
         help="only labels from the score on at which this share is right (0.8: 80 %%), by the answers of "
         "people (`lmtx review`, or `lmtx export --annotated`)",
     )
-    parser.add_argument(
-        "--strict", action="store_true", help="stop at the first broken line instead of skipping it"
-    )
-    parser.add_argument(
+    add("--strict", action="store_true", help="stop at the first broken line instead of skipping it")
+    add(
         "--format",
         choices=["jsonl", "csv", "tsv"],
         default="jsonl",
         help="of the answers: JSON lines, CSV with a row a label, or Annif's TSV of texts and URIs "
         "(default: %(default)s)",
     )
-    parser.add_argument(
-        "--text", action="store_true", help="put the document's title, or else its text, into its answer"
-    )
-    _add_windows(parser, None)
-    parser.set_defaults(run=_tag)
+    add("--text", action="store_true", help="put the document's title, or else its text, into its answer")
+    _add_windows(add, None)
 
 
 def _add_labels(commands: argparse._SubParsersAction) -> None:
     text = "add labels to an exported tagger, without training"
-    parser = _command(commands, "add-labels", text)
-    parser.add_argument("folder", type=Path, help="an exported tagger")
-    parser.add_argument(
-        "files",
-        type=Path,
-        nargs="*",
-        help="a label a line, JSONL, CSV, TSV, Parquet or SKOS; none, or -: JSON lines from standard input",
-    )
-    _add_skos(parser)
-    parser.set_defaults(run=_extend)
+    add = _command(commands, "add-labels", text, _options_to("tagger.commands", "add_labels"))
+    add("folder", type=Path, help="an exported tagger")
+    add("files", type=Path, nargs="*", help=f"{LABELS}; none, or -: JSON lines from standard input")
+    _add_skos(add)
 
 
-def _add_skos(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--language", help="of a SKOS vocabulary's labels, such as en; default: that of most")
-    parser.add_argument(
+def _add_skos(add: Callable) -> None:
+    add("--language", help="of a SKOS vocabulary's labels, such as en; default: that of most")
+    add(
         "--describe",
         choices=["name", "alternatives", "broader"],
         default="name",
@@ -113,8 +169,8 @@ def _add_skos(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_windows(parser: argparse.ArgumentParser, default: str | None) -> None:
-    parser.add_argument(
+def _add_windows(add: Callable, default: str | None) -> None:
+    add(
         "--windows",
         choices=["first", "mean", "best"],
         default=default,
@@ -125,176 +181,96 @@ def _add_windows(parser: argparse.ArgumentParser, default: str | None) -> None:
 
 def _add_export(commands: argparse._SubParsersAction) -> None:
     text = "make a tagger of a study's model: encoder, labels, threshold, model card, in one folder"
-    parser = _command(commands, "export", text)
-    parser.add_argument("folder", type=Path, help="a model of a study, models/DATASET/SYSTEM, or a tagger")
-    parser.add_argument("destination", type=Path, help="the folder to write")
-    parser.add_argument("--int8", action="store_true", help="label vectors at a quarter of the size")
-    parser.add_argument(
-        "--ask-teacher", action="store_true", help="calibrate even where that costs the teacher requests"
+    add = _command(commands, "export", text, _keywords_to("tagger.origin", "export_study"))
+    add("folder", type=Path, help="a model of a study, models/DATASET/SYSTEM, or a tagger")
+    add("destination", type=Path, help="the folder to write")
+    int8 = {"action": "store_const", "const": "int8", "dest": "storage"}
+    add("--int8", **int8, help="label vectors at a quarter of the size")
+    add(
+        "--ask-teacher",
+        action="store_true",
+        dest="ask",
+        help="calibrate even where it costs the teacher requests",
     )
-    parser.add_argument(
-        "--annotated", type=Path, help="calibrate on documents with people's answers in the column `labels`"
-    )
-    _add_windows(parser, None)
-    parser.set_defaults(run=_export)
+    add("--annotated", type=Path, help="calibrate on documents with people's answers in the column `labels`")
+    _add_windows(add, None)
 
 
 def _add_verdicts(commands: argparse._SubParsersAction) -> None:
     verdicts = commands.add_parser("verdicts", help="list, export or merge the verdicts of teachers")
     actions = verdicts.add_subparsers(required=True, metavar="ACTION")
 
-    def action(name: str, does: str, text: str) -> argparse.ArgumentParser:
-        parser = _command(actions, name, text)
-        parser.add_argument(
-            "--store", type=Path, default=STORE, help="the verdict store (default: %(default)s)"
-        )
-        parser.set_defaults(run=_verdicts(does))
-        return parser
+    def action(name: str, does: str, text: str, store: Path = STORE) -> Callable:
+        add = _command(actions, name, text, _options_to("teachers.commands", does))
+        add("--store", type=Path, default=store, help="the verdict store (default: %(default)s)")
+        return add
 
     action("list", "list_verdicts", "show what each teacher has judged, and what it cost")
-    export = action("export", "export_verdicts", "write verdicts to a Parquet file")
-    export.add_argument("file", type=Path, help="the Parquet file to write")
-    export.add_argument("--teacher", help="only this teacher: its name, or the start of its id")
-    record = action("record", "record_verdicts", "record a teacher's verdicts on a data set, to ship")
-    record.add_argument("teacher", help="its name")
-    record.add_argument("corpus", type=Path, help="the data set, such as data/processed/NAME/corpus")
-    record.add_argument("file", type=Path, help="the record, such as verdicts/NAME/TEACHER.parquet")
-    record.add_argument(
-        "--texts", action="store_true", help="beside it, in TEACHER-texts.parquet, all texts that it wrote"
-    )
-    again = action("again", "judge_again", "judge recorded pairs anew, and say where the verdicts differ")
-    again.add_argument("corpus", type=Path, help="the data set, such as data/processed/NAME/corpus")
-    again.add_argument("file", type=Path, help="the record, such as verdicts/NAME/TEACHER.parquet")
-    again.add_argument("--teacher", default="qwen", help="a preset of conf/teacher (default: %(default)s)")
-    again.add_argument("--documents", type=int, help="only the first so many documents")
-    again.set_defaults(store=Path("data/verdicts-again.sqlite"))
-    merge = action("merge", "merge_verdicts", "take over the verdicts of other stores")
-    merge.add_argument("other", type=Path, nargs="+", help="the stores to read; they are not changed")
-
-
-def _verdicts(name: str):
-    """The function of `lmtx.teachers.commands`, imported when it runs."""
-
-    def run(options: argparse.Namespace) -> int | None:
-        from lmtx.teachers import commands
-
-        return getattr(commands, name)(options)
-
-    return run
+    add = action("export", "export_verdicts", "write verdicts to a Parquet file")
+    add("file", type=Path, help="the Parquet file to write")
+    add("--teacher", help="only this teacher: its name, or the start of its id")
+    corpus, record = "the data set, such as data/processed/NAME/corpus", "verdicts/NAME/TEACHER.parquet"
+    add = action("record", "record_verdicts", "record a teacher's verdicts on a data set, to ship")
+    add("teacher", help="its name")
+    add("corpus", type=Path, help=corpus)
+    add("file", type=Path, help=f"the record, such as {record}")
+    texts = "beside it, in TEACHER-texts.parquet, all texts that it wrote"
+    add("--texts", action="store_true", help=texts)
+    text = "judge recorded pairs anew, and say where the verdicts differ"
+    add = action("again", "judge_again", text, store=Path("data/verdicts-again.sqlite"))
+    add("corpus", type=Path, help=corpus)
+    add("file", type=Path, help=f"the record, such as {record}")
+    add("--teacher", default="qwen", help="a preset of conf/teacher (default: %(default)s)")
+    add("--documents", type=int, help="only the first so many documents")
+    add = action("merge", "merge_verdicts", "take over the verdicts of other stores")
+    add("other", type=Path, nargs="+", help="the stores to read; they are not changed")
 
 
 def _add_learn(commands: argparse._SubParsersAction) -> None:
     text = "make a tagger from documents and labels, without an annotated example"
-    parser = _command(commands, "learn", text)
-    parser.add_argument("documents", type=Path, help=DOCUMENTS)
-    parser.add_argument("labels", type=Path, help="a label a line, JSONL, CSV, TSV, Parquet or SKOS")
-    _add_skos(parser)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the folder of the tagger")
-    parser.add_argument(
-        "--teacher",
-        help="a preset of conf/teacher; default: the language model where that is here, else ensemble",
-    )
-    parser.add_argument("--cycles", type=int, default=2, help="at most (default: %(default)s)")
-    parser.add_argument("--max-cost", type=float, help="US dollars that this call may spend in all")
-    parser.add_argument("--dry-run", action="store_true", help="show the plan, ask nobody")
-    parser.add_argument(
-        "--set", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help="parameters of the study"
-    )
-    _add_windows(parser, "first")
-    parser.set_defaults(run=_learn)
+    add = _command(commands, "learn", text, _learn)
+    add("documents", type=Path, help=DOCUMENTS)
+    add("labels", type=Path, help=LABELS)
+    _add_skos(add)
+    output = {"type": Path, "required": True, "dest": "destination", "metavar": "OUTPUT"}
+    add("-o", "--output", **output, help="the folder of the tagger")
+    teacher = "a preset of conf/teacher; default: the language model where that is here, else ensemble"
+    add("--teacher", help=teacher)
+    add("--cycles", type=int, default=2, help="at most (default: %(default)s)")
+    add("--max-cost", type=float, help="US dollars that this call may spend in all")
+    add("--dry-run", action="store_true", help="show the plan, ask nobody")
+    settings = {"nargs": "+", "default": [], "dest": "settings", "metavar": "SECTION.KEY=VALUE"}
+    add("--set", **settings, help="parameters of the study")
+    _add_windows(add, "first")
+
+
+def _learn(options: argparse.Namespace) -> None:
+    options.say = partial(print, flush=True)
+    options.say("lmtx learn: starting")  # the libraries take seconds to import
+    _keywords_to("tagger.learning", "learn")(options)
 
 
 def _add_review(commands: argparse._SubParsersAction) -> None:
     text = "answer y or n to proposed labels: measures and calibrates a tagger, beside E0"
-    parser = _command(commands, "review", text)
-    parser.add_argument("folder", type=Path, help="an exported tagger")
-    parser.add_argument(
-        "documents", type=Path, help="as for `lmtx learn`, best such as it did not learn from"
-    )
-    parser.add_argument(
-        "--documents", dest="count", type=int, default=50, help="how many (default: %(default)s)"
-    )
-    parser.add_argument("--answers", type=Path, help="the file of the answers (default: FOLDER.review.jsonl)")
-    parser.set_defaults(run=_review)
+    add = _command(commands, "review", text, _keywords_to("tagger.review", "review"))
+    add("folder", type=Path, help="an exported tagger")
+    add("documents", type=Path, help="as for `lmtx learn`, best such as it did not learn from")
+    add("--documents", dest="count", type=int, default=50, help="how many (default: %(default)s)")
+    add("--answers", type=Path, help="the file of the answers (default: FOLDER.review.jsonl)")
 
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     text = "measure a tagger on annotated documents, beside E0, BM25 and their fusion"
-    parser = _command(commands, "evaluate", text)
-    parser.add_argument("folder", type=Path, help="an exported tagger")
-    parser.add_argument("annotated", type=Path, help="documents with the column `labels`")
-    parser.set_defaults(run=_evaluate)
+    measure = _keywords_to("tagger.measuring", "measure")
+    add = _command(commands, "evaluate", text, lambda options: print(measure(options)))
+    add("folder", type=Path, help="an exported tagger")
+    add("annotated", type=Path, help="documents with the column `labels`")
 
 
 def _add_model(commands: argparse._SubParsersAction) -> None:
     text = "bring an open language model onto this machine, to teach"
-    parser = _command(commands, "model", text)
-    parser.add_argument("name", help="its name, such as qwen-1.5b")
-    parser.set_defaults(run=_model)
-
-
-def _tag(options: argparse.Namespace) -> int:
-    from lmtx.tagger.commands import tag
-
-    return tag(options)
-
-
-def _extend(options: argparse.Namespace) -> None:
-    from lmtx.tagger.commands import add_labels
-
-    add_labels(options)
-
-
-def _export(options: argparse.Namespace) -> None:
-    from lmtx.tagger.origin import export_study
-
-    storage = "int8" if options.int8 else None
-    export_study(
-        options.folder,
-        options.destination,
-        storage=storage,
-        ask=options.ask_teacher,
-        annotated=options.annotated,
-        windows=options.windows,
-    )
-
-
-def _learn(options: argparse.Namespace) -> None:
-    print("lmtx learn: starting", flush=True)  # the libraries take seconds to import
-    from lmtx.tagger.learning import learn
-
-    learn(
-        options.documents,
-        options.labels,
-        teacher=options.teacher,
-        destination=options.output,
-        cycles=options.cycles,
-        max_cost=options.max_cost,
-        dry_run=options.dry_run,
-        windows=options.windows,
-        settings=options.set,
-        language=options.language,
-        describe=options.describe,
-        say=lambda text: print(text, flush=True),
-    )
-
-
-def _review(options: argparse.Namespace) -> None:
-    from lmtx.tagger.review import review
-
-    review(options.folder, options.documents, count=options.count, answers=options.answers)
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    from lmtx.tagger.measuring import measure
-
-    print(measure(options.folder, options.annotated))
-
-
-def _model(options: argparse.Namespace) -> None:
-    from lmtx.llm.models import fetch
-
-    fetch(options.name)
+    add = _command(commands, "model", text, _keywords_to("llm.models", "fetch"))
+    add("name", help="its name, such as qwen-1.5b")
 
 
 if __name__ == "__main__":

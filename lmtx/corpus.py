@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -57,15 +58,7 @@ class Corpus:
     def validate(self, source: str = "the corpus") -> "Corpus":
         """Return self, or raise `CorpusError` naming `source`, the table, the row and the value."""
         for name in (*SPLITS, "labels"):
-            table = getattr(self, name)
-            expected = LABEL_SCHEMA if name == "labels" else DOCUMENT_SCHEMA
-            if table.column_names != expected.names:
-                raise CorpusError(
-                    f"{source}: {name} has the columns {table.column_names}, not {expected.names}"
-                )
-            if name != "dev" and table.num_rows == 0:
-                raise CorpusError(f"{source}: {name} is empty; at least one row is needed")
-            _check_rows(table, f"{source}: {name}")
+            check_table(getattr(self, name), name, source)
         for split in SPLITS:
             shape = (self.documents(split).num_rows, self.labels.num_rows)
             if self.excluded[split].shape != shape:
@@ -121,20 +114,11 @@ def load_truth(folder: str | Path, split: str) -> sp.csr_array:
         return sp.csr_array(sp.load_npz(Path(folder) / f"{split}.npz"))
 
 
-def csr_from_lists(rows: list[list[int]], n_labels: int, source: str = "the corpus") -> sp.csr_array:
-    """Make a boolean CSR (len(rows), n_labels) from a list of label ids for each document.
-
-    Raises `CorpusError` naming the document's position for an id outside 0 … n_labels - 1.
-    """
-    for i, row in enumerate(rows):
-        for label in row:
-            if not 0 <= label < n_labels:
-                raise CorpusError(
-                    f"{source}: document {i} has label id {label}; ids run from 0 to {n_labels - 1}"
-                )
+def csr_from_lists(rows: list[list[int]], n_labels: int) -> sp.csr_array:
+    """Make a boolean CSR (len(rows), n_labels) from a list of label ids for each document."""
     sorted_rows = [sorted(set(row)) for row in rows]
     indptr = np.cumsum([0, *map(len, sorted_rows)], dtype=np.int64)
-    indices = np.fromiter((label for row in sorted_rows for label in row), dtype=np.int32, count=indptr[-1])
+    indices = np.fromiter(chain.from_iterable(sorted_rows), dtype=np.int32, count=indptr[-1])
     return sp.csr_array((np.ones(len(indices), dtype=bool), indices, indptr), shape=(len(rows), n_labels))
 
 
@@ -159,7 +143,13 @@ def _reading(what: str, folder: Path) -> Iterator[None]:
         ) from None
 
 
-def _check_rows(table: pa.Table, where: str) -> None:
+def check_table(table: pa.Table, name: str, source: str) -> None:
+    """Raise `CorpusError` where a table of a corpus cannot be used; `name` is a split or "labels"."""
+    where, expected = f"{source}: {name}", LABEL_SCHEMA if name == "labels" else DOCUMENT_SCHEMA
+    if table.column_names != expected.names:
+        raise CorpusError(f"{where} has the columns {table.column_names}, not {expected.names}")
+    if name != "dev" and table.num_rows == 0:
+        raise CorpusError(f"{where} is empty; at least one row is needed")
     for column in table.column_names:
         if table[column].null_count:
             row = pc.index(pc.is_null(table[column]), True).as_py()

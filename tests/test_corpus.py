@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
@@ -172,14 +171,6 @@ def test_label_lists_become_a_sorted_boolean_csr():
     assert matrix.has_canonical_format
     assert matrix.toarray().astype(int).tolist() == [[0, 1, 0, 1], [0, 0, 0, 0], [1, 0, 0, 0]]
     assert csr_from_lists([], 4).shape == (0, 4)
-
-
-@pytest.mark.parametrize("label", [4, -1, np.int64(7)])
-def test_a_label_id_out_of_range_names_the_document(label):
-    with pytest.raises(
-        CorpusError, match=f"train.jsonl: document 1 has label id {label}; ids run from 0 to 3"
-    ):
-        csr_from_lists([[0], [1, label]], 4, "train.jsonl")
 
 
 def test_the_order_of_a_document_s_annotations_is_no_part_of_its_hash(tmp_path):

@@ -236,7 +236,7 @@ def test_half_a_surrogate_pair_is_replaced(xmc, tmp_path):
     ("line", "expected"),
     [
         ("nonsense", "trn.json, line 6: 'nonsense' is not JSON"),
-        ('["a"]', "trn.json, line 6: '[\"a\"]' is not a JSON object"),
+        ('["a"]', "trn.json, line 6: '[\"a\"]' begins a JSON list; write one object a line"),
         ('{"uid": "f", "content": 5}', "line 6: `content` is 5, not a text"),
         ('{"uid": "f", "text": "t"}', "line 6: there is neither `title` nor `content`; there are uid, text"),
         (

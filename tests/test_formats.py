@@ -8,7 +8,7 @@ from test_own_data import LABELS, everything, own
 
 from lmtx.corpus import CorpusError
 from lmtx.datasets import read
-from lmtx.datasets.labels import Labels
+from lmtx.datasets.own import Labels
 
 TURTLE = """
 @prefix skos: <http://www.w3.org/2004/02/skos/core#> .

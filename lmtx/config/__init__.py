@@ -2,8 +2,19 @@
 
 `params.yaml` holds the experiment as it stands; `conf/GROUP/NAME.yaml` holds presets. An
 override is either `section.key=value` or `group=name`; the second applies a preset as
-`dvc exp run -S group=name` would.
+`dvc exp run -S group=name` would. Each error names the key of the parameter.
 """
+# ruff: noqa: F401 (the sections are imported from here)
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
 
 from lmtx.config.kinds import (
     CombinedConfig,
@@ -27,15 +38,6 @@ from lmtx.config.kinds import (
     TeacherConfig,
     Wording,
 )
-from lmtx.config.loading import (
-    GROUPS,
-    PACKAGED,
-    ConfigError,
-    compose,
-    find_upwards,
-    load_config,
-    load_presets,
-)
 from lmtx.config.sections import (
     BaselineConfig,
     Config,
@@ -45,38 +47,211 @@ from lmtx.config.sections import (
     TrainingConfig,
 )
 
-__all__ = [
-    "GROUPS",
-    "PACKAGED",
-    "BaselineConfig",
-    "CombinedConfig",
-    "Config",
-    "ConfigError",
-    "DataConfig",
-    "DebianConfig",
-    "Describe",
-    "EncoderConfig",
-    "EnsembleConfig",
-    "EvaluationConfig",
-    "ExpectedConfig",
-    "FolderConfig",
-    "Fraction",
-    "HubConfig",
-    "HuggingFaceConfig",
-    "Natural",
-    "OpenAIConfig",
-    "OwnConfig",
-    "Positive",
-    "PydocsConfig",
-    "Section",
-    "SemanlinkConfig",
-    "ShortlistConfig",
-    "SimulatedConfig",
-    "TeacherConfig",
-    "TrainingConfig",
-    "Wording",
-    "compose",
-    "find_upwards",
-    "load_config",
-    "load_presets",
-]
+GROUPS = ("dataset", "encoder", "teacher", "size")
+PACKAGED = Path(__file__).parents[1] / "presets"
+"""The presets as they are installed with the package; in the project, its folder `conf`."""
+_ABSENT = object()
+# Sections that presets copy into baselines, by ${teacher} and the like.
+_COPIED = ("teacher", "shortlist", "training")
+
+
+class ConfigError(ValueError):
+    """A parameter that is unknown, of the wrong type, or out of range; the message names its key."""
+
+
+def load_config(path: str | Path = "params.yaml", overrides: Sequence[str] = ()) -> Config:
+    """Read and check the parameters of a study.
+
+    Parameters
+    ----------
+    path
+        A YAML file. A relative path that is not found is looked for in the parent folders too,
+        so that a notebook finds the project's `params.yaml`.
+    overrides
+        `group=name` composes the presets anew, as `dvc exp run -S` does; edits of the file stay, except in
+        the chosen sections. `section.key=value` sets a value, which is YAML. Later overrides win.
+
+    Raises
+    ------
+    ConfigError
+        With the file, the key, its value and the expected one.
+    """
+    path = find_upwards(path)
+    choices = [override for override in overrides if _is_choice(override)]
+    after_choices = max((i + 1 for i, override in enumerate(overrides) if override in choices), default=0)
+    # Values given before the last choice count as edits of the file.
+    edits = [override for override in overrides[:after_choices] if override not in choices]
+    values = _override(_read_yaml(path), edits)
+    originals = [values]
+    if choices:
+        values = _choose(values, choices, path.parent / "conf")
+        originals.append(values)
+    values = _override(values, overrides[after_choices:])
+    _update_copies(values, originals)
+    return _validated(values, path)
+
+
+def load_presets(groups: Sequence[str], settings: Sequence[str] = ()) -> Config:
+    """Compose the packaged presets, for work outside a study.
+
+    `groups` are `group=name`; `settings` are `section.key=value`, on top of them. Raises `ConfigError`.
+    """
+    return _validated(_override(_compose_choices(groups, PACKAGED), settings), PACKAGED / "config.yaml")
+
+
+def find_upwards(path: str | Path) -> Path:
+    """Return the file at `path`, or, for a relative path, the nearest one in a parent folder."""
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / path).is_file():  # an absolute path stays as it is
+            return folder / path
+    raise ConfigError(f"no parameter file {path} in {Path.cwd()} or a folder above it")
+
+
+def compose(overrides: Sequence[str] = (), conf: str | Path = "conf") -> dict[str, Any]:
+    """Compose the presets of `conf/` with Hydra, as `dvc exp run -S` does."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    with initialize_config_dir(str(Path(conf).absolute()), version_base=None):
+        return OmegaConf.to_container(hydra_compose("config", list(overrides)), resolve=True)
+
+
+def _is_choice(override: str) -> bool:
+    """Whether an override is `group=name`, not `section.key=value`."""
+    return override.partition("=")[0] in GROUPS
+
+
+def _compose_choices(choices: Sequence[str], conf: Path) -> dict[str, Any]:
+    """`compose` with an error that names the presets there are, or the one that is broken."""
+    for choice in choices:
+        group, _, name = choice.partition("=")
+        if not (conf / group / f"{name}.yaml").is_file():
+            names = ", ".join(sorted(file.stem for file in (conf / group).glob("*.yaml"))) or "none"
+            raise ConfigError(f"{choice!r}: there is no {group} {name!r} in {conf}; there are: {names}")
+    try:
+        return compose(choices, conf)
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"the presets in {conf} cannot be composed: {error}") from None
+
+
+def _choose(values: dict[str, Any], choices: list[str], conf: Path) -> dict[str, Any]:
+    """Compose the chosen presets, and keep the edits of `values` outside the chosen sections."""
+    dataset = values.get("dataset") or {}
+    # One's own data set, under any name, is the preset of its reader.
+    names = [name for name in (dataset.get("name"), dataset.get("reader")) if name]
+    present = [f"dataset={name}" for name in names if (conf / "dataset" / f"{name}.yaml").is_file()][:1]
+    chosen = {choice.partition("=")[0] for choice in choices}
+    unedited = _compose_choices(present, conf)
+    composed = _compose_choices([*([] if "dataset" in chosen else present), *choices], conf)
+    merged = _merge(values, unedited, composed)
+    return merged | {name: composed[name] for name in chosen & composed.keys()}
+
+
+def _merge(values: Any, unedited: Any, composed: Any) -> Any:
+    """Three-way merge: `composed`, with the edits that `values` made of `unedited` where both agree."""
+    versions = (values, unedited, composed)
+    if all(isinstance(version, dict) for version in versions):
+        edited, before, after = ((version.get("kind"), version.get("reader")) for version in versions)
+        # A section of another kind is taken as a whole.
+        if edited != before == after:
+            return values
+        if edited == before == after:
+            merged = {
+                key: _merge(*(version.get(key, _ABSENT) for version in versions)) for key in composed | values
+            }
+            return {key: value for key, value in merged.items() if value is not _ABSENT}
+    return values if values is not _ABSENT and unedited == composed else composed
+
+
+def _update_copies(values: dict[str, Any], originals: list[dict[str, Any]]) -> None:
+    """Let a baseline's copy of a section follow that section, where the copy was not edited by itself."""
+    for baseline in (values.get("baselines") or {}).values():
+        for holder in (baseline, baseline.get("options")) if isinstance(baseline, dict) else ():
+            for name in _COPIED:
+                sections = [original[name] for original in originals if original.get(name)]
+                if isinstance(holder, dict) and holder.get(name) in sections:
+                    holder[name] = values[name]
+
+
+def _override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    for setting in settings:
+        if "=" not in setting:
+            raise ConfigError(f"override {setting!r}: expected section.key=value or group=name")
+        try:
+            values = OmegaConf.to_container(OmegaConf.merge(values, OmegaConf.from_dotlist([setting])))
+        except (yaml.YAMLError, OmegaConfBaseException) as error:
+            raise ConfigError(f"override {setting!r}: {error}") from None
+    return values
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    """Read YAML as Hydra does: `1e-5` is a number, and a repeated key is an error."""
+    try:
+        values = OmegaConf.to_container(OmegaConf.load(path))
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no parameters; expected sections such as `dataset:`")
+    return values
+
+
+def _validated(values: dict[str, Any], path: Path) -> Config:
+    try:
+        # A value may come from another section, such as ${dataset.wording}.
+        return Config.model_validate(OmegaConf.to_container(OmegaConf.create(values), resolve=True))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: {error}") from None
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {_sentence(fault)}" for fault in error.errors())) from None
+
+
+def _sentence(fault: dict[str, Any]) -> str:
+    """Turn an error of pydantic's into one line: key, value, expected value."""
+    key, allowed = _reach(fault["loc"])
+    kind, context, value = fault["type"], fault.get("ctx", {}), fault["input"]
+    if kind == "extra_forbidden":
+        close = difflib.get_close_matches(key.rpartition(".")[2], allowed, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"there are: {', '.join(allowed)}"
+        return f"`{key}` is not a parameter; {hint}"
+    if kind.startswith("union_tag"):
+        key = f"{key}.{context['discriminator'].strip(chr(39))}"
+    if kind in ("missing", "union_tag_not_found"):
+        return f"`{key}` is missing"
+    if kind == "union_tag_invalid":
+        return f"`{key}` is {context['tag']!r}: expected one of {context['expected_tags']}"
+    if kind in ("model_type", "model_attributes_type"):
+        return f"`{key}` is {value!r}: expected a section, one `name: value` a line"
+    if kind == "value_error":
+        return f"`{key}` is {value!r}: {context['error']}" if key else str(context["error"])
+    return f"`{key}` is {value!r}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
+
+
+def _reach(location: tuple[int | str, ...]) -> tuple[str, list[str]]:
+    """Return the dotted key of an error's location, and the parameters of its section.
+
+    In a union of sections, pydantic's location also names the chosen member, and "[key]" follows a wrong key
+    of a dictionary; neither belongs to the dotted key.
+    """
+    keys, fields, annotation = [], {}, Config
+    for name in map(str, location):
+        sections = _sections_of(annotation)
+        if name == "[key]":
+            continue
+        if get_origin(annotation) is dict:
+            annotation = get_args(annotation)[1]
+        elif len(sections) > 1:  # the word that chose one is the value of a literal parameter
+            words = [(get_args(field.annotation), s) for s in sections for field in s.model_fields.values()]
+            annotation = next((section for literal, section in words if name in literal), None)
+            continue
+        else:
+            fields = sections[0].model_fields if sections else {}
+            annotation = fields[name].annotation if name in fields else None
+        keys.append(name)
+    return ".".join(keys), list(fields)
+
+
+def _sections_of(annotation: Any) -> list[type[Section]]:
+    """The sections that a parameter's annotation admits: one, several for a union, or none."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [section for inner in get_args(annotation) for section in _sections_of(inner)]

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Text = Annotated[str, Field(min_length=1)]
 Wording = Literal["tag", "product-category", "encyclopedia-category", "related-page", "api-page"]
 Prompt = Literal["question", "strict"]
 """How a pair is put to a model: the document and a question about each label, or strict instructions."""
@@ -35,35 +37,36 @@ class _DataConfig(Section):
     """The kind of data set, which chooses the constants of PSP@k."""
 
 
-class PydocsConfig(_DataConfig):
+class _HeldOutConfig(_DataConfig):
+    """The parameters of a data set of which documents are held out."""
+
+    test_documents: Positive
+    dev_documents: Positive
+
+
+class PydocsConfig(_HeldOutConfig):
     """The documentation strings of installed libraries (see `lmtx.datasets.pydocs`)."""
 
     reader: Literal["pydocs"]
     libraries: Annotated[list[str], Field(min_length=1)]
     min_words: Natural
-    test_documents: Positive
-    dev_documents: Positive
 
 
-class SemanlinkConfig(_DataConfig):
+class SemanlinkConfig(_HeldOutConfig):
     """A curator's tagged links, from an installed package (see `lmtx.datasets.semanlink`)."""
 
     reader: Literal["semanlink"]
     describe: Describe
     form_tags: bool
     """Whether tags that name a link's form, origin or quality count as labels."""
-    test_documents: Positive
-    dev_documents: Positive
 
 
-class DebianConfig(_DataConfig):
+class DebianConfig(_HeldOutConfig):
     """The package lists of a Debian system (see `lmtx.datasets.debian`)."""
 
     reader: Literal["debian"]
     release: Name
     """The code name of the release, such as "bookworm"."""
-    test_documents: Positive
-    dev_documents: Positive
 
 
 class ExpectedConfig(Section):
@@ -82,7 +85,7 @@ class FolderConfig(_DataConfig):
     """
 
     reader: Literal["xmc", "pecos"]
-    folder: Annotated[str, Field(min_length=1)]
+    folder: Text
     source: str
     """Where a person gets the files."""
     expected: ExpectedConfig | None
@@ -92,9 +95,9 @@ class OwnConfig(_DataConfig):
     """One's own files, in one of the formats of `data/README.md` (see `lmtx.datasets.own`)."""
 
     reader: Literal["own"]
-    documents: Annotated[str, Field(min_length=1)]
+    documents: Text
     """A file with the column `text`, and optionally uid, title and labels."""
-    labels: Annotated[str, Field(min_length=1)]
+    labels: Text
     """A file with the column `text`, and optionally uid and description; or a label a line; or SKOS."""
     language: str | None = None
     """The language of a SKOS vocabulary's labels; null: the language in which most concepts have one."""
@@ -108,7 +111,7 @@ class HubConfig(_DataConfig):
     """A data set of the Hugging Face hub, by the names of its columns (see `lmtx.datasets.hub`)."""
 
     reader: Literal["hub"]
-    path: Annotated[str, Field(min_length=1)]
+    path: Text
     """A name on the hub, or a folder."""
     configuration: str | None
     train_split: str
@@ -130,7 +133,7 @@ class EnsembleConfig(Section):
 
     kind: Literal["ensemble"]
     name: Name
-    acceptance: Annotated[float, Field(gt=0, lt=1)]
+    acceptance: Share
     lexical_weight: Fraction
     naming: Annotated[float, Field(ge=0)]
     """Added to the score of a label that the document names."""
@@ -139,31 +142,37 @@ class EnsembleConfig(Section):
 class _DecisionConfig(Section):
     """When a language model's p_yes is a yes."""
 
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    threshold: Share = 0.5
     """From this p_yes on."""
-    acceptance: Annotated[float, Field(gt=0, lt=1)] | None = None
+    acceptance: Share | None = None
     """The share of a cycle's shortlisted pairs that get a yes, the surest; null: by `threshold`."""
     centred: bool = False
     """A label's own mean log-odds are taken off its pairs first (`lmtx.teachers.discrimination.centred`)."""
 
 
-class OpenAIConfig(_DecisionConfig):
+class _LanguageModelConfig(_DecisionConfig):
+    """The questions that a language model is asked."""
+
+    name: Name
+    model: Text
+    """A local model: a folder, a name on the Hugging Face hub, or a GGUF file: a path, or REPOSITORY:FILE."""
+    wording: Wording
+    question: str | None
+    """The user's own question instead of the wording's; `{label}` stands for the label."""
+    prompt: Prompt = "question"
+    document_tokens: Annotated[int, Field(ge=8)]
+
+
+class OpenAIConfig(_LanguageModelConfig):
     """A language model behind an OpenAI-compatible address (see `lmtx.teachers.openai`).
 
     The address and the key come from the environment: OPENAI_BASE_URL and OPENAI_API_KEY.
     """
 
     kind: Literal["openai"]
-    name: Name
-    model: Annotated[str, Field(min_length=1)]
-    wording: Wording
-    question: str | None
-    """The user's own question instead of the wording's; `{label}` stands for the label."""
-    prompt: Prompt = "question"
     mode: Literal["pointwise", "listwise"]
     batch: bool
     """Through the Batch API: half the price, an answer within a day."""
-    document_tokens: Annotated[int, Field(ge=8)]
     tokenizer: str | None
     """A `tokenizer.json`, its folder, or a hub name; null: four bytes count as a token."""
     logprobs: bool
@@ -188,20 +197,12 @@ class OpenAIConfig(_DecisionConfig):
         return self
 
 
-class HuggingFaceConfig(_DecisionConfig):
+class HuggingFaceConfig(_LanguageModelConfig):
     """A causal language model in this process (see `lmtx.teachers.huggingface`)."""
 
     kind: Literal["huggingface"]
-    name: Name
-    model: Annotated[str, Field(min_length=1)]
-    """A folder, a name on the Hugging Face hub, or a GGUF file: a path, or REPOSITORY:FILE on the hub."""
     sha256: str | None = None
     """Of a GGUF file, which is not used if its hash differs; null: any file will do."""
-    wording: Wording
-    question: str | None
-    """The user's own question instead of the wording's; `{label}` stands for the label."""
-    prompt: Prompt = "question"
-    document_tokens: Annotated[int, Field(ge=8)]
     precision: Literal["auto", "bf16", "fp32"]
     device: str
     """A device of torch, or "auto": all GPUs, and the CPU where there is none."""
@@ -223,18 +224,15 @@ class SimulatedConfig(Section):
     seed: Natural
 
 
+_MemberConfig = Annotated[EnsembleConfig | OpenAIConfig | HuggingFaceConfig, Field(discriminator="kind")]
+
+
 class CombinedConfig(_DecisionConfig):
     """Several teachers, whose log-odds are added (see `lmtx.teachers.combined`)."""
 
     kind: Literal["combined"]
     name: Name
-    of: Annotated[
-        dict[
-            Name,
-            Annotated[EnsembleConfig | OpenAIConfig | HuggingFaceConfig, Field(discriminator="kind")],
-        ],
-        Field(min_length=2),
-    ]
+    of: Annotated[dict[Name, _MemberConfig], Field(min_length=2)]
     weights: dict[Name, float]
     """The factor of each teacher's log-odds."""
 
@@ -245,7 +243,4 @@ class CombinedConfig(_DecisionConfig):
         return self
 
 
-TeacherConfig = Annotated[
-    EnsembleConfig | OpenAIConfig | HuggingFaceConfig | CombinedConfig | SimulatedConfig,
-    Field(discriminator="kind"),
-]
+TeacherConfig = Annotated[_MemberConfig | CombinedConfig | SimulatedConfig, Field(discriminator="kind")]

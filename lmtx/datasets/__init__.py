@@ -1,12 +1,15 @@
 """Readers of data sets: each turns its source into a `Corpus`, its annotations and a manifest.
 
-The reader NAME is the function `read` of the module or folder `lmtx.datasets.NAME`.
+The reader NAME is the function `read(config, root, scratch) -> Reading` of the module or folder
+`lmtx.datasets.NAME`. `root` is the base folder of relative paths in `config`; `scratch` is an empty folder
+for the reader's files, which is there as long as the `Reading`.
 """
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -26,7 +29,7 @@ class Reading:
     truth: dict[str, sp.csr_array]  # the annotations of each split: boolean CSR (n_docs, L)
     manifest: dict[str, Any]  # counts and origin, as plain data for a JSON file
     files: dict[str, Path] = field(default_factory=dict)  # tables as Arrow files, which `save` moves
-    folder: Any = None  # the temporary folder of `files`
+    scratch: TemporaryDirectory | None = None  # the folder of `files`
 
     def save(self, corpus: str | Path, truth: str | Path) -> None:
         """Write the corpus and, in another folder, the annotations; each appears whole or not at all.
@@ -65,7 +68,9 @@ def read(config: DataConfig, root: str | Path = ".", scratch: str | Path | None 
     """
     if scratch is not None:
         Path(scratch).mkdir(parents=True, exist_ok=True)
-    return import_module(f"{__name__}.{config.reader}").read(config, Path(root), scratch)
+    folder = TemporaryDirectory(prefix=".reading-", dir=scratch)
+    reading = import_module(f"{__name__}.{config.reader}").read(config, Path(root), Path(folder.name))
+    return replace(reading, scratch=folder)
 
 
 def word_counts(corpus: str | Path, table: str) -> np.ndarray:
@@ -73,13 +78,9 @@ def word_counts(corpus: str | Path, table: str) -> np.ndarray:
 
     `corpus` is a folder that `Reading.save` wrote, `table` "train", "dev", "test" or "labels".
     """
-    with pa.OSFile(str(Path(corpus) / f"{table}.arrow")) as source:
-        reader = pa.ipc.open_file(source)
-        counts = [np.empty(0, dtype=np.int32)]
-        for i in range(reader.num_record_batches):
-            texts = reader.get_batch(i)["text"].to_pylist()
-            counts.append(np.array([len(text.split()) for text in texts], dtype=np.int32))
-    return np.concatenate(counts)
+    with pa.OSFile(str(Path(corpus) / f"{table}.arrow")) as source, pa.ipc.open_file(source) as reader:
+        batches = (reader.get_batch(i)["text"].to_pylist() for i in range(reader.num_record_batches))
+        return np.fromiter((len(text.split()) for texts in batches for text in texts), dtype=np.int32)
 
 
 def statistics(

@@ -30,7 +30,7 @@ _FIELDS = ("Package", "Source", "Tag", "Description", "Description-en", "Descrip
 Stanza = dict[str, str]
 
 
-def read(config: DebianConfig, root: Path, scratch: str | Path | None = None) -> Reading:
+def read(config: DebianConfig, root: Path, scratch: Path) -> Reading:
     """Read the package lists of this machine; `root` does not matter.
 
     The splits follow hashes of the source packages' names, with near-duplicate descriptions on the same

@@ -5,28 +5,40 @@ labels are `text` and, where there are any, `uid`, `description` and `notation`.
 "text: description".
 """
 
+import difflib
 import json
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from lmtx.config import OwnConfig
+from lmtx.config import Describe, OwnConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import DEV, TEST, TRAIN, Side, assemble
-from lmtx.datasets.labels import Labels
-from lmtx.datasets.lines import IN_BRACKETS, LABELS_ONLY, URIS, Faults, kind, unit
-from lmtx.datasets.rows import optional_fault, rows, text_fault, uid_fault
-from lmtx.datasets.spool import Spool, hashes, lowest
+from lmtx.datasets.assemble import (
+    DEV,
+    TEST,
+    TRAIN,
+    RawDocument,
+    Side,
+    assemble,
+    described,
+    label_table,
+    spool_documents,
+)
+from lmtx.datasets.lines import IN_BRACKETS, LABELS_ONLY, SKOS, URIS, Faults, kind, unit
+from lmtx.datasets.rows import Row, optional_fault, rows, text_fault, uid_fault
+from lmtx.datasets.spool import hashes, lowest
 
 BAR = "|"  # between the labels of a cell
+GUESSED_AMONG = 20_000  # labels; among more, an unknown one is not compared with all
 
 
-def read(config: OwnConfig, root: Path, scratch: str | Path | None = None) -> Reading:
+def read(config: OwnConfig, root: Path, scratch: Path) -> Reading:
     """Read `config.documents`, `config.labels` and `config.test`, relative to `root`.
 
     The test documents are the first `test_documents` (null: all) of the file `config.test`. Others are kept
@@ -42,12 +54,10 @@ def read(config: OwnConfig, root: Path, scratch: str | Path | None = None) -> Re
         and remedy.
     """
     labels = Labels(root / config.labels, config.language, config.describe)
-    folder = TemporaryDirectory(prefix=".reading-", dir=scratch)
-    main = read_side(root / config.documents, labels, Path(folder.name))
+    main = read_side(root / config.documents, labels, scratch)
     test = None
     if config.test is not None:
-        test = read_side(root / config.test, labels, Path(folder.name), config.test_documents)
-    assigned = _assign(config, main, test)
+        test = read_side(root / config.test, labels, scratch, config.test_documents)
     manifest = {
         "files": {"documents": config.documents, "labels": config.labels, "test": config.test},
         "labels_merged": labels.merged,
@@ -56,23 +66,22 @@ def read(config: OwnConfig, root: Path, scratch: str | Path | None = None) -> Re
     if labels.note:
         print(labels.note)
         manifest["vocabulary"] = labels.note
-    return assemble(config.name, labels.table(), main, assigned, test, folder, manifest)
+    return assemble(config.name, labels.table(), main, _assign(config, main, test), test, manifest)
 
 
-def read_side(path: Path, labels: Labels, scratch: Path, limit: int | None = None) -> Side:
+def read_side(path: Path, labels: "Labels", scratch: Path, limit: int | None = None) -> Side:
     """Spool the documents of a file in a folder for scratch files, the first `limit` of them; None: all."""
     faults = Faults(path, unit(path))
-    spool = scratch / f"{len(list(scratch.iterdir()))}.spool"
-    side = Side(path, Spool(spool), unit=unit(path))
-    for document in islice(documents(path, faults), limit):
-        label_ids = _label_ids(document.labels, labels, guess=not faults.full)
-        if isinstance(label_ids, str):
-            faults.add(document.number, label_ids)
-        elif not faults.count:
-            side.spool.add(document.number, str(document.uid), document.title, document.text, label_ids)
-    side.spool.close()
-    faults.check()
-    return side
+
+    def annotated() -> Iterator[RawDocument]:
+        for number, uid, title, text, cell in islice(documents(path, faults), limit):
+            label_ids = _label_ids(cell, labels, guess=not faults.full)
+            if isinstance(label_ids, str):
+                faults.add(number, label_ids)
+            else:
+                yield number, str(uid), title, text, label_ids
+
+    return spool_documents(path, annotated(), scratch, faults, unit=unit(path))
 
 
 class Document(NamedTuple):
@@ -132,6 +141,115 @@ def _assign(config: OwnConfig, main: Side, test: Side | None) -> np.ndarray:
         trained_on = lowest(hashes(uids, "train"), rest, config.train_documents)
         assigned[np.setdiff1d(rest, trained_on)] = -1
     return assigned
+
+
+class Labels:
+    """The label set, and the names that annotations may use for a label.
+
+    Attributes
+    ----------
+    merged
+        How many labels were equal to one before them, and are one with it.
+    left_out
+        The uids of the concepts of a SKOS vocabulary that are no labels, and why.
+    note
+        A line on the choices made in reading a SKOS vocabulary; "" for other files.
+    """
+
+    def __init__(self, path: Path, language: str | None = None, describe: Describe = "name") -> None:
+        """Read a file of labels.
+
+        `language` and `describe` are for a SKOS vocabulary (`lmtx.datasets.skos.read`). Raises `CorpusError`
+        naming file and lines.
+        """
+        self.path, self.merged, self.note = path, 0, ""
+        self.left_out: dict[str, str] = {}
+        self._uids: list[str] = []
+        self._texts: list[str] = []
+        self._by_uid: dict[str, int] = {}
+        self._by_name: dict[str, int | None] = {}  # None: several labels have this name
+        self._by_alias: dict[str, int | None] = {}
+        faults = Faults(path, unit(path))
+        for number, row in self._rows(faults, language, describe):
+            if fault := self._add(row):
+                faults.add(number, fault)
+        faults.check()
+        if not self._texts:
+            raise CorpusError(f"{faults.source} holds no labels; write at least one")
+        self._ids: dict[str, int | None] = self._by_alias | self._by_name | self._by_uid
+
+    def _rows(self, faults: Faults, language: str | None, describe: Describe) -> Iterable[Row]:
+        if kind(self.path) in SKOS:
+            from lmtx.datasets import skos  # its library takes a while to import
+
+            vocabulary = skos.read(self.path, language, describe)
+            self.left_out, self.note = vocabulary.left_out, f"{self.path}: {vocabulary}"
+            return enumerate(vocabulary.concepts, 1)
+        if language is not None or describe != "name":
+            raise CorpusError(
+                f"{self.path} is no SKOS vocabulary, for which alone `language` and `describe` are; "
+                "leave them out"
+            )
+        if kind(self.path) == "corpus":
+            raise CorpusError(
+                f"{self.path} holds documents; a line of a vocabulary is `<URI>`, a tab and a label"
+            )
+        return rows(self.path, faults)
+
+    def table(self) -> pa.Table:
+        """The table of labels."""
+        return label_table(self._uids, self._texts)
+
+    def find(self, called: str) -> int | None:
+        """The id of a label; None where none, or more than one, is called so.
+
+        A label is called by its uid or else its text; where no label is, by its notation or by its text up to
+        the first ": ", before which a described label's name stands. Letters are the same whether an accent
+        is part of them or a character behind them.
+        """
+        return self._ids.get(_key(called))
+
+    def fault(self, called: str, guess: bool = True) -> str:
+        """The reason why `find` finds none; `guess` adds a label that is called nearly so."""
+        called = _key(called)
+        if called in self._ids:
+            return f"label {called!r} is the name of several labels in {self.path}; use their uids"
+        if called in self.left_out:
+            return f"label {called!r} is {self.left_out[called]} in {self.path}; drop it"
+        guess = guess and len(self._by_name) <= GUESSED_AMONG
+        near = difflib.get_close_matches(called, self._by_name, n=1) if guess else []
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"label {called!r} is not in {self.path}{hint}"
+
+    def _add(self, row: dict[str, Any]) -> str | None:
+        """Take up a label; return its fault, or None."""
+        fault = text_fault(row) or optional_fault(row, "description") or uid_fault(row)
+        if fault := fault or uid_fault(row, "notation"):
+            return fault
+        name = row["text"].strip()
+        text = described(name, [(row.get("description") or "").strip()])
+        uid = name if row.get("uid") is None else str(row["uid"])
+        key, name = _key(uid), _key(name)
+        if key in self._by_uid:
+            namesake = self._texts[self._by_uid[key]]
+            if _key(namesake) != _key(text):
+                noun = "label" if row.get("uid") is None else "uid"
+                return f"{noun} {uid!r} stands for {namesake!r} already; give each its own"
+            self.merged += 1
+            return None
+        self._by_uid[key] = len(self._uids)
+        self._by_name[name] = None if name in self._by_name else len(self._uids)
+        notation = "" if row.get("notation") is None else str(row["notation"]).strip()
+        for alias in {_key(notation), _key(text.partition(": ")[0])} - {"", name}:
+            self._by_alias[alias] = None if alias in self._by_alias else len(self._uids)
+        self._uids.append(uid)
+        self._texts.append(text)
+        return None
+
+
+def _key(name: str) -> str:
+    """Normalize a name for the look-up: names that are shown alike are one (Unicode's normal form C)."""
+    return unicodedata.normalize("NFC", name.strip())
 
 
 def _label_ids(cell: Any, labels: Labels, guess: bool) -> list[int] | str:

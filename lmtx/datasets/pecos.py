@@ -28,9 +28,10 @@ TEXT_FILES = {
 MATRIX_FILES = {"train": ("Y.trn.npz",), "test": ("Y.tst.npz",)}
 LABEL_FILES = ("output-items.txt", "Y.txt")
 TITLE_END = "/SEP/"
+AGAIN = "they belong to different versions of the data set, get both again"
 
 
-def read(config: FolderConfig, root: Path, scratch: str | Path | None = None) -> Reading:
+def read(config: FolderConfig, root: Path, scratch: Path) -> Reading:
     """Read `config.folder`; the splits are as in `lmtx.datasets.xmc.read`.
 
     A document's uid is its line, counted from 0. An empty label is its own number.
@@ -43,28 +44,28 @@ def read(config: FolderConfig, root: Path, scratch: str | Path | None = None) ->
     folder = folder_of(config, root)
     label_lines = Lines(find(folder, LABEL_FILES, remedy(config)))
     texts = [line.strip() or str(number - 1) for number, line in label_lines]
-    labels = label_table([str(number) for number in range(len(texts))], texts)
-    opened, lines, matrices = {}, {}, {}
+    sources, lines, matrices = {}, [label_lines], {}
     for split in ("train", "test"):
         path = find(folder, TEXT_FILES[split], remedy(config))
         matrix_path = find(folder, MATRIX_FILES[split], remedy(config))
         matrix = _matrix(matrix_path)
-        lines[split], matrices[split] = Lines(path), (matrix_path, matrix.shape[0])
-        opened[split] = path, _documents(lines[split], matrix), Faults(path)
+        lines.append(Lines(path))
+        matrices[split] = matrix_path, matrix.shape[0]
+        sources[split] = path, _documents(lines[-1], matrix), Faults(path)
         if matrix.shape[1] != len(texts):
             raise CorpusError(
                 f"{matrix_path} has {matrix.shape[1]} columns, and {label_lines.path} {len(texts)} labels; "
-                "they belong to different versions of the data set, get both again"
+                f"{AGAIN}"
             )
-    sides, scratch_folder = read_sides(config, opened, scratch)
+    sides = read_sides(config, sources, scratch)
     for split, (matrix_path, n_rows) in matrices.items():
         if sides[split].total not in (None, n_rows):
             raise CorpusError(
                 f"{sides[split].source} has {sides[split].total} lines, and {matrix_path} {n_rows} rows; "
-                "they belong to different versions of the data set, get both again"
+                f"{AGAIN}"
             )
-    latin1 = sum(read.latin1 for read in (label_lines, *lines.values()))
-    return assemble_sides(config, labels, sides, scratch_folder, {"latin1_lines": latin1})
+    labels = label_table([str(number) for number in range(len(texts))], texts)
+    return assemble_sides(config, labels, sides, {"latin1_lines": sum(read.latin1 for read in lines)})
 
 
 def _documents(lines: Lines, matrix: sp.csr_array) -> Iterator[RawDocument]:
@@ -74,7 +75,7 @@ def _documents(lines: Lines, matrix: sp.csr_array) -> Iterator[RawDocument]:
         ends = matrix.indptr[row : row + 2]
         annotated = matrix.indices[slice(*ends)].tolist() if len(ends) == 2 else []
         title, mark, text = line.partition(TITLE_END)
-        yield (str(row), title.strip(), text.strip(), annotated) if mark else (str(row), "", line, annotated)
+        yield row, str(row), title.strip() if mark else "", text.strip() if mark else line, annotated
 
 
 def _matrix(path: Path) -> sp.csr_array:

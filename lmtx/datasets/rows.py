@@ -75,22 +75,27 @@ def uid_fault(row: dict[str, Any], column: str = "uid") -> str | None:
     return f"`{column}` is {str(uid)[:60]!r}; expected a text or a whole number"
 
 
-def _jsonl(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
-    for number, line in Lines(path, faults, bar=bar):
+def json_rows(lines: Iterable[tuple[int, str]], faults: Faults, example: str) -> Iterator[Row]:
+    """Yield the objects of JSON lines with the numbers of their lines; errors show the `example`."""
+    for number, line in lines:
         if not line.strip():
             continue
         try:
             row = json.loads(line, object_pairs_hook=_once)
-            error = None
-        except (ValueError, RecursionError) as broken:
-            row, error = None, broken
+        except (ValueError, RecursionError) as error:
+            row, kind_of_line = None, f"JSON ({error})"
+        else:
+            kind_of_line = "a JSON object"
         if isinstance(row, dict):
             yield number, row
         elif line.lstrip().startswith("["):
             faults.add(number, f"{line[:60]!r} begins a JSON list; write one object a line (JSON Lines)")
         else:
-            reason = f"JSON ({error})" if error else "a JSON object"
-            faults.add(number, f'{line[:60]!r} is not {reason}; expected an object such as {{"text": "…"}}')
+            faults.add(number, f"{line[:60]!r} is not {kind_of_line}; expected an object such as {example}")
+
+
+def _jsonl(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
+    return json_rows(Lines(path, faults, bar=bar), faults, '{"text": "…"}')
 
 
 def _table(path: Path, faults: Faults, bar: bool, delimiter: str) -> Iterator[Row]:

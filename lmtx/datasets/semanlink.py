@@ -39,7 +39,7 @@ NOT_CONTENT = frozenset(
 _MARKUP = re.compile(r"</?[A-Za-z][^<>]*>")
 
 
-def read(config: SemanlinkConfig, root: Path, scratch: str | Path | None = None) -> Reading:
+def read(config: SemanlinkConfig, root: Path, scratch: Path) -> Reading:
     """Read the links and tags that the installed package holds; `root` does not matter.
 
     Links without a title or a tag are left out, and tags that no link has. The splits follow hashes of
@@ -61,8 +61,7 @@ def read(config: SemanlinkConfig, root: Path, scratch: str | Path | None = None)
     for link in usable:
         title, text = _clean(link["title"]), _clean(link["comment"] or link["arxiv_summary"])
         annotated = [ids[tag] for tag in set(link["tag"]) if tag in ids]
-        # A link of a title alone is a document whose text is the title.
-        documents.append((link["document"], title if text else "", text or title, annotated))
+        documents.append((link["document"], title, text, annotated))
     groups = near_duplicates([_clean(link["title"]) for link in usable])
     labels = label_table([names[tag] for tag in used], [_label(tags[tag], config.describe) for tag in used])
     all_pairs = sum(len(set(link["tag"])) for link in usable)

@@ -12,7 +12,6 @@ file names the data preparation of NGAME and of DEXA, which both use; for the fi
 for evaluation.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,10 @@ from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
 from lmtx.datasets.assemble import RawDocument, assemble_sides, folder_of, label_table, read_sides, remedy
 from lmtx.datasets.lines import Faults, Lines, find
+from lmtx.datasets.rows import json_rows
 
 FILES = {"train": ("trn.json",), "test": ("tst.json",)}
+EXAMPLE = '{"uid": "7", "title": "…", "content": "…", "target_ind": [0, 3]}'
 LABEL_FILES = ("lbl.json", "Yf.txt")
 FILTERS = {
     "train": ("filter_labels_train.txt", "trn_filter_labels.txt"),
@@ -34,7 +35,7 @@ FILTERS = {
 }
 
 
-def read(config: FolderConfig, root: Path, scratch: str | Path | None = None) -> Reading:
+def read(config: FolderConfig, root: Path, scratch: Path) -> Reading:
     """Read `config.folder`, one side after the other, in memory that does not grow with the documents.
 
     Dev takes the `dev_documents` training documents whose uids have the lowest hashes. `train_documents` and
@@ -48,48 +49,30 @@ def read(config: FolderConfig, root: Path, scratch: str | Path | None = None) ->
     """
     folder = folder_of(config, root)
     paths = {split: find(folder, names, remedy(config)) for split, names in FILES.items()}
-    labels, latin1 = _labels(find(folder, LABEL_FILES, remedy(config)))
-    opened, lines, filters = {}, {}, {}
+    label_lines = Lines(find(folder, LABEL_FILES, remedy(config)))
+    labels = _labels(label_lines)
+    lines = {split: Lines(path) for split, path in paths.items()}
+    sources, filters = {}, {}
     for split, path in paths.items():
-        faults, lines[split] = Faults(path), Lines(path)
-        opened[split] = path, _documents(lines[split], labels.num_rows, faults), faults
-    sides, scratch_folder = read_sides(config, opened, scratch)
+        faults = Faults(path)
+        sources[split] = path, _documents(lines[split], labels.num_rows, faults), faults
+    sides = read_sides(config, sources, scratch)
     for split, side in sides.items():
         # Pairs that are no candidates, such as a page and itself.
-        names = (name for name in FILTERS[split] if (folder / name).is_file())
-        filters[split] = next(names, None)
-        side.excluded = _pairs(folder, filters[split], side.total, labels.num_rows)
-    latin1 += sum(read.latin1 for read in lines.values())
-    manifest = {"filter_files": filters, "latin1_lines": latin1}
-    return assemble_sides(config, labels, sides, scratch_folder, manifest)
+        filters[split] = next((name for name in FILTERS[split] if (folder / name).is_file()), None)
+        if filters[split] is not None:
+            side.excluded = _pairs(folder / filters[split], side.total, labels.num_rows)
+    latin1 = sum(read.latin1 for read in (label_lines, *lines.values()))
+    return assemble_sides(config, labels, sides, {"filter_files": filters, "latin1_lines": latin1})
 
 
-def _objects(lines: Lines, faults: Faults) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Yield the line numbers and objects of a JSONL file; None for a broken object."""
-    for number, line in lines:
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            faults.add(number, f"{line[:60]!r} is not JSON ({error})")
-            row = None
-        if row is not None and not isinstance(row, dict):
-            faults.add(number, f"{line[:60]!r} is not a JSON object")
-            row = None
-        yield number, row
-
-
-def _documents(lines: Lines, n_labels: int, faults: Faults) -> Iterator[RawDocument | None]:
-    for position, (number, row) in enumerate(_objects(lines, faults)):
-        fault = None if row is None else _fault(row, n_labels)
-        if fault:
+def _documents(lines: Lines, n_labels: int, faults: Faults) -> Iterator[RawDocument]:
+    for position, (number, row) in enumerate(json_rows(lines, faults, EXAMPLE)):
+        if fault := _fault(row, n_labels):
             faults.add(number, fault)
-        if row is None or fault:
-            yield None
             continue
-        uid = str(row.get("uid", position))
-        yield uid, row.get("title") or "", row.get("content") or "", row.get("target_ind") or []
+        uid, title, text = str(row.get("uid", position)), row.get("title") or "", row.get("content") or ""
+        yield position, uid, title, text, row.get("target_ind") or []
 
 
 def _fault(row: dict[str, Any], n_labels: int) -> str | None:
@@ -108,14 +91,12 @@ def _fault(row: dict[str, Any], n_labels: int) -> str | None:
     return None
 
 
-def _labels(path: Path) -> tuple[pa.Table, int]:
-    """Return the label table, and the number of its lines in Latin-1."""
-    faults, lines = Faults(path), Lines(path)
+def _labels(lines: Lines) -> pa.Table:
+    """Return the label table."""
+    faults = Faults(lines.path)
     uids, texts = [], []
-    if ".json" in path.suffixes:
-        for position, (number, row) in enumerate(_objects(lines, faults)):
-            if row is None:
-                continue
+    if ".json" in lines.path.suffixes:
+        for position, (number, row) in enumerate(json_rows(lines, faults, EXAMPLE)):
             title_and_content = [row.get(key) or "" for key in ("title", "content")]
             if not all(isinstance(text, str) for text in title_and_content):
                 faults.add(number, f"`title` or `content` is not a text: {str(row)[:60]}")
@@ -127,16 +108,15 @@ def _labels(path: Path) -> tuple[pa.Table, int]:
             uids.append(str(number - 1))
             texts.append(line.strip() or uids[-1])
     faults.check()
-    return label_table(uids, texts), lines.latin1
+    return label_table(uids, texts)
 
 
-def _pairs(folder: Path, name: str | None, n_documents: int | None, n_labels: int) -> np.ndarray:
-    """Read the pairs of a filter file: int64 (m, 2), document and label; no pairs without a file.
+def _pairs(path: Path, n_documents: int | None, n_labels: int) -> np.ndarray:
+    """Read the pairs of a filter file: int64 (m, 2), document and label.
 
     With `n_documents` None, for a side that was not read to its end, document numbers are not checked.
     """
-    path = folder / (name or "")
-    if name is None or not path.stat().st_size:
+    if not path.stat().st_size:
         return np.empty((0, 2), dtype=np.int64)
     try:
         pairs = np.loadtxt(path, dtype=np.int64, ndmin=2)
@@ -144,13 +124,13 @@ def _pairs(folder: Path, name: str | None, n_documents: int | None, n_labels: in
         raise CorpusError(f"{path}: {error}; expected two whole numbers a line: document, label") from None
     if pairs.shape[1] != 2:
         raise CorpusError(f"{path} has {pairs.shape[1]} columns; expected two: document, label")
-    ends = {"documents": np.inf if n_documents is None else n_documents, "labels": n_labels}
-    for column, (noun, end) in enumerate(ends.items()):
-        wrong = (pairs[:, column] < 0) | (pairs[:, column] >= end)
-        if wrong.any():
-            line = int(wrong.argmax())
-            raise CorpusError(
-                f"{path}, line {line + 1}: {pairs[line, column]}; "
-                f"the numbers of {noun} run from 0 to {end - 1}"
-            )
+    ends = np.array([np.inf if n_documents is None else n_documents, n_labels])
+    wrong = (pairs < 0) | (pairs >= ends)
+    if wrong.any():
+        line, column = np.argwhere(wrong)[0]
+        noun = ("documents", "labels")[column]
+        raise CorpusError(
+            f"{path}, line {line + 1}: {pairs[line, column]}; the numbers of {noun} run from 0 to "
+            f"{ends[column] - 1:.0f}"
+        )
     return pairs

@@ -7,8 +7,8 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from lmtx.datasets.labels import Labels
 from lmtx.datasets.lines import STANDARD_INPUT, kind, source_name
+from lmtx.datasets.own import Labels
 from lmtx.datasets.rows import text_files
 from lmtx.files import check_destination
 from lmtx.tagger import Tagger, TaggerError

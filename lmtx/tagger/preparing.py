@@ -11,8 +11,7 @@ import scipy.sparse as sp
 
 from lmtx.config import Config, Describe, load_presets
 from lmtx.corpus import DOCUMENT_SCHEMA, Corpus
-from lmtx.datasets.labels import Labels
-from lmtx.datasets.own import read_side
+from lmtx.datasets.own import Labels, read_side
 from lmtx.datasets.spool import hashes, lowest
 from lmtx.encoder import Encoder
 from lmtx.tagger.labels import TaggerError

@@ -33,7 +33,7 @@ EXAMPLES = 20  # unresolved entries that the manifest shows
 LONG = 25  # words; a label ends after its first sentence then
 
 
-def read(config: PydocsConfig, root: Path, scratch: str | Path | None = None) -> Reading:
+def read(config: PydocsConfig, root: Path, scratch: Path) -> Reading:
     """Read the documentation of `config.libraries`, which must be installed; no file is read.
 
     Hashes of the names decide the splits: test takes the `test_documents` annotated documents of lowest
@@ -69,8 +69,8 @@ def read(config: PydocsConfig, root: Path, scratch: str | Path | None = None) ->
         LABEL_SCHEMA,
     )
     tables = {split: _table([pages[ids[uid]] for uid in splits[split]]) for split in SPLITS}
-    excluded = {s: csr_from_lists([[ids[uid]] for uid in splits[s]], len(ids), f"pydocs {s}") for s in SPLITS}
-    matrices = {s: csr_from_lists([truth[uid] for uid in splits[s]], len(ids), f"pydocs {s}") for s in SPLITS}
+    excluded = {s: csr_from_lists([[ids[uid]] for uid in splits[s]], len(ids)) for s in SPLITS}
+    matrices = {s: csr_from_lists([truth[uid] for uid in splits[s]], len(ids)) for s in SPLITS}
     corpus = Corpus(**tables, labels=labels, excluded=excluded).validate("pydocs")
     manifest = _manifest(scanned, pages, truth, splits)
     manifest["content_sha256"] = _content_hash(corpus, matrices)
