@@ -1,5 +1,6 @@
 """Writing results so that nothing half-written stays behind."""
 
+import ctypes
 import json
 import os
 import shutil
@@ -78,6 +79,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
             raise DestinationError(
                 f"{path} is a {_noun(real.is_dir())}, and a {_noun(scratch.is_dir())} is written"
             )
+        if real.is_dir() and _swap(scratch, real):
+            return
         if real.is_dir():  # unlike a file, a folder cannot be replaced by a move
             os.replace(real, old)
         try:
@@ -101,6 +104,16 @@ def _replaceable(path: str | Path) -> Path:
     if real.exists() and not real.is_file() and not real.is_dir():
         raise DestinationError(f"{path} is a device or a pipe; name a file or folder")
     return real
+
+
+def _swap(one: Path, other: Path) -> bool:
+    """Swap two folders in one step, so that both are there at any moment; whether the system can."""
+    try:
+        rename = ctypes.CDLL(None).renameat2  # Linux has it, and Python does not
+    except (AttributeError, OSError, TypeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
 
 
 def _noun(folder: bool) -> str:

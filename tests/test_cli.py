@@ -1,11 +1,17 @@
 """The command line: tag, add-labels and export, with errors in one line and an honest exit status."""
 
+import gzip
 import io
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_encoders import encoder_config, label_table, random_texts, save_tiny_encoder
 
@@ -99,6 +105,51 @@ def test_errors_are_one_line(run, folder, arguments, message):
     assert errors.startswith("lmtx: ") and message in errors and len(errors.splitlines()) == 1
 
 
+def remove(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def cut(name, size=0):
+    return lambda folder: os.truncate(folder / name, size)
+
+
+def replace(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (cut("labels.npy"), "export again"),
+        (cut("labels.npy", 200), "export again"),
+        (remove("labels.npy"), "labels.npy"),
+        (lambda folder: np.save(folder / "labels.npy", np.array([{}] * 30)), "export again"),
+        (lambda folder: np.save(folder / "labels.npy", np.zeros((30, 32), np.int8)), "label_scales.npy"),
+        (lambda folder: np.save(folder / "labels.npy", np.zeros((30, 32), np.float64)), "float64"),
+        (cut("labels.parquet", 100), "export again"),
+        (cut("model.safetensors"), "export it again"),
+        (cut("model.safetensors", 5000), "export it again"),
+        (replace("model.safetensors", b"\xff" * 5000), "export it again"),
+        (remove("model.safetensors"), "export it again"),
+        (remove("tokenizer.json"), "export it again"),
+        (cut("tokenizer.json", 100), "export it again"),
+        (cut("config.json"), "export it again"),
+        (replace("config.json", b"[]"), "export it again"),
+        (cut("lmtx.json"), "lmtx.json is not valid JSON"),
+        (replace("lmtx.json", b'{"encoder": \xff}'), "lmtx.json is not UTF-8"),
+        (replace("calibration.json", b"{}"), "calibration.json cannot be read"),
+    ],
+)
+def test_a_damaged_tagger_is_one_line(run, folder, harm, message):
+    """With `--debug` the trace is there too."""
+    harm(Path(folder))
+    status, lines, errors = run("tag", folder, given=b'{"text": "ant1"}')
+    assert status == 1 and not lines and len(errors.splitlines()) == 1
+    assert errors.startswith("lmtx: ") and message in errors and "fault of the program" not in errors
+    with pytest.raises(Exception, match=re.escape(errors.strip().removeprefix("lmtx: "))):
+        run("tag", folder, "--debug", given=b'{"text": "ant1"}')
+
+
 def test_a_word_too_many_is_refused(run, folder, capsys):
     for arguments in (["export", folder, "out", "more"], ["tag", folder, "--thresold", "0.5"]):
         with pytest.raises(SystemExit):
@@ -131,6 +182,25 @@ def test_labels_of_a_vocabulary_are_added(run, folder, tmp_path):
     _, lines, _ = run("tag", folder, "-k", 1, given=b'{"text": "fox1 fox2: elk1"}')
     label = json.loads(lines[0])["labels"][0]
     assert (label["uid"], label["text"]) == ("http://v/1", "fox1 fox2: elk1")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("more.csv", b" text ,description\r\n fox1 fox2 , like a dog \r\nelk1,\r\n"),
+        ("more.csv.gz", gzip.compress(b"text,description\nfox1 fox2,like a dog\nelk1,\n")),
+        ("more.jsonl", b'{"text": " fox1 fox2", "description": "like a dog"}\n{"text": "elk1\\t"}\n'),
+        ("more.txt", b"fox1 fox2: like a dog\relk1 \r\r"),
+    ],
+)
+def test_labels_are_added_as_the_study_reads_them(run, folder, tmp_path, name, content):
+    """Trimmed, with their descriptions, whatever ends a line."""
+    (tmp_path / name).write_bytes(content)
+    status, lines, _ = run("add-labels", folder, tmp_path / name)
+    assert status == 0 and lines == [f"2 labels added; {folder} has 32 now"]
+    added = Tagger.load(folder).labels.table.slice(30).to_pylist()
+    assert [label["text"] for label in added] == ["fox1 fox2: like a dog", "elk1"]
+    assert added[0]["uid"] == (added[0]["text"] if name == "more.txt" else "fox1 fox2")
 
 
 def test_a_file_is_tagged_into_csv(run, folder, tmp_path):
@@ -169,3 +239,53 @@ def test_help_is_instant():
     """It imports nothing heavy, so that completion and a mistyped option do not wait."""
     code = "import sys, lmtx.cli; print([m for m in ('torch', 'numpy', 'pyarrow') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+# --- how it ends ---------------------------------------------------------------------------------
+
+
+def test_ctrl_c_ends_with_complete_lines(folder):
+    command = [sys.executable, "-m", "lmtx.cli", "tag", folder, "-k", "2"]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell lets what it starts in the background ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    with process:
+        process.stdin.write(b'{"text": "ant1"}\n' * 3)
+        process.stdin.flush()
+        lines = [process.stdout.readline()]
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        lines += process.stdout.readlines()
+        assert process.stderr.read() == b"lmtx: interrupted\n" and process.wait() == 130
+    assert all(len(json.loads(line)["labels"]) == 2 for line in lines) and lines[-1].endswith(b"\n")
+
+
+@pytest.mark.parametrize(
+    ("closed", "message"),
+    [
+        ("stdin", "standard input is closed"),
+        ("stdout", "standard output is closed"),
+        ("full", "No space left"),
+    ],
+)
+def test_files_that_are_closed_or_full_are_one_line(folder, monkeypatch, capsys, closed, message):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(b'{"text": "ant1"}'))))
+    capsys.readouterr()
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout" if closed == "full" else closed, full if closed == "full" else None)
+        assert cli.main(["tag", folder]) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("lmtx: ") and message in errors and len(errors.splitlines()) == 1
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(run, folder, monkeypatch, capsys):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert run("tag", folder, given=b'{"text": "ant1"}\n')[::2] == (0, "")

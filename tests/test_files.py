@@ -1,17 +1,30 @@
 """Destinations: every command that writes looks at the path first, and leaves alone what is not its own."""
 
+import ctypes
+import itertools
+import json
 import os
+import random
 import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+import torch
 from tiny_encoders import encoder_config, label_table, random_texts, save_tiny_encoder
 
 from lmtx import cli
 from lmtx.encoder import Encoder
 from lmtx.files import DestinationError, check_destination, replacing
 from lmtx.tagger import Tagger
+from lmtx.tagger.stream import tag_stream
+from lmtx.teachers.archive import export
 from lmtx.teachers.store import VerdictStore
 
 
@@ -146,3 +159,149 @@ def test_where_files_are_written_is_checked_beforehand(here):
     check_destination("empty", folder=True)
     with pytest.raises(DestinationError, match="notes is no folder that you may write to"):
         check_destination("notes/deep/folder", folder=True)
+
+
+# --- files of other people -----------------------------------------------------------------------
+
+
+def as_anybody(*arguments):
+    """Run a command for which permissions hold, also where root runs the tests."""
+
+    def drop():
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            ctypes.CDLL(None).prctl(24, capability)  # PR_CAPBSET_DROP
+
+    command = [sys.executable, "-m", "lmtx.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, preexec_fn=drop)
+
+
+@pytest.fixture
+def locked(here):
+    """A folder with a store in it, where nobody may write."""
+    (here / "locked").mkdir()
+    shutil.copy("verdicts.sqlite", "locked")
+    os.chmod("locked/verdicts.sqlite", 0o444)
+    os.chmod("locked", 0o555)
+    yield
+    os.chmod("locked", 0o755)
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        (["list", "--store", "locked/verdicts.sqlite"], "tiny"),
+        (["export", "out.parquet", "--store", "locked/verdicts.sqlite"], "1 verdicts written"),
+        (["merge", "locked/verdicts.sqlite", "--store", "new.sqlite"], "1 new verdicts from locked"),
+    ],
+)
+def test_who_reads_a_store_need_not_write(locked, command, output):
+    done = as_anybody("verdicts", *command)
+    assert (done.returncode, done.stderr) == (0, "") and output in done.stdout
+    assert os.listdir("locked") == ["verdicts.sqlite"]
+
+
+def test_who_writes_a_store_must(locked):
+    done = as_anybody("verdicts", "merge", "verdicts.sqlite", "--store", "locked/verdicts.sqlite")
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("lmtx: locked/verdicts.sqlite cannot be written")
+
+
+@pytest.mark.parametrize(("mask", "file", "folder"), [(0o022, 0o644, 0o755), (0o002, 0o664, 0o775)])
+def test_others_may_read_what_is_written(here, mask, file, folder):
+    usual = os.umask(mask)
+    try:
+        assert cli.main(["export", "tagger", "out"]) == 0
+        assert cli.main([*VERDICTS, "out.parquet"]) == 0
+    finally:
+        os.umask(usual)
+    for path in (Path("out"), *Path("out").rglob("*"), Path("out.parquet")):
+        assert stat.S_IMODE(path.stat().st_mode) == (folder if path.is_dir() else file), path
+
+
+# --- death ---------------------------------------------------------------------------------------
+
+
+def killed(work, moment):
+    """Do something in a process that is killed after so many seconds."""
+    child = os.fork()
+    if not child:
+        try:
+            torch.set_num_threads(1)
+            work()
+        finally:
+            os._exit(1)
+    time.sleep(moment)
+    os.kill(child, signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, "it ended before"
+
+
+def visible():
+    return {name for name in os.listdir() if not name.startswith(".")}
+
+
+def test_a_killed_export_leaves_the_old_tagger_or_the_new_one(here):
+    taggers = {30: Tagger.load("tagger"), 32: Tagger.load("tagger")}
+    taggers[32].add_labels(["fox1", "fox2"])
+    names, chance = visible() | {"out"}, random.Random(1)
+    taggers[30].export("out")
+
+    def export_forever():
+        for number in itertools.cycle((32, 30)):
+            taggers[number].export("out")
+
+    for _ in range(25):
+        killed(export_forever, chance.uniform(0, 0.2))
+        made = Tagger.load("out")
+        np.testing.assert_array_equal(made.labels.vectors, taggers[len(made.labels)].labels.vectors)
+        assert made.card.get("added_labels", 0) == len(made.labels) - 30
+        assert visible() == names
+    for number, tagger in taggers.items():
+        tagger.export("out")
+        assert len(Tagger.load("out").labels) == number
+
+
+def test_a_killed_export_of_verdicts_leaves_a_whole_file_or_none(here):
+    n, chance = 5000, random.Random(2)
+    with VerdictStore("many.sqlite") as store:
+        keys = np.arange(n * 2, dtype=np.uint64).view(np.uint8).reshape(n, 16)
+        answers = np.ones(n, np.int8)
+        store.save(store.teacher("tiny", {}), keys, ["a"] * n, ["b"] * n, answers.astype(np.float32), answers)
+    names = visible()
+
+    def export_forever():
+        with VerdictStore("many.sqlite", writing=False) as store:
+            while True:
+                export(store, "out.parquet")
+
+    for _ in range(25):
+        killed(export_forever, chance.uniform(0, 0.1))
+        if os.path.exists("out.parquet"):
+            assert pq.read_table("out.parquet").num_rows == n
+        assert visible() - {"out.parquet", "many.sqlite-wal", "many.sqlite-shm"} == names
+    with VerdictStore("many.sqlite") as store:
+        assert export(store, "out.parquet") == n
+
+
+def test_killed_while_tagging_leaves_complete_lines(here):
+    tagger, chance = Tagger.load("tagger"), random.Random(3)
+    texts = random_texts(400, seed=4)
+    Path("docs.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+
+    def tag(out):
+        tag_stream(tagger, [Path("docs.jsonl")], out, k=2, say=lambda text: None)
+
+    def tag_forever():
+        while True:
+            with open("out.jsonl", "w") as out:
+                tag(out)
+
+    with open("whole.jsonl", "w") as whole:
+        tag(whole)
+    lines = [json.loads(line)["uid"] for line in Path("whole.jsonl").read_text().splitlines()]
+    for _ in range(10):
+        killed(tag_forever, chance.uniform(0, 0.3))
+        if os.path.exists("out.jsonl"):
+            content = Path("out.jsonl").read_text()
+            assert content.endswith("\n") or not content
+            answered = [json.loads(line)["uid"] for line in content.splitlines()]
+            assert answered == lines[: len(answered)]

@@ -237,6 +237,7 @@ def test_without_annotations_there_is_no_truth(files):
             '{"text": "t", "labels": ["red", "bleu"]}',
             "line 2: label 'bleu' is not in {root}/labels.txt; did you mean 'blue'?",
         ),
+        ('{"text": "t", "labels": ["red"], "labels": []}', "the key 'labels' stands twice"),
         ('{"text": "t", "uid": "1"}', "1 uids stand more than once, first '1' in line 1 and line 2"),
     ],
 )
@@ -257,10 +258,58 @@ def test_a_row_that_cannot_be_used_is_named(files, line, expected):
         ('text,labels\na,"[red"\n', "line 2: `labels` is '[red', which begins as a JSON list and is none"),
         ('text,labels\n"a\nb",red\nc,green|no\n', "line 4: label 'no' is not in"),
         ("text\na\nb\n", "documents.csv holds 2 documents; at least 3 are needed"),
+        ("text,labels,labels\na,red,blue\n", "documents.csv has several columns 'labels'; rename or drop"),
+        ("text, labels ,uid,labels\na,red,1,blue\n", "documents.csv has several columns 'labels'"),
     ],
 )
 def test_a_csv_file_that_cannot_be_used_is_named(files, content, expected):
     assert expected in message(files(documents_csv=content), documents="documents.csv")
+
+
+def test_two_columns_of_parquet_are_not_one(files):
+    root = files()
+    table = pa.table([["a", "b", "c"], ["red"] * 3, ["blue"] * 3], names=["text", "labels", "labels"])
+    pq.write_table(table, root / "documents.parquet")
+    assert "documents.parquet has several columns 'labels'" in message(root, documents="documents.parquet")
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_lines_of_any_editor(files, end, mark):
+    """Old spreadsheets of a Mac end a line with CR alone."""
+    labels = mark + end.join([" red ", "", "green", "blue"])
+    documents = mark + end.join(["text,labels", "a,red", "b,blue|green", "c,"]) + end
+    root = files(labels_txt=labels, documents_csv=documents)
+    reading = read(own("documents.csv"), root)
+    assert reading.corpus.labels["text"].to_pylist() == ["red", "green", "blue"]
+    assert everything(reading) == {
+        "2": ("", "a", ["red"]),
+        "3": ("", "b", ["green", "blue"]),
+        "4": ("", "c", []),
+    }
+
+
+SHORT, LONG = "caf\u00e9", "cafe\u0301"  # the same word, as Linux and as a Mac's file names spell it
+
+
+@pytest.mark.parametrize("column", ["uid", "text"])
+@pytest.mark.parametrize(("label", "annotation"), [(SHORT, LONG), (LONG, SHORT), (f" {LONG} ", SHORT)])
+def test_an_accent_may_be_a_letter_s_or_stand_behind_it(files, label, annotation, column):
+    """The user's spelling of the label stays; nothing else is taken for it."""
+    row = {"text": label} if column == "text" else {"uid": label.strip(), "text": "a place"}
+    documents = [{"text": f"t{i}", "labels": [annotation]} for i in range(3)]
+    root = files(labels_jsonl=[row, {"text": "cafe"}], documents_jsonl=documents)
+    reading = read(own(labels="labels.jsonl"), root)
+    assert reading.corpus.labels[column].to_pylist()[0] == label.strip()
+    assert all(labels == [row["text"].strip()] for _, _, labels in everything(reading).values())
+
+
+def test_labels_that_look_alike_are_one_or_named(files):
+    documents = [{"text": f"t{i}"} for i in range(3)]
+    reading = read(own(), files(labels_txt=f"{SHORT}\n{LONG}\n{SHORT} \nred\n", documents_jsonl=documents))
+    assert reading.corpus.labels["text"].to_pylist() == [SHORT, "red"]
+    root = files(labels_jsonl=[{"uid": SHORT, "text": "a"}, {"uid": LONG, "text": "b"}])
+    assert "stands for 'a' already" in message(root, labels="labels.jsonl")
 
 
 @pytest.mark.parametrize(

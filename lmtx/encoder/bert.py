@@ -81,6 +81,7 @@ class Bert(nn.Module):
         if {weight.dtype for weight in weights.values()} != {torch.float32}:
             return None
         model = cls(config, weights, int(settings.get("max_seq_length") or limit), files)
+        _ = model._words  # a damaged tokenizer is an error here, and not at the first text
         try:
             model([[config["pad_token_id"]]])
         except (KeyError, RuntimeError):  # weights that are not there or do not fit each other

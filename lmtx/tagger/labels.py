@@ -133,10 +133,10 @@ class LabelIndex:
             raise TaggerError(f"the labels in {folder} cannot be read ({error}); export again") from None
         if scales is not None and scales.shape != vectors.shape[:1]:
             raise TaggerError(f"{folder / SCALES} has the shape {scales.shape}; export again")
-        if vectors.ndim != 2 or len(vectors) != table.num_rows:
+        if vectors.ndim != 2 or len(vectors) != table.num_rows or vectors.dtype.name not in STORAGES:
             raise TaggerError(
-                f"{folder / VECTORS} has the shape {vectors.shape}, but {TABLE} has {table.num_rows} rows; "
-                "export again"
+                f"{folder / VECTORS} has the shape {vectors.shape} and the type {vectors.dtype}, but {TABLE} "
+                f"has {table.num_rows} rows, and the type is one of {', '.join(STORAGES)}; export again"
             )
         return cls(table, vectors, scales)
 

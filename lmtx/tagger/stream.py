@@ -1,5 +1,6 @@
 """Documents in, answers out: they are tagged as they arrive, in memory that does not grow."""
 
+import io
 import queue
 import sys
 import threading
@@ -74,8 +75,9 @@ def tag_stream(
         Files or folders as `data/README.md` describes them, and `STANDARD_INPUT` for JSON lines; they are
         read one after the other.
     out
-        Flushed after each batch. A batch is at most 256 documents (16 in the first), and no document
-        waits longer than 0.05 s for others.
+        Gets the answers of a batch in one piece, so that a reader sees complete lines only, and is flushed.
+        A batch is at most 256 documents (16 in the first), and no document waits longer than 0.05 s for
+        others.
     k, threshold
         As for `Tagger.tag`.
     strict
@@ -89,7 +91,8 @@ def tag_stream(
         what is read.
     """
     started, summary = time.monotonic(), Summary()
-    answers = WRITERS[form](out, tagger, text)
+    lines = io.StringIO()  # of one batch
+    answers = WRITERS[form](lines, tagger, text)
     items = _BoundedQueue(_CHARACTERS)
     threading.Thread(target=_read, args=(sources, items), daemon=True).start()
     for batch in _batches(items):
@@ -110,14 +113,24 @@ def tag_stream(
             summary.broken += 1
             if summary.broken <= _SHOWN:
                 say(f"{item.error}; it is skipped")
-        out.flush()
+        _pass_on(lines, out)
         summary.documents += len(readable)
         if len(answered) < len(batch):
             raise DocumentError(batch[len(answered)].error)
+    _pass_on(lines, out)  # a header without rows
     if summary.broken > _SHOWN:
         say(f"{summary.broken:,} were skipped in all; the first {_SHOWN} are named above")
     summary.seconds = time.monotonic() - started
     return summary
+
+
+def _pass_on(lines: io.StringIO, out: TextIO) -> None:
+    """Write all lines at once, and forget them."""
+    if lines.tell():
+        out.write(lines.getvalue())
+        out.flush()
+        lines.seek(0)
+        lines.truncate()
 
 
 class _BoundedQueue(queue.Queue):

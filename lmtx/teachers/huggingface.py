@@ -15,6 +15,7 @@ from lmtx.llm.framing import cut_texts
 from lmtx.llm.local import LocalModel
 from lmtx.llm.odds import OddsReader
 from lmtx.llm.packing import Row
+from lmtx.llm.tokens import Tokens
 from lmtx.teachers.base import Answers, Teacher
 from lmtx.teachers.pairs import NO, YES, DocumentPairs, Pairs
 from lmtx.teachers.prompts import Wording, document_text
@@ -104,9 +105,10 @@ class HuggingFaceTeacher(Teacher):
     def _rough_estimate(self, pairs: Pairs) -> dict[str, Any]:
         """Without the model's tokenizer: four bytes are a token, and a label's frame takes six."""
         tokens = requests = 0
+        count = Tokens(None).count
         for document in pairs.by_document():
-            text = len(document_text(document.title, document.text).encode()) // 4
-            labels = sum(len(self._wording.suffix(label).encode()) // 4 + 6 for label in document.labels)
+            text = count(document_text(document.title, document.text))
+            labels = sum(count(self._wording.suffix(label)) + 6 for label in document.labels)
             tokens += min(text, self._config.document_tokens) + labels
             requests += 1
         notes = (f"{self._config.model} is not on this machine: four bytes are counted as a token",)
