@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
-from scipy.sparse.csgraph import connected_components
 
 from lmtx.corpus import DOCUMENT_SCHEMA
 from lmtx.datasets.lines import whole
@@ -133,7 +132,8 @@ def near_duplicates(texts: Sequence[str], similarity: float = 0.8) -> np.ndarray
     Two texts are near-duplicates when the Jaccard similarity of their sets of lower-case words reaches
     `similarity`; a group holds everything that such pairs connect. A text without a word stands alone.
     """
-    from sklearn.feature_extraction.text import CountVectorizer  # takes a second to import
+    from scipy.sparse.csgraph import connected_components  # these take a second to import
+    from sklearn.feature_extraction.text import CountVectorizer
 
     vectorizer = CountVectorizer(analyzer=lambda text: _WORD.findall(text.lower()), binary=True)
     words = sp.csr_array(vectorizer.fit_transform([*texts, "a"]), dtype=np.float32)[:-1]

@@ -1,6 +1,7 @@
 """The bi-encoder: any sentence-transformers model, batched by length, in bf16 where the hardware has it."""
 
 import copy
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from lmtx.config import EncoderConfig
 from lmtx.devices import resolve_precision
 from lmtx.encoder.pretrained import check_hash, model_source, open_model
 from lmtx.encoder.tokens import Tokens, blocks
-from lmtx.files import CARD, replacing, write_json
+from lmtx.files import CARD, read_json, replacing, write_json
 
 BLOCK = 16_384
 """Texts that are sorted by length, embedded and, on disk, written at a time."""
@@ -180,6 +181,21 @@ class Encoder:
     @property
     def dimension(self) -> int:
         return self.model.get_embedding_dimension()
+
+
+def hand_over(encoder: Encoder, folder: Path) -> None:
+    """Write `encoder` and its settings to `folder`, for other processes."""
+    encoder.save(folder / "encoder", {})
+    settings = encoder.config.model_dump(mode="json") | {"device": encoder.device.type}
+    write_json(folder / "encoder.json", settings)
+
+
+def take_over(folder: Path) -> Encoder:
+    """Load the encoder that `hand_over` wrote: onto this process's own GPU where it came from a GPU."""
+    settings = read_json(folder / "encoder.json")
+    if settings["device"] == "cuda":
+        settings["device"] = f"cuda:{os.environ['LOCAL_RANK']}"
+    return Encoder.load(EncoderConfig(**settings), folder / "encoder")
 
 
 def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterable[np.ndarray]:

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from lmtx.encoder.handover import hand_over, take_over
-from lmtx.encoder.model import BLOCK, Encoder
+from lmtx.encoder.model import BLOCK, Encoder, hand_over, take_over
 from lmtx.encoder.tokens import Tokens, blocks
 from lmtx.files import replacing
 from lmtx.processes import launch, wanted

@@ -13,10 +13,10 @@ from lmtx.study import Study
 
 def style_output() -> None:
     """Show whole texts in tables, on the left, and figures in the style of the study."""
-    import seaborn as sns
+    import matplotlib.pyplot as plt
     from IPython import get_ipython
 
-    sns.set_theme(style="whitegrid", palette="colorblind")
+    plt.style.use([f"seaborn-v0_8-{name}" for name in ("notebook", "whitegrid", "colorblind")])
     html = get_ipython().display_formatter.formatters["text/html"]
     html.for_type(pd.DataFrame, lambda table: left(table).to_html())
 

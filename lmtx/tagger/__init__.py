@@ -18,7 +18,7 @@ from lmtx.tagger.calibration import FILE as CALIBRATION
 from lmtx.tagger.calibration import Calibration
 from lmtx.tagger.card import model_card
 from lmtx.tagger.labels import SCALES, TABLE, LabelIndex, TaggerError, label_table
-from lmtx.tagger.windows import check_windows, nearest
+from lmtx.tagger.windows import check_windows, document_table, nearest
 
 __all__ = ["Calibration", "LabelIndex", "Tagger", "TaggerError"]
 
@@ -127,10 +127,11 @@ class Tagger:
         if not len(texts):
             return []
         titles = [""] * len(texts) if titles is None else [title or "" for title in titles]
-        documents = pa.table({"title": titles, "text": pa.array(texts, pa.large_string())})
-        found = self.rank(documents, k)
+        found = self.rank(document_table(titles, texts), k)
         kept = found.ids >= 0 if threshold is None else (found.ids >= 0) & (found.scores >= threshold)
-        named = self.labels.table.take(pa.array(found.ids[kept])).to_pylist()
+        # Of a buffer, as pa.array imports pandas, which takes longer than an answer.
+        ids = pa.Array.from_buffers(pa.int32(), int(kept.sum()), [None, pa.py_buffer(found.ids[kept])])
+        named = self.labels.table.take(ids).to_pylist()
         scores = found.scores[kept]
         likely = [None] * len(named) if self.calibration is None else self.calibration.p_yes(scores)
         for label, score, p_yes in zip(named, scores, likely, strict=True):

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-import pyarrow as pa
-
 from lmtx.datasets.lines import Faults, unit, whole
 from lmtx.datasets.own import Document, documents
 from lmtx.tagger import Tagger
 from lmtx.tagger.labels import TaggerError
-from lmtx.tagger.windows import longer
+from lmtx.tagger.windows import document_table, longer
 from lmtx.tagger.writing import WRITERS
 
 FIRST, SIZE = 16, 256  # documents in the first batch, so that an answer comes soon, and in the others
@@ -101,8 +99,8 @@ def tag_stream(
         readable = [item for item in answered if isinstance(item, Document)]
         titles = [document.title for document in readable]
         if not summary.documents and readable:
-            columns = {"title": titles, "text": [document.text for document in readable]}
-            if note := longer(tagger.encoder, pa.table(columns), tagger.windows):
+            table = document_table(titles, [document.text for document in readable])
+            if note := longer(tagger.encoder, table, tagger.windows):
                 say(f"of the first {len(readable):,}, {note}")
         labels = iter(tagger.tag([document.text for document in readable], k, threshold, titles))
         for item in answered:

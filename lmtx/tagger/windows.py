@@ -28,6 +28,18 @@ def check_windows(windows: str) -> Windows:
     return windows
 
 
+def document_table(titles: Sequence[str], texts: Sequence[str]) -> pa.Table:
+    """Make a table of documents. Unlike pa.table of lists, this does not import pandas."""
+
+    def column(values: Sequence[str]) -> pa.Array:
+        encoded = [value.encode() for value in values]
+        ends = np.cumsum([0, *map(len, encoded)])
+        buffers = pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))
+        return pa.LargeStringArray.from_buffers(len(encoded), *buffers)
+
+    return pa.table({"title": column(titles), "text": column(texts)})
+
+
 def read(encoder: Encoder, documents: pa.Table, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors of documents, float32 (m, d), and the rows that they belong to, int64 (m,), ascending.
 

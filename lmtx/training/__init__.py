@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 from lmtx.config import TrainingConfig
 from lmtx.encoder import Encoder
-from lmtx.encoder.handover import hand_over, take_over
+from lmtx.encoder.model import hand_over, take_over
 from lmtx.files import read_json, write_json
 from lmtx.processes import ProcessError, launch, wanted
 from lmtx.training.batches import Batch, PairSource, PseudoLabels, alike, row_batches, steps_for
