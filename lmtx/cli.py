@@ -246,7 +246,7 @@ def _extend(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from lmtx.tagger.origin import export_study
+    from lmtx.tagger.exporting import export_study
 
     storage = "int8" if options.int8 else None
     export_study(
