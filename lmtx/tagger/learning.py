@@ -208,17 +208,17 @@ def read_corpus(
     documents: Source, labels: Source, scratch: Path, free: bool, say: Say, **skos: str | None
 ) -> tuple[Corpus, sp.csr_array]:
     """Read documents as the study reads one's own, and `hold_out` some; `skos` is for a vocabulary."""
-    files = [_file(source, scratch / f"{number}.jsonl") for number, source in enumerate((documents, labels))]
-    if files[0] == files[1]:
+    file, label_file = _file(documents, scratch / "documents.jsonl"), _file(labels, scratch / "labels.jsonl")
+    if file == label_file:
         raise TaggerError(f"documents and labels are the same file, {documents}; name one of each")
-    vocabulary = Labels(files[1], **skos)
+    vocabulary = Labels(label_file, **skos)
     if vocabulary.note:
         say(vocabulary.note)
-    side = read_side(files[0], vocabulary, scratch)
+    side = read_side(file, vocabulary, scratch)
     side.check_uids()
     table, documents = vocabulary.table(), side.spool.table().cast(DOCUMENT_SCHEMA)
     if len(table) < 2:
-        raise TaggerError(f"{files[1]} holds one label; at least 2 are needed, or every document has it")
+        raise TaggerError(f"{label_file} holds one label; at least 2 are needed, or every document has it")
     if len(documents) < LEAST:
         raise TaggerError(
             f"{side.source} holds {len(documents)} documents; at least {LEAST} are needed to learn from"
