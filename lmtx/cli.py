@@ -181,7 +181,7 @@ def _add_windows(add: Callable, default: str | None) -> None:
 
 def _add_export(commands: argparse._SubParsersAction) -> None:
     text = "make a tagger of a study's model: encoder, labels, threshold, model card, in one folder"
-    add = _command(commands, "export", text, _keywords_to("tagger.origin", "export_study"))
+    add = _command(commands, "export", text, _keywords_to("tagger.exporting", "export_study"))
     add("folder", type=Path, help="a model of a study, models/DATASET/SYSTEM, or a tagger")
     add("destination", type=Path, help="the folder to write")
     int8 = {"action": "store_const", "const": "int8", "dest": "storage"}

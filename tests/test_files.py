@@ -24,7 +24,7 @@ from lmtx.encoder import Encoder
 from lmtx.files import DestinationError, check_destination, replacing
 from lmtx.tagger import Tagger
 from lmtx.tagger.stream import tag_stream
-from lmtx.teachers.archive import export
+from lmtx.teachers.records import export
 from lmtx.teachers.store import VerdictStore
 
 

@@ -19,8 +19,8 @@ from lmtx.files import DestinationError
 from lmtx.index import Shortlist
 from lmtx.llm import models
 from lmtx.tagger import TaggerError
+from lmtx.tagger.checking import Opinion, by_answers, by_wording, without_names
 from lmtx.tagger.measuring import measure
-from lmtx.tagger.opinion import Opinion, by_answers, by_wording, without_names
 from lmtx.teachers import BudgetError, TeacherError, Verdicts
 
 RECORDS = Path(__file__).resolve().parents[1] / "verdicts" / "tickets"

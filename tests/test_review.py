@@ -17,9 +17,8 @@ from lmtx.corpus import CorpusError
 from lmtx.encoder import Encoder
 from lmtx.files import read_json, write_json
 from lmtx.tagger import TaggerError
-from lmtx.tagger.answers import Answers
-from lmtx.tagger.measuring import read_annotated
-from lmtx.tagger.proposals import E0, STUDENT, propose, systems_of
+from lmtx.tagger.measuring import E0, STUDENT, read_annotated, systems_of
+from lmtx.tagger.questions import Answers, propose
 
 LABELS = label_table(random_texts(60, longest=20, seed=2))
 TEXTS = random_texts(40, seed=1)

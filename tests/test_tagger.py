@@ -26,8 +26,8 @@ from lmtx.encoder import Encoder
 from lmtx.files import DestinationError, read_json, write_json
 from lmtx.index import search
 from lmtx.tagger import LabelIndex, Tagger, TaggerError
+from lmtx.tagger.calibration import calibrate_by
 from lmtx.tagger.labels import pack
-from lmtx.tagger.measuring import calibrate_by
 from lmtx.teachers import NO, NONE, YES, Teacher, VerdictStore
 
 DOCUMENTS = document_table(random_texts(40, seed=1), [f"cat{i % 12}" if i % 3 else "" for i in range(40)])
@@ -324,7 +324,7 @@ def test_a_study_s_model_finds_its_labels_and_embeds_them_once(study, encoder, m
 
 
 def test_a_study_s_model_becomes_a_tagger_with_card_and_calibration(study, tmp_path):
-    from lmtx.tagger.origin import export_study
+    from lmtx.tagger.exporting import export_study
 
     said = []
     export_study(study, tmp_path / "out", say=said.append)
@@ -348,7 +348,7 @@ def test_a_study_s_model_becomes_a_tagger_with_card_and_calibration(study, tmp_p
 
 def test_an_encoder_that_was_not_trained_is_not_called_trained(study, encoder, tmp_path):
     """The study keeps E0 where no cycle was better, and `lmtx export` says so."""
-    from lmtx.tagger.origin import export_study
+    from lmtx.tagger.exporting import export_study
 
     encoder.save(study, {"system": "zero-shot", "encoder": encoder.config.model_dump(), "checked": []})
     said = []
@@ -362,7 +362,7 @@ def test_an_encoder_that_was_not_trained_is_not_called_trained(study, encoder, t
 
 def test_a_teacher_that_costs_is_not_asked_unasked(study, tmp_path):
     from lmtx.config import load_config
-    from lmtx.tagger.origin import export_study
+    from lmtx.tagger.exporting import export_study
 
     openai = load_config(ROOT / "params.yaml", ["teacher=openai"]).teacher.model_dump()
     values = yaml.safe_load((tmp_path / "params.yaml").read_text()) | {"teacher": openai}
@@ -376,7 +376,7 @@ def test_a_teacher_that_costs_is_not_asked_unasked(study, tmp_path):
 
 def test_people_s_answers_calibrate_an_export(study, tmp_path):
     """The share of right labels above a threshold is a precision, by documents that people annotated."""
-    from lmtx.tagger.origin import export_study
+    from lmtx.tagger.exporting import export_study
 
     ranked = tag(Tagger.load(study), k=5)
     rows = [
@@ -404,7 +404,7 @@ def test_people_s_answers_calibrate_an_export(study, tmp_path):
 def test_the_hub_reads_the_card_s_figures(study, tmp_path):
     from huggingface_hub import ModelCard
 
-    from lmtx.tagger.origin import export_study
+    from lmtx.tagger.exporting import export_study
 
     export_study(study, tmp_path / "out", say=lambda _: None)
     data = ModelCard.load(tmp_path / "out" / "README.md").data
@@ -414,7 +414,7 @@ def test_the_hub_reads_the_card_s_figures(study, tmp_path):
 
 
 def test_the_card_s_example_is_what_the_tagger_answers(study, tmp_path):
-    from lmtx.tagger.origin import export_study
+    from lmtx.tagger.exporting import export_study
 
     export_study(study, tmp_path / "out", say=lambda _: None)
     tagger = Tagger.load(tmp_path / "out")
@@ -431,7 +431,7 @@ def test_the_card_s_example_is_what_the_tagger_answers(study, tmp_path):
 
 
 def test_the_card_s_recipe_is_python_and_its_table_reads(study, tmp_path):
-    from lmtx.tagger.origin import export_study
+    from lmtx.tagger.exporting import export_study
 
     export_study(study, tmp_path / "out", say=lambda _: None)
     text = (tmp_path / "out" / "README.md").read_text()

@@ -91,7 +91,7 @@ class Tagger:
         labels = LabelIndex.load(folder) if labelled else None
         encoder = Encoder.load(config, folder)
         if labels is None:
-            from lmtx.tagger.origin import study_labels  # with all that a study is made of
+            from lmtx.tagger.exporting import study_labels  # with all that a study is made of
 
             labels = study_labels(folder, encoder)
         return cls(encoder, labels, card, Calibration.load(folder) if labelled else None)

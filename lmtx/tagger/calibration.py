@@ -7,12 +7,19 @@ must not have trained on.
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
 from scipy.special import expit
 
 from lmtx.files import read_json, write_json
 from lmtx.tagger.labels import TaggerError
+
+if TYPE_CHECKING:  # which take seconds to import
+    from lmtx.tagger import Tagger
+    from lmtx.teachers import Teacher
 
 FILE = "calibration.json"
 PEOPLE = "people"
@@ -128,6 +135,50 @@ class Calibration:
             ) from None
 
 
+def calibrate_on(tagger: "Tagger", documents: pa.Table, annotated: sp.csr_array, depth: int = 5) -> None:
+    """Calibrate on people's annotations, boolean CSR (n, L): a label that is not annotated is wrong.
+
+    Documents without annotations count for nothing. Where the annotations say too little, the tagger has no
+    calibration.
+    """
+    rows = np.flatnonzero(np.diff(annotated.indptr))
+    ranking = tagger.rank(documents.take(rows), depth)
+    n, depth = ranking.ids.shape
+    right = np.asarray(annotated[rows[:, None], ranking.ids].todense()).ravel()
+    places = np.repeat(np.arange(n), depth)
+    tagger.calibration = fit(ranking.scores.ravel(), right, places, judge=PEOPLE, documents=n, depth=depth)
+
+
+def calibrate_by(
+    tagger: "Tagger",
+    documents: pa.Table,
+    teacher: "Teacher",
+    *,
+    depth: int = 10,
+    excluded: sp.csr_array | None = None,
+) -> None:
+    """Calibrate on a teacher's verdicts on the best `depth` labels of each document.
+
+    The encoder must not have been trained on `documents`, a table with the columns uid, title and text. Pairs
+    of `excluded`, boolean CSR (n, L), are no candidates. Where the verdicts say too little, the tagger has no
+    calibration; pairs without an answer count for nothing. Verdicts that the store has cost nothing.
+    """
+    from lmtx.curriculum import judge
+    from lmtx.teachers.base import NONE, YES
+
+    ranking = tagger.rank(documents, depth, excluded=excluded)
+    judged = judge(teacher, documents, tagger.labels.table, ranking)
+    judged = judged.filter(judged["answer"].to_numpy() != NONE)
+    tagger.calibration = fit(
+        judged["similarity"].to_numpy(),
+        judged["answer"].to_numpy() == YES,
+        judged["document"].to_numpy(),
+        judge=teacher.name,
+        documents=len(documents),
+        depth=ranking.ids.shape[1],
+    )
+
+
 def fit(
     scores: np.ndarray,
     accepted: np.ndarray,
@@ -137,7 +188,6 @@ def fit(
     documents: int,
     depth: int,
     weights: np.ndarray | None = None,
-    seed: int = 0,
 ) -> Calibration | None:
     """Calibrate on judged pairs; None where they say too little.
 
@@ -155,19 +205,14 @@ def fit(
         int (n,): each pair's document, from 0 to `documents` - 1.
     weights
         float (n,): how many pairs each stands for, where pairs were drawn; None: one.
-    seed
-        Of the division into halves.
     """
     if len(scores) < FEWEST:
         return None
     order = np.argsort(scores, kind="stable")
     scores, accepted, rows = np.asarray(scores, np.float64)[order], accepted[order], rows[order]
     weights = np.ones(len(scores)) if weights is None else weights[order]
-    second = (np.random.default_rng(seed).permutation(documents) % 2).astype(bool)[rows]
-    whole, *halves = (
-        _logistic(scores[some], accepted[some], weights[some])
-        for some in (np.ones(len(scores), dtype=bool), ~second, second)
-    )
+    second = (np.random.default_rng(0).permutation(documents) % 2).astype(bool)[rows]
+    whole, *halves = (_logistic(scores[s], accepted[s], weights[s]) for s in (slice(None), ~second, second))
     if whole is None or None in halves:
         return None
     overall = share(_sums(rows, weights * accepted, documents), _sums(rows, weights, documents))
@@ -182,8 +227,8 @@ def fit(
             break
         # A half's answers are measured with the threshold of the other half.
         limits = [
-            _lowest(scores[some], weights[some], curve, wanted)
-            for some, curve in zip((~second, second), halves, strict=True)
+            _lowest(scores[half], weights[half], curve, wanted)
+            for half, curve in zip((~second, second), halves, strict=True)
         ]
         tested = weights * (scores >= np.where(second, *limits))
         if not tested.any():
@@ -198,19 +243,10 @@ def fit(
 def share(yes: np.ndarray, shown: np.ndarray) -> dict[str, float]:
     """The share of yes with its 95 % interval, where a document's answers may hang together.
 
-    Wilson's interval, for as many independent answers as would have the variance that the ratio has over
-    documents (Rao and Scott, "A simple method for the analysis of clustered binary data", Biometrics 1992).
-    Where all answers agree, a document counts as one.
-
-    Parameters
-    ----------
-    yes, shown
-        float (documents,): each document's number of yes, and of answers.
-
-    Returns
-    -------
-    dict
-        "value", "low" and "high".
+    `yes` and `shown`, float (documents,), are each document's number of yes, and of answers. Returns "value",
+    "low" and "high": Wilson's interval, for as many independent answers as would have the variance that the
+    ratio has over documents (Rao and Scott, "A simple method for the analysis of clustered binary data",
+    Biometrics 1992). Where all answers agree, a document counts as one.
     """
     total = shown.sum()
     value = yes.sum() / total

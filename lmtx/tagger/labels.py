@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
@@ -63,7 +62,11 @@ class LabelIndex:
         Raises `TaggerError` for a uid that is there already.
         """
         table = pa.concat_tables([self.table, labels.cast(LABEL_SCHEMA)])
-        check_labels(table, "the labels")
+        if doubled := doubled_uids(table):
+            raise TaggerError(
+                f"{len(doubled)} uids of labels stand more than once, first {next(iter(doubled))!r}; "
+                "uids must be unique"
+            )
         if self.scales is None:
             return LabelIndex(table, np.concatenate([self.vectors, vectors]))
         packed, scales = pack(vectors)
@@ -155,26 +158,13 @@ def pack(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def label_table(texts: Sequence[str], uids: Sequence[str | None] | None = None) -> pa.Table:
     """Labels as a table; a label whose uid is None goes by its text, and so do all where `uids` is None.
 
-    Raises `TaggerError` naming the first empty text or doubled uid.
+    Raises `TaggerError` naming the first empty text.
     """
     uids = [None] * len(texts) if uids is None else uids
     if len(uids) != len(texts):
         raise TaggerError(f"there are {len(texts)} label texts and {len(uids)} uids; give one uid a label")
     texts = [text.strip() for text in texts]
+    if "" in texts:
+        raise TaggerError(f"the new labels: number {texts.index('') + 1} has no text; drop or fill it")
     uids = [text if uid is None else uid for text, uid in zip(texts, uids, strict=True)]
-    table = pa.table([uids, texts], schema=LABEL_SCHEMA)
-    check_labels(table, "the new labels")
-    return table
-
-
-def check_labels(table: pa.Table, where: str) -> None:
-    """Raise `TaggerError` unless every label has a text and a uid of its own."""
-    empty = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(table["text"]), ""), True)
-    if pc.any(empty).as_py():
-        row = pc.index(empty, True).as_py()
-        raise TaggerError(f"{where}: number {row + 1} has no text; drop or fill it")
-    if doubled := doubled_uids(table):
-        raise TaggerError(
-            f"{where}: {len(doubled)} uids stand more than once, first {next(iter(doubled))!r}; "
-            "uids must be unique"
-        )
+    return pa.table([uids, texts], schema=LABEL_SCHEMA)

@@ -1,35 +1,46 @@
 """A tagger of one's own documents in one call: plan, cycles of LMTX, a check that can say no, folder."""
 
+import json
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
+import scipy.sparse as sp
 
 from lmtx import curriculum, teachers
-from lmtx.config import Describe
-from lmtx.corpus import Corpus
+from lmtx.config import Config, Describe, load_presets
+from lmtx.corpus import DOCUMENT_SCHEMA, Corpus
+from lmtx.datasets.own import Labels, read_side
 from lmtx.encoder import Encoder
 from lmtx.files import check_destination
-from lmtx.llm.cost import duration
+from lmtx.llm.cost import Plan, duration
 from lmtx.llm.models import MODELS, on_disk
-from lmtx.tagger import LabelIndex, Tagger
+from lmtx.tagger import LabelIndex, Tagger, TaggerError
+from lmtx.tagger.calibration import calibrate_by, calibrate_on
 from lmtx.tagger.card import excerpt
-from lmtx.tagger.checking import Check
-from lmtx.tagger.measuring import calibrate_by, calibrate_on
-from lmtx.tagger.preparing import Source, enough, read_sources, read_whole, settings_for
-from lmtx.tagger.windows import Windows, check_windows, longer, read
+from lmtx.tagger.checking import Check, enough, hold_out
+from lmtx.tagger.windows import Windows, check_windows, limit_of, longer, read
 from lmtx.teachers.discrimination import CHECKED, RANDOM_LABELS, tells_apart
 from lmtx.teachers.ensemble import named_labels
 
+LEAST = 8  # documents, to learn from and to check on
 NAMED = 0.2
 """Share of the documents that name a label, from which on letters count beside a language model."""
 CALIBRATED = 500
 """Verdicts from which on the teacher is asked for a calibration; with fewer, `lmtx review` asks people."""
+YES_A_DOCUMENT = 1.2
+"""Labels that the teacher is to accept for a document, on average: few sure ones teach more than many."""
+STEPS = 60
+"""Training steps that a cycle is to have at least, as far as four passes give them."""
+READ = 512  # tokens of a document, or as many as the encoder reads where that is less
+
+Source = str | Path | Sequence[str]
+Say = Callable[[str], None]
 
 
 def learn(
@@ -46,12 +57,12 @@ def learn(
     language: str | None = None,
     describe: Describe = "name",
     records: str | Path | None = None,
-    say: Callable[[str], None] = print,
+    say: Say = print,
 ) -> Tagger | None:
     """Make a tagger from documents and labels, without an annotated example.
 
     A student is kept only where a judge that did not teach it finds it better than the encoder it came from
-    (`lmtx.tagger.opinion`); otherwise the tagger is that encoder, and says so.
+    (`lmtx.tagger.checking`); otherwise the tagger is that encoder, and says so.
 
     Parameters
     ----------
@@ -84,57 +95,55 @@ def learn(
     say
         Tells the user what is done.
 
-    Returns
-    -------
-    The tagger, whose `card` says what happened; None for a dry run.
-
-    Raises
-    ------
-    CorpusError, TaggerError, DestinationError
-        When documents, labels or the destination cannot be used: before any work.
-    TeacherError
-        When the teacher cannot go on, or the plan exceeds `max_cost`.
+    Returns the tagger, whose `card` says what happened; None for a dry run. Raises `CorpusError`,
+    `TaggerError` or `DestinationError`, before any work, where documents, labels or the destination cannot be
+    used; and `TeacherError` where the teacher cannot go on, or costs too much.
     """
     check_windows(windows)
     if destination is not None:
         check_destination(destination, folder=True)
     with ExitStack() as stack:
+        # Read. A part of the documents is held out for the check.
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="lmtx-learn-")))
         say("reading documents and labels")
         model = on_disk("qwen-1.5b")
+        skos = {"language": language, "describe": describe}
         free = teacher == "ensemble" or not model
-        found = read_sources(documents, labels, scratch, free, language, describe, say)
-        corpus = found.corpus
+        corpus, annotated = read_corpus(documents, labels, scratch, free, say, **skos)
+
+        # Choose the teacher, and parameters that suit so many documents and labels.
         name = teacher or (_judge_for(corpus) if model else "ensemble")
-        config = settings_for(name, corpus, max_cost, settings)
-        store = scratch / "verdicts.sqlite"
-        if destination is not None:
-            place = Path(os.path.abspath(destination))
-            store = place.with_name(f"{place.name}.verdicts.sqlite")
+        config = settings_for(name, corpus, settings)
         say(
             f"{corpus.train.num_rows:,} documents to learn from, {corpus.dev.num_rows:,} held out for the "
             f"check; {corpus.labels.num_rows:,} labels; teacher: {config.teacher.name}"
         )
+
+        # Embed with E0, which reads as far as it can. A document's windows have one vector here, their mean.
         e0 = Encoder.load(config.encoder)
-        config = read_whole(config, e0)
-        e0.config = config.encoder
+        encoder = config.encoder.model_copy(update={"document_tokens": limit_of(e0)})
+        e0.config, config = encoder, config.model_copy(update={"encoder": encoder})
         if note := longer(e0, corpus.train, windows):
             say(note)
-        # One vector a document: of its windows, the teacher's shortlist is made by the mean.
         one = "first" if windows == "first" else "mean"
         embeddings = {s: read(e0, corpus.documents(s), one)[0] for s in ("train", "dev", "test")}
         embeddings["labels"] = e0.encode_labels(corpus.labels)
-        # One limit for all judging: that of the teacher, and that of the check by another wording.
-        budget = teachers.Budget(getattr(config.teacher, "max_cost", None) or max_cost)
+
+        # Appoint the teacher, and another judge for the check. They share verdicts, and one limit of costs.
+        store = scratch / "verdicts.sqlite"
+        if destination is not None:
+            store = Path(f"{os.path.abspath(destination)}.verdicts.sqlite")
+        budget = teachers.Budget(max_cost or getattr(config.teacher, "max_cost", None))
         options = {"store": store, "corpus": corpus, "records": records, "budget": budget}
         judge = stack.enter_context(teachers.build(config.teacher, embeddings=embeddings, **options))
+        untrained = Tagger(e0, LabelIndex(corpus.labels, embeddings["labels"]), {"windows": windows})
+        check = stack.enter_context(closing(Check(config, corpus, annotated, untrained, options, say)))
+
+        # Shortlist. Show what judging takes, and refuse what costs more than was allowed.
         rows = curriculum.sample(corpus.train.num_rows, config.training.documents)
         shortlist = curriculum.propose(config.shortlist, corpus, rows, embeddings)
         sampled = corpus.train.take(pa.array(rows))
         calibrates = corpus.dev.num_rows * 5 >= CALIBRATED
-        untrained = Tagger(e0, LabelIndex(corpus.labels, embeddings["labels"]), {"windows": windows})
-        check = Check(config, found, untrained, options, say)
-        stack.callback(check.close)
         if config.teacher.kind != "ensemble":
             pairs = teachers.Pairs.from_shortlist(sampled, corpus.labels, shortlist.ids)
             # Random labels, to look at the teacher, and labels for thresholds.
@@ -142,21 +151,28 @@ def learn(
             _agree(judge.plan(pairs), check.plan(), others, cycles, max_cost, say)
         if dry_run:
             return None
+
+        # Look at the teacher: one that cannot tell a shortlisted label from a random one teaches nothing.
         reason = check.unable
         if config.teacher.kind != "ensemble" and corpus.labels.num_rows > config.shortlist.size // 2:
             look = tells_apart(judge, corpus, rows, shortlist)
             reason = look and look.warning
+
+        # Learn: the cycles of LMTX, as long as the check finds each student better than the one before it.
         if reason is None:
             say(f"at most {cycles} cycles: in each the teacher judges, and a student learns")
             try:
                 curriculum.learn(config, corpus, embeddings, judge, check.improves, cycles, shortlist)
             except curriculum.CurriculumError as error:  # nothing is accepted in this cycle
                 reason = None if check.accepted else str(error)
+
+        # Say what was kept, and why; the card says it too.
         kept = f"after cycle {check.accepted}" if check.accepted else "E0, the encoder before training"
         outcome = f"Kept: {kept}; {reason or check.reason}."
         say(outcome)
-        if config.teacher.kind == "ensemble" and name != teacher:
-            say(_within_reach())
+        if name == "ensemble" and teacher is None:
+            size = f"{MODELS['qwen-1.5b'].size / 1e9:.1f} GB"
+            say(f"a language model judges better than letters: `lmtx model qwen-1.5b` brings one ({size})")
         tagger = check.tagger
         tagger.card |= {
             "outcome": outcome,
@@ -174,8 +190,10 @@ def learn(
         }
         if check.accepted:
             tagger.card["teacher"] = config.teacher.name
-        if enough(found.annotated):
-            calibrate_on(tagger, corpus.dev, found.annotated)
+
+        # Calibrate: on people's answers where there are enough, else on verdicts on held-out documents.
+        if enough(annotated):
+            calibrate_on(tagger, corpus.dev, annotated)
         elif check.accepted and calibrates:
             calibrate_by(tagger, corpus.dev, judge, depth=5, excluded=corpus.excluded["dev"])
         if destination is not None:
@@ -184,40 +202,85 @@ def learn(
         return tagger
 
 
+def read_corpus(
+    documents: Source, labels: Source, scratch: Path, free: bool, say: Say, **skos: str | None
+) -> tuple[Corpus, sp.csr_array]:
+    """Read documents as the study reads one's own, and `hold_out` some; `skos` is for a vocabulary."""
+    file, label_file = _file(documents, scratch / "documents.jsonl"), _file(labels, scratch / "labels.jsonl")
+    if file == label_file:
+        raise TaggerError(f"documents and labels are the same file, {documents}; name one of each")
+    vocabulary = Labels(label_file, **skos)
+    if vocabulary.note:
+        say(vocabulary.note)
+    side = read_side(file, vocabulary, scratch)
+    side.check_uids()
+    table, documents = vocabulary.table(), side.spool.table().cast(DOCUMENT_SCHEMA)
+    if len(table) < 2:
+        raise TaggerError(f"{label_file} holds one label; at least 2 are needed, or every document has it")
+    if len(documents) < LEAST:
+        raise TaggerError(
+            f"{side.source} holds {len(documents)} documents; at least {LEAST} are needed to learn from"
+        )
+    annotated = side.spool.truth(len(table))
+    return hold_out(documents, table, annotated, free)
+
+
+def settings_for(name: str, corpus: Corpus, settings: Sequence[str]) -> Config:
+    """The parameters for so many documents and labels."""
+    n, n_labels = corpus.train.num_rows, corpus.labels.num_rows
+    size = min(10, max(2, -(-n_labels // 3)))
+    batch = 16 if n < 1000 else 32
+    epochs = min(4, max(1, round(STEPS * batch / n)))
+    chosen = [
+        f"encoder.document_tokens={READ}",
+        f"shortlist.size={size}",
+        "shortlist.lexical_weight=0.5",
+        f"training.batch_size={batch}",
+        f"training.epochs={epochs}",
+    ]
+    # How many of its pairs a teacher accepts is a share, whatever the model thinks of a yes.
+    if name in ("combined", "qwen", "huggingface", "ensemble"):
+        chosen.append(f"teacher.acceptance={min(0.5, YES_A_DOCUMENT / size):.3f}")
+    if name != "ensemble":
+        chosen.append("teacher.centred=true")
+    return load_presets(["dataset=own", f"teacher={name}"], [*chosen, *settings])
+
+
+def _file(source: Source, made: Path) -> Path:
+    """The path of a source; texts are written to the file `made` first."""
+    if isinstance(source, str | Path):
+        return Path(source).absolute()
+    lines = [json.dumps({"text": text}, ensure_ascii=False) for text in source]
+    made.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return made
+
+
 def _judge_for(corpus: Corpus) -> str:
-    """The language model alone, or with the ensemble where documents name their labels."""
+    """The language model, together with the ensemble where documents name their labels."""
     named = named_labels(corpus.train["text"].to_pylist(), corpus.labels["text"].to_pylist())
     return "combined" if np.mean(np.diff(named.indptr) > 0) >= NAMED else "qwen"
 
 
 def _agree(
-    plan: teachers.Plan,
-    checking: teachers.Plan | None,
-    others: int,
-    cycles: int,
-    max_cost: float | None,
-    say: Callable[[str], None],
+    plan: Plan, checking: Plan | None, others: int, cycles: int, max_cost: float | None, say: Say
 ) -> None:
     """Show what judging will take, and refuse what costs more than was allowed.
 
     `plan` is that of cycle 1, `checking` that of a check; `others` is the number of pairs that the teacher is
-    asked about besides.
+    asked about besides. A later cycle asks about the labels that are new in it, never more.
     """
     say(str(plan))
     if not plan.requests:
         return
-
-    def whole(name: str) -> float | None:
-        """The sum over all cycles; a later cycle asks about the labels that are new in it, never more."""
+    totals = {}
+    for name in ("requests", "usd", "seconds"):
         once, each = getattr(plan, name), getattr(checking, name) if checking else 0
-        if once is None or each is None:
-            return None
-        return cycles * (once + each) + once * others / (plan.pairs - plan.cached)
-
-    usd, seconds = whole("usd"), whole("seconds")
+        more = once and once * others / (plan.pairs - plan.cached)
+        totals[name] = None if None in (once, each) else cycles * (once + each) + more
+    requests, usd, seconds = totals.values()
     price = "an unknown price" if usd is None else f"up to ${usd:,.2f}"
     time = "" if seconds is None else f", {duration(seconds)}"
-    say(f"all {cycles} cycles with their checks: at most {whole('requests'):,.0f} requests, {price}{time}")
+    say(f"all {cycles} cycles with their checks: at most {requests:,.0f} requests, {price}{time}")
     if max_cost is not None and (usd is None or usd > max_cost):
         raise teachers.BudgetError(
             f"the plan of {cycles} cycles costs {price}, and --max-cost is ${max_cost:,.2f}: allow more, ask "
@@ -230,11 +293,3 @@ def _sum(*costs: teachers.Cost) -> dict[str, float | None]:
     spent = [asdict(cost) for cost in costs]
     columns = {name: [one[name] for one in spent] for name in spent[0]}
     return {name: None if None in values else sum(values) for name, values in columns.items()}
-
-
-def _within_reach() -> str:
-    model = MODELS["qwen-1.5b"]
-    return (
-        f"a language model judges where letters cannot: `lmtx model qwen-1.5b` brings one here "
-        f"({model.size / 1e9:.1f} GB, {model.licence}), and learning takes it by itself from then on"
-    )

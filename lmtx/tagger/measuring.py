@@ -1,4 +1,4 @@
-"""What a tagger is worth on annotated documents, beside E0, BM25 and their fusion."""
+"""A tagger on annotated documents, beside E0, BM25 and their fusion; and how E0 is made again of a tagger."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,19 +11,17 @@ import scipy.sparse as sp
 from lmtx.baselines import Inputs
 from lmtx.baselines.bm25 import rank as bm25
 from lmtx.corpus import DOCUMENT_SCHEMA, Corpus
-from lmtx.curriculum import judge
 from lmtx.datasets.assemble import Side
 from lmtx.datasets.own import Labels, read_side
-from lmtx.index import Shortlist, fuse
+from lmtx.encoder import Encoder
+from lmtx.index import fuse
 from lmtx.metrics import evaluate, paired_difference, per_document
-from lmtx.tagger import Tagger, TaggerError
-from lmtx.tagger.calibration import PEOPLE, fit
-from lmtx.tagger.card import percent
-from lmtx.tagger.proposals import untrained
-from lmtx.teachers.base import Teacher
-from lmtx.teachers.pairs import NONE, YES
+from lmtx.tagger import LabelIndex, Tagger, TaggerError
+from lmtx.tagger.card import is_trained, percent
+from lmtx.tagger.labels import TABLE
 
-CUTOFFS = (1, 3, 5, 10)
+STUDENT, E0 = "the student", "E0"
+_CUTOFFS = (1, 3, 5, 10)
 _SHOWN = ("P@1", "P@3", "P@5", "R@5", "R@10", "nDCG@5")
 
 
@@ -48,13 +46,22 @@ def measure(folder: str | Path, annotated: str | Path) -> str:
     tagger = Tagger.load(folder)
     documents, truth = read_annotated(tagger, annotated)
     depth = min(100, len(tagger.labels))
-    systems = _rankings(tagger, untrained(Path(folder), tagger), documents, depth)
+    labels, empty = tagger.labels.table, documents.slice(0, 0)
+    none = sp.csr_array((documents.num_rows, labels.num_rows), dtype=bool)
+    words = bm25(Inputs(Corpus(empty, empty, documents, labels, {"test": none}), {}, depth)).ranking
+    before = untrained(Path(folder), tagger).rank(documents, depth)
+    systems = {
+        "this tagger": tagger.rank(documents, depth),
+        E0: before,
+        "BM25": words,
+        "Fusion of BM25 and E0": fuse([words.ids, before.ids], depth),
+    }
     lines = {}
     for name, ranking in systems.items():
-        found = evaluate(ranking.ids, truth, cutoffs=[k for k in CUTOFFS if k <= depth])["metrics"]
-        lines[name] = {m: percent(found[m]) for m in _SHOWN if m in found}
-    first = {name: per_document(ranking.ids, truth, cutoffs=[1])["P@1"] for name, ranking in systems.items()}
-    difference = paired_difference(first["this tagger"], first["E0"])
+        metrics = evaluate(ranking.ids, truth, cutoffs=[k for k in _CUTOFFS if k <= depth])["metrics"]
+        lines[name] = {m: percent(metrics[m]) for m in _SHOWN if m in metrics}
+    first = (per_document(systems[name].ids, truth, cutoffs=[1])["P@1"] for name in ("this tagger", E0))
+    difference = paired_difference(*first)
     verdict = "better" if difference["low"] > 0 else "worse" if difference["high"] < 0 else "no different"
     return (
         f"{len(documents):,} annotated documents, {len(tagger.labels):,} labels; "
@@ -70,9 +77,10 @@ def read_documents(tagger: Tagger, path: str | Path, scratch: Path) -> Side:
 
     Raises `CorpusError` naming file, line and value.
     """
-    names = scratch / "labels.jsonl"
-    names.write_text(tagger.labels.table.to_pandas().to_json(orient="records", lines=True, force_ascii=False))
-    labels = Labels(names)
+    file = scratch / "labels.jsonl"
+    rows = tagger.labels.table.to_pandas().to_json(orient="records", lines=True, force_ascii=False)
+    file.write_text(rows, encoding="utf-8")
+    labels = Labels(file)
     labels.path = Path("the tagger's labels")  # in error messages
     return read_side(Path(path).absolute(), labels, scratch)
 
@@ -91,66 +99,41 @@ def read_annotated(tagger: Tagger, path: str | Path) -> tuple[pa.Table, sp.csr_a
         return side.spool.table().cast(DOCUMENT_SCHEMA).take(rows), sp.csr_array(truth[rows])
 
 
-def calibrate_on(tagger: Tagger, documents: pa.Table, annotated: sp.csr_array, depth: int = 5) -> None:
-    """Calibrate on people's annotations, boolean CSR (n, L): a label that is not annotated is wrong.
+def systems_of(folder: Path) -> dict[str, Tagger]:
+    """The student and E0 with the same labels; E0 alone where the tagger was not trained.
 
-    Documents without annotations count for nothing. Where the annotations say too little, the tagger has no
-    calibration.
+    Where an earlier review chose E0, the student is the one that it set aside.
+
+    Raises `TaggerError` and `EncoderError` when either cannot be loaded.
     """
-    rows = np.flatnonzero(np.diff(annotated.indptr))
-    ranking = tagger.rank(documents.take(rows), depth)
-    n, depth = ranking.ids.shape
-    right = np.asarray(annotated[rows[:, None], ranking.ids].todense()).ravel()
-    places = np.repeat(np.arange(n), depth)
-    tagger.calibration = fit(ranking.scores.ravel(), right, places, judge=PEOPLE, documents=n, depth=depth)
+    tagger = Tagger.load(folder)
+    if not (folder / TABLE).is_file():
+        raise TaggerError(f"{folder} is no exported tagger; make one first: lmtx export {folder} DESTINATION")
+    if is_trained(tagger.card):
+        return {STUDENT: tagger, E0: untrained(folder, tagger)}
+    aside = folder.with_name(tagger.card.get("set_aside") or folder.name)
+    if aside == folder or not aside.is_dir():
+        return {E0: tagger}
+    student, labels = Tagger.load(aside), tagger.labels.table
+    if not student.labels.table.equals(labels):  # labels were added since
+        vectors = student.encoder.encode_labels(labels, "embedding the labels with the student")
+        student = Tagger(student.encoder, LabelIndex(labels, vectors), student.card)
+    return {STUDENT: student, E0: tagger}
 
 
-def calibrate_by(
-    tagger: Tagger,
-    documents: pa.Table,
-    teacher: Teacher,
-    *,
-    depth: int = 10,
-    excluded: sp.csr_array | None = None,
-) -> None:
-    """Calibrate on a teacher's verdicts on the best labels of some documents.
+def untrained(folder: Path, tagger: Tagger) -> Tagger:
+    """The tagger of `folder` as it was before training, with the same labels.
 
-    Where the verdicts say too little, the tagger has no calibration. Pairs whose answer is none count for
-    nothing.
-
-    Parameters
-    ----------
-    documents
-        Table with the columns uid, title, text: documents that the encoder was not trained on.
-    teacher
-        Who judges. Verdicts that its store has cost nothing; see `Teacher.plan` for the others.
-    depth
-        How many labels of each document are judged.
-    excluded
-        Boolean CSR (n, L): pairs that are no candidates; None: every label is one.
+    E0's vectors of them are kept beside the folder, not in it: a tagger is published without them.
     """
-    ranking = tagger.rank(documents, depth, excluded=excluded)
-    judged = judge(teacher, documents, tagger.labels.table, ranking)
-    answer = judged["answer"].to_numpy()
-    answered = answer != NONE
-    tagger.calibration = fit(
-        judged["similarity"].to_numpy()[answered],
-        answer[answered] == YES,
-        judged["document"].to_numpy()[answered],
-        judge=teacher.name,
-        documents=len(documents),
-        depth=ranking.ids.shape[1],
+    if not is_trained(tagger.card):
+        return tagger
+    folder = folder.resolve()
+    e0, labels = Encoder.load(tagger.encoder.config), tagger.labels.table
+    index = LabelIndex.beside(
+        folder.with_name(f".{folder.name}-e0"),
+        labels,
+        [folder / TABLE],
+        lambda: e0.encode_labels(labels, "embedding the labels with E0, once"),
     )
-
-
-def _rankings(tagger: Tagger, e0: Tagger, documents: pa.Table, depth: int) -> dict[str, Shortlist]:
-    labels, empty = tagger.labels.table, documents.slice(0, 0)
-    none = sp.csr_array((documents.num_rows, labels.num_rows), dtype=bool)
-    words = bm25(Inputs(Corpus(empty, empty, documents, labels, {"test": none}), {}, depth)).ranking
-    plain = e0.rank(documents, depth)
-    return {
-        "this tagger": tagger.rank(documents, depth),
-        "E0": plain,
-        "BM25": words,
-        "Fusion of BM25 and E0": fuse([words.ids, plain.ids], depth),
-    }
+    return Tagger(e0, index, tagger.card)

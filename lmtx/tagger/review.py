@@ -15,12 +15,10 @@ from lmtx.files import check_destination, replacing
 from lmtx.index import Shortlist
 from lmtx.metrics import paired_difference
 from lmtx.tagger import Tagger, TaggerError
-from lmtx.tagger.answers import Answers
-from lmtx.tagger.asking import ask, keys
 from lmtx.tagger.calibration import PEOPLE, Calibration, fit, share
 from lmtx.tagger.card import excerpt, percent
-from lmtx.tagger.measuring import read_documents
-from lmtx.tagger.proposals import E0, STUDENT, Proposals, propose, systems_of
+from lmtx.tagger.measuring import E0, STUDENT, read_documents, systems_of
+from lmtx.tagger.questions import Answers, Proposals, ask, keys, propose
 
 # By semanlink's annotations, 50 documents choose the better of two encoders 10.7 points apart in 96 % of
 # draws so. To wait for a difference beyond chance would keep the student in 86 %, were it the worse one.

@@ -2,16 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lmtx import teachers
 from lmtx.config import load_config
-from lmtx.corpus import load_corpus
+from lmtx.corpus import Corpus, load_corpus
 from lmtx.encoder import Encoder
 from lmtx.files import check_destination, read_json
 from lmtx.study import Study
 from lmtx.tagger.card import excerpt
 from lmtx.tagger.labels import LabelIndex, TaggerError
 from lmtx.tagger.windows import Windows, check_windows, longer
+
+if TYPE_CHECKING:
+    from lmtx.tagger import Tagger
+
+_DEPTH = 10  # labels of each held-out document that a calibration rests on
 
 
 def study_of(folder: str | Path) -> Study | None:
@@ -24,10 +30,12 @@ def study_of(folder: str | Path) -> Study | None:
     if len(folder.parts) < 4 or folder.parents[1].name != "models":
         return None
     root, dataset = folder.parents[2], folder.parent.name
-    found = next((p / "params.yaml" for p in (root, *root.parents) if (p / "params.yaml").is_file()), None)
-    if found is None:
+    parameters = next(
+        (p / "params.yaml" for p in (root, *root.parents) if (p / "params.yaml").is_file()), None
+    )
+    if parameters is None:
         return None
-    study = Study(load_config(found, [f'dataset.name="{dataset}"']), root, {})
+    study = Study(load_config(parameters, [f'dataset.name="{dataset}"']), root, {})
     return study if study.model(folder.name) == folder and study.corpus.is_dir() else None
 
 
@@ -61,7 +69,6 @@ def export_study(
     storage: str | None = None,
     ask: bool = False,
     annotated: str | Path | None = None,
-    depth: int = 10,
     windows: Windows | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
@@ -83,8 +90,6 @@ def export_study(
     annotated
         Documents with people's answers in the column `labels`, to calibrate on instead of the teacher's
         verdicts: `lmtx tag --precision` then means precision. The encoder must not have learnt from them.
-    depth
-        How many labels of each held-out document the calibration rests on.
     windows
         What counts of a long document, as for `lmtx.learn`; None: as in `folder`.
     say
@@ -93,7 +98,8 @@ def export_study(
     Raises what `Tagger.load`, `Tagger.export` and the teacher raise.
     """
     from lmtx.tagger import Tagger
-    from lmtx.tagger.measuring import calibrate_on, read_annotated
+    from lmtx.tagger.calibration import calibrate_on
+    from lmtx.tagger.measuring import read_annotated
 
     check_destination(destination, folder=True, source=folder)
     tagger = Tagger.load(folder)
@@ -107,16 +113,15 @@ def export_study(
         tagger.windows = tagger.card["windows"] = check_windows(windows)
     study = study_of(folder)
     if study is not None:
-        if note := longer(tagger.encoder, load_corpus(study.corpus).train, tagger.windows):
+        corpus, system = load_corpus(study.corpus), Path(folder).resolve().name
+        if note := longer(tagger.encoder, corpus.train, tagger.windows):
             say(note)
-        system = Path(folder).resolve().name
-        known = {"statistics": study.statistics, "results": study.results / f"{system}.json"}
-        found = {name: read_json(file) for name, file in known.items() if file.is_file()}
-        tagger.card = tagger.card | found
-        tagger.card["example"] = excerpt(load_corpus(study.corpus).test)
+        files = {"statistics": study.statistics, "results": study.results / f"{system}.json"}
+        tagger.card |= {name: read_json(file) for name, file in files.items() if file.is_file()}
+        tagger.card["example"] = excerpt(corpus.test)
         tagger.calibration = None
         if annotated is None:
-            _calibrate(tagger, study, ask, depth, say)
+            say(_calibrate(tagger, study, corpus, ask))
     if annotated is not None:
         documents, truth = read_annotated(tagger, annotated)
         calibrate_on(tagger, documents, truth)
@@ -130,30 +135,23 @@ def export_study(
     say(f"{len(tagger.labels):,} labels; tag with: lmtx tag {destination} -k 5")
 
 
-def _calibrate(tagger, study: Study, ask: bool, depth: int, say: Callable[[str], None]) -> None:
-    """Calibrate on the study's held-out documents, unless that would cost what was not agreed to."""
-    from lmtx.tagger.measuring import calibrate_by
+def _calibrate(tagger: "Tagger", study: Study, corpus: Corpus, ask: bool) -> str:
+    """Calibrate on the study's held-out documents; returns a sentence that says so, or why not."""
+    from lmtx.tagger.calibration import calibrate_by
 
-    corpus = load_corpus(study.corpus)
-    config = study.config.teacher
+    config, excluded = study.config.teacher, corpus.excluded["dev"]
     if config.kind == "simulated":
-        say("no calibration: the simulated teacher reads annotations")
-        return
+        return "no calibration: the simulated teacher reads annotations"
     if not corpus.dev.num_rows:
-        say("no calibration: the study keeps no dev documents; raise dataset.dev_documents")
-        return
+        return "no calibration: the study keeps no dev documents; raise dataset.dev_documents"
     embeddings = study.load_embeddings()
     with teachers.build(config, store=study.store, corpus=corpus, embeddings=embeddings) as teacher:
-        excluded = corpus.excluded["dev"]
-        if not ask:
-            ranking = tagger.rank(corpus.dev, depth, excluded=excluded)
-            plan = teacher.plan(teachers.Pairs.from_shortlist(corpus.dev, corpus.labels, ranking.ids))
-            if plan.requests:
-                say(f"{plan}\nno calibration: the teacher would have to be asked; to ask it: --ask-teacher")
-                return
-        calibrate_by(tagger, corpus.dev, teacher, depth=depth, excluded=excluded)
+        ids = tagger.rank(corpus.dev, _DEPTH, excluded=excluded).ids
+        plan = teacher.plan(teachers.Pairs.from_shortlist(corpus.dev, corpus.labels, ids))
+        if plan.requests and not ask:
+            return f"{plan}\nno calibration: the teacher would have to be asked; to ask it: --ask-teacher"
+        calibrate_by(tagger, corpus.dev, teacher, depth=_DEPTH, excluded=excluded)
     made = tagger.calibration
     if made is None:
-        say("no calibration: too few verdicts, or the teacher's yes does not rise with the score")
-        return
-    say(f"calibrated on {made.pairs:,} verdicts of {made.judge} on {made.documents:,} held-out documents")
+        return "no calibration: too few verdicts, or the teacher's yes does not rise with the score"
+    return f"calibrated on {made.pairs:,} verdicts of {made.judge} on {made.documents:,} held-out documents"
