@@ -30,7 +30,7 @@ def write(results: Results, reports: str | Path) -> list[Path]:
         tables.t2(results),
         tables.t2_tail(results),
         tables.t2_literal(results),
-        tables.strings_or_model(results),
+        ablation_tables.strings_or_model(results),
         figures.by_frequency(results),
         tables.t3(results),
         diagrams.f1_pairs(results),

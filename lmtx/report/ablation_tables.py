@@ -1,4 +1,4 @@
-"""The tables of the ablations: teachers, the curriculum, and variants."""
+"""The tables of the ablations: teachers, the curriculum, variants, and strings against a language model."""
 
 from collections.abc import Sequence
 
@@ -19,17 +19,26 @@ from lmtx.report.render import (
     points,
     total,
 )
-from lmtx.report.results import BASE, Group, Results, base_of, difference, from_zero, grouped, on_axis, ran_on
+from lmtx.report.results import (
+    BASE,
+    Group,
+    Results,
+    base_of,
+    difference,
+    from_zero,
+    gain_of_lmtx,
+    grouped,
+    measured,
+    on_axis,
+    ran_on,
+)
 
 # The axes that a figure or table of their own shows; every other one, a user's too, is a variant.
 _SHOWN_ELSEWHERE = {BASE, "main", "teacher", "question", "curriculum", "map", *AXES}
 _VARIANTS = {"targets": "Targets", "labels": "Label text", "judging": "Judging"}
 _COSTS = ("requests", "prompt_tokens", "answer_tokens", "usd")
-_SHARES = {
-    "yes_rate": "Yes\nrate",
-    "pseudo_precision": "Precision\nof yes",
-    "pseudo_recall": "Recall\nof yes",
-}
+_SHARES = {"yes_rate": "Yes\nrate", "pseudo_precision": "Precision\nof yes"}
+_SHARES |= {"pseudo_recall": "Recall\nof yes"}
 _METRICS = ("P@1", "R@10")
 _SEEDS = Column("Seeds", "seeds")
 _VERDICTS = [Column(heading, key, as_percent) for key, heading in _SHARES.items()]
@@ -57,8 +66,7 @@ def t5_teachers(results: Results) -> Table:
         teacher, simulated = _teacher(group), group.settings.teacher_kind == "simulated"
         row = {"point": group.name, "teacher": teacher, "simulated": simulated} | _numbers(group)
         row |= flat("gain", group.metric("P@1", "against_zero_shot"))
-        row |= {"verdicts": total(p.verdicts for p in group.points)}
-        row |= {key: _total(group, key) for key in _COSTS}
+        row |= {"verdicts": total(p.verdicts for p in group.points), **_costs(group)}
         row |= {key: group.mean(key) for key in ("power", "agreement_with_base")}
         rows.append((Cell(f"{teacher} †" if simulated else teacher), row))
         notes += [f"{teacher}: {note}." for note in group.points[0].notes]
@@ -152,8 +160,7 @@ def variants(results: Results) -> Table:
             variant = _variant(group, axis)
             row = {"axis": axis, "point": group.name, "variant": variant} | _numbers(group)
             row |= flat("minus_base", _minus_base(group, groups))
-            row |= {"train_seconds": group.mean("train_seconds")}
-            row |= {key: _total(group, key) for key in ("requests", "usd")}
+            row |= {"train_seconds": group.mean("train_seconds")} | _costs(group)
             rows.append((Cell(variant + " (shared settings)" * (BASE in group.axes)), row))
         if rows:
             sections.append((_VARIANTS.get(axis, axis), rows))
@@ -166,6 +173,65 @@ def variants(results: Results) -> Table:
         "Variant",
         columns,
         sections,
+        stage=STAGE,
+    )
+
+
+def strings_or_model(results: Results) -> Table:
+    """Where a language model helps, and where strings are enough: P@1 by data set and way to tag."""
+    columns = [
+        Column("Literal", "literal", as_percent),
+        Column("E0", "zero-shot", as_percent),
+        Column("TF-IDF", "tfidf", as_percent),
+        Column("Ensemble\ntaught", "strings", as_percent),
+        Column("Model\ntaught", "model", as_percent),
+        Column("Model −\nensemble", "model_minus_strings", as_difference),
+        Column("the same,\nR@10", "model_minus_strings_R@10", as_difference),
+        Column("LMTX", "lmtx", as_percent),
+        Column("LMTX −\nTF-IDF", "lmtx_minus_tfidf", as_difference),
+        Column("Supervised", "supervised", as_percent),
+    ]
+    rows, notes = [], []
+    for dataset, systems in results.by_dataset.items():
+        row, zero = {"dataset": dataset}, measured(systems, "zero-shot")
+        if zero is None:
+            continue
+        pairs = zero.by_literalness.get("literal")
+        row["literal"] = pairs.n / zero.n if pairs and zero.n else None
+        for name in ("zero-shot", "tfidf", "lmtx", "supervised"):
+            r = measured(systems, name)
+            row |= flat(name, r and r.metrics["P@1"])
+        row |= flat("lmtx_minus_tfidf", gain_of_lmtx(systems, over="tfidf"))
+        # The points of one subset: the shared settings first, then other teachers.
+        groups = grouped(results.ablations[dataset])
+        groups = [group for axis in (BASE, "teacher") for group in groups if axis in group.axes]
+        kinds = {"strings": {"ensemble"}, "model": {"combined", "huggingface", "openai"}}
+        taught = {
+            name: next((g for g in groups if g.settings.teacher_kind in kind), None)
+            for name, kind in kinds.items()
+        }
+        for name, group in taught.items():
+            row |= flat(name, group and group.metric("P@1"))
+            if group:
+                s = group.settings
+                notes.append(f"{dataset}, {name}: the teacher {s.teacher} on {s.documents:,} documents.")
+        for column, metric in (("model_minus_strings", "P@1"), ("model_minus_strings_R@10", "R@10")):
+            both = all(taught.values())
+            row |= flat(column, difference(taught["model"], taught["strings"], metric) if both else None)
+        main = (p.settings for p in results.ablations[dataset] if p.point == "main")
+        notes += [f"{dataset}, LMTX: the teacher {s.teacher} on {s.documents:,} documents." for s in main]
+        rows.append((Cell(dataset), row))
+    return Table.of(
+        "strings_or_model",
+        "Strings or a language model",
+        "P@1 in percent. Literal: test documents whose text spells out an annotated label. Ensemble taught "
+        "and model taught: students of a teacher that compares letters and vectors, and of one that asks a "
+        "language model, on the same few documents. Differences are paired, of P@1 or R@10; a star marks an "
+        "interval without 0.",
+        "Data set",
+        columns,
+        [("", rows)],
+        notes,
         stage=STAGE,
     )
 
@@ -210,9 +276,9 @@ def _minus_base(group: Group, groups: Sequence[Group]):
     return None if base is None or group is base else difference(group, base, "P@1")
 
 
-def _total(group: Group, key: str) -> float | None:
-    """A cost summed over a group's runs."""
-    return total(getattr(point.cost, key) for point in group.points)
+def _costs(group: Group) -> dict:
+    """Costs summed over a group's runs."""
+    return {key: total(getattr(point.cost, key) for point in group.points) for key in _COSTS}
 
 
 def _teacher(group: Group) -> str:

@@ -188,10 +188,7 @@ def _best(groups: Sequence[Group], axis: Axis) -> str:
 
 
 def _frame(groups: Sequence[Group], facts: Callable[[Group], dict]) -> pd.DataFrame:
-    """The numbers that a figure draws: a mark for each group, and a point for each of several seeds.
-
-    `facts` gives the columns in which all runs of a group agree.
-    """
+    """A mark for each group, with its `facts`, and a point for each of several seeds."""
     numbers = [column for column in PANELS if column not in COMPARED]
     rows = []
     for group in groups:
@@ -237,9 +234,7 @@ def _curve(axes: Axes, frame: pd.DataFrame, x: str, y: str, colour: str) -> None
     axes.set_xticks(values, [f"{value:,.10g}" for value in values])
     frame = frame[frame[y].notna()]
     if frame.empty:
-        axes.text(0.5, 0.5, "not measured", ha="center", color=MUTED, transform=axes.transAxes)
-        axes.set_yticks([])
-        return
+        return drawing.gap(axes, "not measured")
     marks, points = (frame[frame["drawn"] == kind] for kind in ("mark", "point"))
     axes.plot(marks[x], marks[y].astype(float), color=colour, linewidth=1.2, alpha=0.6)
     if y in COMPARED:

@@ -21,7 +21,6 @@ from lmtx.report.render import (
 )
 from lmtx.report.results import Results, cycles, each_once, gain_of_lmtx, measured
 from lmtx.report.schema import Interval, Result, Run
-from lmtx.report.tables import strings_or_model
 
 if TYPE_CHECKING:
     from lmtx.report.drawing import Drawing
@@ -102,8 +101,9 @@ def readme_table(results: Results, names: Collection[str] | None = None) -> str:
         note += " † reads annotations: no zero-shot system."
     lines += ["", f"n = {sizes} test documents; {note}", *_every_dataset(results)]
     if names is None and len(results.by_dataset) > 1:
-        table = strings_or_model(results)
-        lines += ["", table.to_markdown().rstrip()]
+        from lmtx.report.ablation_tables import strings_or_model
+
+        lines += ["", strings_or_model(results).to_markdown().rstrip()]
     # The tables show the gain, and T4 the cost.
     sentences = [text for name, text in summary(results).items() if name in ("Rival", "Doubt")]
     return "\n".join([*lines, "", " ".join(sentences), ""])

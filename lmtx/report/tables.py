@@ -17,17 +17,7 @@ from lmtx.report.render import (
     flat_all,
     total,
 )
-from lmtx.report.results import (
-    BASE,
-    Results,
-    cycles,
-    difference,
-    each_once,
-    gain_of_lmtx,
-    grouped,
-    measured,
-    on_documents,
-)
+from lmtx.report.results import Results, cycles, each_once, measured, on_documents
 from lmtx.report.schema import Cost, Result
 
 MAIN_METRICS = ("P@1", "P@3", "P@5", "R@1", "R@3", "R@5", "R@10", "R@100")
@@ -166,66 +156,6 @@ def t2_literal(results: Results) -> Table:
         columns,
         sections,
         notes,
-    )
-
-
-def strings_or_model(results: Results) -> Table:
-    """Where a language model helps, and where strings are enough: P@1 by data set and way to tag."""
-    columns = [
-        Column("Literal", "literal", as_percent),
-        Column("E0", "zero-shot", as_percent),
-        Column("TF-IDF", "tfidf", as_percent),
-        Column("Ensemble\ntaught", "strings", as_percent),
-        Column("Model\ntaught", "model", as_percent),
-        Column("Model −\nensemble", "model_minus_strings", as_difference),
-        Column("the same,\nR@10", "model_minus_strings_R@10", as_difference),
-        Column("LMTX", "lmtx", as_percent),
-        Column("LMTX −\nTF-IDF", "lmtx_minus_tfidf", as_difference),
-        Column("Supervised", "supervised", as_percent),
-    ]
-    rows, notes = [], []
-    for dataset, systems in results.by_dataset.items():
-        row, zero = {"dataset": dataset}, measured(systems, "zero-shot")
-        if zero is None:
-            continue
-        pairs = zero.by_literalness.get("literal")
-        row["literal"] = pairs.n / zero.n if pairs and zero.n else None
-        for name in ("zero-shot", "tfidf", "lmtx", "supervised"):
-            r = measured(systems, name)
-            row |= flat(name, r and r.metrics["P@1"])
-        row |= flat("lmtx_minus_tfidf", gain_of_lmtx(systems, over="tfidf"))
-        # The points of one subset: the shared settings first, then other teachers.
-        groups = grouped(results.ablations[dataset])
-        groups = [group for axis in (BASE, "teacher") for group in groups if axis in group.axes]
-        kinds = {"strings": {"ensemble"}, "model": {"combined", "huggingface", "openai"}}
-        taught = {
-            name: next((g for g in groups if g.settings.teacher_kind in kind), None)
-            for name, kind in kinds.items()
-        }
-        for name, group in taught.items():
-            row |= flat(name, group and group.metric("P@1"))
-            if group:
-                s = group.settings
-                notes.append(f"{dataset}, {name}: the teacher {s.teacher} on {s.documents:,} documents.")
-        for column, metric in (("model_minus_strings", "P@1"), ("model_minus_strings_R@10", "R@10")):
-            both = all(taught.values())
-            row |= flat(column, difference(taught["model"], taught["strings"], metric) if both else None)
-        main = next((p.settings for p in results.ablations[dataset] if p.point == "main"), None)
-        if main:
-            notes.append(f"{dataset}, LMTX: the teacher {main.teacher} on {main.documents:,} documents.")
-        rows.append((Cell(dataset), row))
-    return Table.of(
-        "strings_or_model",
-        "Strings or a language model",
-        "P@1 in percent. Literal: test documents whose text spells out an annotated label. Ensemble taught "
-        "and model taught: students of a teacher that compares letters and vectors, and of one that asks a "
-        "language model, on the same few documents. Differences are paired, of P@1 or R@10; a star marks an "
-        "interval without 0.",
-        "Data set",
-        columns,
-        [("", rows)],
-        notes,
-        stage="ablations",
     )
 
 
