@@ -67,12 +67,19 @@ def test_what_the_report_tells_points_apart_by(study):
         "documents": 7, "shortlist": 10, "teacher": "ensemble", "teacher_kind": "ensemble", "mode": None,
         "true_yes": None, "false_yes": None, "negatives": "hardest", "rejected_negatives": 0,
         "soft_targets": False, "refresh": True, "restart": True, "descriptions": True, "cycle": 1,
+        "acceptance": 0.4, "lexical_weight": 0.0, "model": None, "prompt": None,
     }  # fmt: skip
     changed = {
         "shortlist-3": {"shortlist": 3},
         "labels-names": {"descriptions": False},
         "curriculum-on": {"restart": False, "cycle": 2},
-        "teacher-other": {"teacher": "sim", "teacher_kind": "simulated", "true_yes": 0.7, "false_yes": 0.1},
+        "teacher-other": {
+            "teacher": "sim",
+            "teacher_kind": "simulated",
+            "true_yes": 0.7,
+            "false_yes": 0.1,
+            "acceptance": None,
+        },
         ablation.MAIN: {},
     }
     for point, other in changed.items():

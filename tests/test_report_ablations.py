@@ -9,10 +9,9 @@ import pandas as pd
 import pytest
 
 from lmtx import report
-from lmtx.report import ablations
-from lmtx.report.groups import difference, grouped
-from lmtx.report.results import Results
-from lmtx.report.schema import Point
+from lmtx.report import ablation_tables, ablations
+from lmtx.report.results import Results, difference, grouped
+from lmtx.report.schema import Point, Result
 
 SHARED = {
     "documents": 960, "shortlist": 10, "teacher": "ensemble", "teacher_kind": "ensemble", "mode": None,
@@ -104,6 +103,68 @@ def study():
     return found
 
 
+def semanlink():
+    """The points of `conf/settings/full-semanlink.yaml`, three seeds of each, and the main run."""
+    shared = {
+        "teacher": "qwen-and-letters", "teacher_kind": "combined", "rejected_negatives": 4, "documents": 400,
+        "acceptance": 0.2, "lexical_weight": 0.5,
+    }  # fmt: skip
+    qwen = {"teacher_kind": "huggingface", "model": "Qwen"}
+    points = []
+
+    def add(name, p1, settings=None, **more):
+        axis = name.partition("-")[0]
+        values = [p1 + d for d in (0, 0.006, -0.006)]
+        points.extend(seeds(name, axis, values, base=0.57, settings=shared | (settings or {}), **more))
+
+    add("base", 0.57, shortlist_recall=0.53, power=0.98, agreement_with_base=1.0)
+    for documents, p1 in ((100, 0.53), (200, 0.55), (800, 0.578), (1500, 0.585)):
+        add(f"sample-{documents}", p1, {"documents": documents})
+    # The first seed of the largest sample is the main run.
+    (largest,) = [p for p in points if p["point"] == "sample-1500"]
+    points.append(largest | {"point": "main", "axis": "main"})
+    largest["same_as"] = "main"
+    add("negatives-random", 0.55, {"negatives": "random"})
+    add("negatives-hardest", 0.54, {"rejected_negatives": 0})
+    add("negatives-rejected", 0.571, {"negatives": "rejected"})
+    for size, p1 in ((1, 0.5), (3, 0.55), (5, 0.568), (20, 0.572), (30, 0.56)):
+        add(f"shortlist-{size}", p1, {"shortlist": size}, pseudo_precision=0.6 - 0.015 * size)
+    add("source-dense", 0.53, {"lexical_weight": 0.0}, shortlist_recall=0.47)
+    add("source-letters", 0.573, {"lexical_weight": 1.0}, shortlist_recall=0.55)
+    for share, p1 in ((5, 0.55), (10, 0.565), (40, 0.54)):
+        add(f"acceptance-{share}", p1, {"acceptance": share / 100}, pseudo_precision=0.6 - share / 100)
+    add(
+        "teacher-qwen",
+        0.556,
+        qwen | {"teacher": "qwen", "prompt": "strict"},
+        power=0.9,
+        agreement_with_base=0.87,
+    )
+    add("teacher-small", 0.51, qwen | {"teacher": "small", "model": "S"}, power=0.55, agreement_with_base=0.7)
+    add(
+        "teacher-ensemble",
+        0.565,
+        {"teacher": "ensemble", "teacher_kind": "ensemble"},
+        power=0.99,
+        agreement_with_base=0.86,
+    )
+    add(
+        "question-paper",
+        0.55,
+        qwen | {"teacher": "qwen-question", "prompt": "question"},
+        power=0.8,
+        agreement_with_base=0.8,
+    )
+    for way, settings in (
+        ("refreshed", {}),
+        ("continued", {"restart": False}),
+        ("fixed", {"restart": False, "refresh": False}),
+    ):
+        add(f"curriculum-{way}", 0.575, {"cycle": 2, **settings}, shortlist_recall=0.56)
+    add("targets-soft", 0.56, {"soft_targets": True})
+    return points
+
+
 def write_points(folder, points):
     (folder / "ablations" / "toy").mkdir(parents=True, exist_ok=True)
     for one in points:
@@ -179,10 +240,9 @@ def test_f3_holds_quality_and_time_of_each_sample_and_each_seed(reports):
 
 def test_f4_has_one_row_a_strategy(reports):
     found = numbers(reports, "f4_negatives", "strategy")
-    assert found.index.tolist()[::-1] == [
-        *("random in batch", "hardest in batch", "hardest in batch + rejected (3)"),
-        "rejected only (3)",
-    ]
+    assert found.index.tolist() == [
+        *("rejected only (3)", "random in batch", "hardest in batch", "hardest in batch + rejected (3)")
+    ], "from the lowest P@1 to the highest"
     assert found.loc["rejected only (3)", ["P@1", "R@10"]].tolist() == [0.41, 0.66]
 
 
@@ -194,13 +254,13 @@ def test_f5_holds_quality_and_what_the_teacher_is_asked(reports):
     assert found.loc[20, ["P@1", "R@10"]].tolist() == [0.466, 0.71]
 
 
-@pytest.mark.parametrize("draw", [ablations.f3_sample_size, ablations.f5_shortlist])
-def test_the_name_of_the_level_line_lies_beside_the_panels(reports, draw):
+@pytest.mark.parametrize("axis", ["sample", "shortlist"])
+def test_the_name_of_the_level_line_lies_beside_the_panels(reports, axis):
     """Within one, an interval could run through it."""
-    figure = draw(report.load(reports, "toy")).figure
+    figure = ablations.of_axis(report.load(reports, "toy"), axis).figure
     figure.canvas.draw()
     notes = [t for axes in figure.axes for t in axes.texts if t.get_text() == "zero-shot"]
-    assert len(notes) == (1 if draw is ablations.f3_sample_size else 2)
+    assert len(notes) == 2
     for note in notes:
         box = note.get_window_extent()
         assert not any(box.overlaps(axes.get_window_extent()) for axes in figure.axes)
@@ -261,7 +321,7 @@ def test_the_variants_hold_the_axes_of_users_too(reports):
 def test_a_point_of_the_same_settings_is_not_counted_twice():
     points = [*seeds("base", "base", (0.46, 0.47)), point("shortlist-10", "shortlist", 0.46, same_as="base")]
     (base,) = groups_of(points)
-    assert base.seeds == [108, 109] and base.axes == {"base", "shortlist"}
+    assert [p.seed for p in base.points] == [108, 109] and base.axes == {"base", "shortlist"}
     (alone,) = groups_of(points[-1:])
     assert "base" in alone.axes, "it stands for base where base's own file is missing"
 
@@ -269,7 +329,11 @@ def test_a_point_of_the_same_settings_is_not_counted_twice():
 def test_the_main_run_is_base_where_both_have_the_same_settings():
     points = [point("main", "main", 0.46), point("base", "base", 0.46, same_as="main")]
     (group,) = groups_of([*points, point("sample-960", "sample", 0.46, same_as="main")])
-    assert group.name == "main" and group.axes == {"main", "base", "sample"} and group.seeds == [108]
+    assert (
+        group.name == "main"
+        and group.axes == {"main", "base", "sample"}
+        and [p.seed for p in group.points] == [108]
+    )
 
 
 def test_points_that_other_settings_tell_apart_are_not_one_group():
@@ -296,65 +360,111 @@ def test_differences_are_paired_where_they_can_be():
     assert difference(a, b, "P@1").low == pytest.approx(0.03 - 0.012 * 2**0.5), "through base"
 
 
-def message(draw, points):
-    """The sentence of a figure of nothing but these points."""
-    return draw(Results("toy", {"toy": []}, {}, [], groups_of(points))).message
-
-
-def sample_message(*sizes):
+def message(axis, *values):
+    """The sentence of an axis of base and points with these P@1."""
     points = [point("base", "base", 0.46)]
-    points += [point(f"sample-{n}", "sample", p1, settings={"documents": n}) for n, p1 in sizes]
-    return message(ablations.f3_sample_size, points)
+    points += [point(f"{axis}-{i}", axis, p1, settings=settings) for i, (p1, settings) in enumerate(values)]
+    models = [Point.model_validate(one) for one in points]
+    systems = [Result.model_validate({"system": "zero-shot", "label": "E0", "stopped": "not run"})]
+    return ablations.of_axis(Results("toy", {"toy": systems}, {}, {"toy": models}), axis).message
 
 
-def test_f3_says_from_where_on_more_documents_add_nothing():
-    flat = sample_message((240, 0.42), (1920, 0.461), (3840, 0.463))
-    assert flat == "From 960 documents on, more of them add nothing clear"
-    steep = sample_message((240, 0.42), (1920, 0.49), (3840, 0.52))
-    assert steep == "More documents pay up to the largest sample, 3,840 documents"
+def test_a_figure_says_what_is_highest_and_what_chance_may_explain():
+    """Paired differences to base have intervals of 1.2 points to both sides; others of 1.7 points."""
+    few, many = {"documents": 240}, {"documents": 3840}
+    assert message("sample", (0.42, few), (0.465, many)) == (
+        "Highest P@1: 3,840 documents, 46.5 %; within noise of it: 960 documents"
+    )
+    assert message("sample", (0.42, few), (0.52, many)) == (
+        "Highest P@1: 3,840 documents, 52.0 %, clearly above all others"
+    )
+    assert message("shortlist", (0.455, {"shortlist": 3}), (0.461, {"shortlist": 20})) == (
+        "Highest P@1: j = 20, 46.1 %; within noise of it: all others"
+    )
+    assert message("negatives", (0.47, {"negatives": "random"})) == (
+        "Highest P@1: random in batch, 47.0 %; within noise of it: hardest in batch"
+    )
+    # Base has no acceptance here.
+    assert message("acceptance", (0.45, {"acceptance": 0.05}), (0.41, {"acceptance": 0.4})) == (
+        "Highest P@1: 5 % accepted, 45.0 %, clearly above all others"
+    )
 
 
-def test_f4_says_which_negatives_win_and_whether_clearly():
-    def told(*others):
-        points = [point("base", "base", 0.46)]
-        for i, p1 in enumerate(others):
-            settings = {"negatives": "random", "rejected_negatives": i}
-            points.append(point(f"negatives-{i}", "negatives", p1, settings=settings))
-        return message(ablations.f4_negatives, points)
-
-    assert told(0.42) == "Best P@1: hardest in batch, 46.0 %, clearly above all others"
-    assert told(0.47) == "No strategy is clearly best; random in batch is highest, 47.0 %"
-    assert told(0.42, 0.455) == "Best P@1: hardest in batch, 46.0 %, clearly above 1 of 2 others"
-    assert told(0.42, 0.5) == "Best P@1: random in batch + rejected (1), 50.0 %, clearly above all others"
+def test_the_map_counts_the_teachers_that_help():
+    cells = ((0.9, 0.0, 0.5), (0.9, 0.1, 0.46), (0.5, 0.0, 0.46), (0.5, 0.1, 0.44))
+    points = [
+        point(f"map-{t}-{f}", "map", p1, settings={"true_yes": t, "false_yes": f}) for t, f, p1 in cells
+    ]
+    models = [Point.model_validate(one) for one in points]
+    drawing = ablations.teacher_map(Results("toy", {"toy": []}, {}, {"toy": models}))
+    assert drawing.message == "3 of 4 simulated teachers lift the student clearly above zero-shot"
 
 
-def test_f5_says_which_list_is_short_enough():
-    def told(three, twenty):
-        points = [point("base", "base", 0.46)]
-        for j, p1 in ((3, three), (20, twenty)):
-            points.append(point(f"shortlist-{j}", "shortlist", p1, settings={"shortlist": j}))
-        return message(ablations.f5_shortlist, points)
-
-    assert told(0.455, 0.461) == "j = 3 is the shortest list within noise of the best, j = 20"
-    assert told(0.40, 0.461) == "j = 10 is the shortest list within noise of the best, j = 20"
-    assert told(0.40, 0.55) == "j = 20 is best, P@1 55.0 %, clearly above every shorter list"
-    assert told(0.50, 0.40) == "The shortest list, j = 3, is as good as any longer one: P@1 50.0 %"
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    """The points that `make full` runs on semanlink."""
+    folder = tmp_path_factory.mktemp("planned")
+    write_study(folder, semanlink())
+    return report.load(folder, "toy")
 
 
-def test_the_map_says_how_good_a_teacher_must_be():
-    def told(*cells):
-        points = []
-        for t, f, p1 in cells:
-            rates = {"teacher_kind": "simulated", "true_yes": t, "false_yes": f}
-            points.append(point(f"map-{t}-{f}", "map", p1, settings=rates))
-        return message(ablations.teacher_map, points)
+@pytest.mark.parametrize(
+    ("axis", "values", "sentence"),
+    [
+        (
+            "sample",
+            [100, 200, 400, 800, 1500],
+            "Highest P@1: 1,500 documents, 58.5 %, clearly above all others",
+        ),
+        ("shortlist", [1, 3, 5, 10, 20, 30], "Highest P@1: j = 20, 57.2 %, clearly above all others"),
+        ("acceptance", [5, 10, 20, 40], "Highest P@1: 20 % accepted, 57.0 %, clearly above all others"),
+        (
+            "negatives",
+            [
+                "hardest in batch",
+                "random in batch + rejected (4)",
+                "hardest in batch + rejected (4)",
+                "rejected only (4)",
+            ],
+            "Highest P@1: rejected only (4), 57.1 %, clearly above all others",
+        ),
+        (
+            "source",
+            ["encoder alone", "encoder + 0.5 × letters", "encoder + 1 × letters"],
+            "Highest P@1: encoder + 1 × letters, 57.3 %, clearly above all others",
+        ),
+    ],
+)
+def test_every_axis_of_the_full_study_has_its_figure(planned, axis, values, sentence):
+    """Three seeds that shift all points alike: each paired difference is as good as exact."""
+    drawing = ablations.of_axis(planned, axis)
+    marks = drawing.frame[drawing.frame["drawn"] == "mark"]
+    assert marks[ablations.AXES[axis].column].tolist() == values
+    assert (marks["seeds"] == 3).all(), "the main run is the first seed of the largest sample"
+    assert drawing.message == sentence
+    assert "Small points: single seeds" in drawing.caption and "Dashed: zero-shot" in drawing.caption
+    svg = drawing.to_html()
+    assert "not measured" not in svg and svg.count("zero-shot") >= 2
 
-    sentence = told((0.9, 0.0, 0.5), (0.9, 0.1, 0.46), (0.5, 0.0, 0.46), (0.5, 0.1, 0.44))
-    assert sentence.endswith("says yes to 50 % of the true labels and to at most 0 % of the others")
-    sentence = told((0.9, 0.0, 0.445), (0.9, 0.1, 0.5), (0.5, 0.0, 0.46), (0.5, 0.1, 0.44))
-    assert sentence == "2 of 4 teachers lift the student clearly above zero-shot"
-    assert told((0.9, 0.0, 0.445)) == "No teacher on the map lifts the student clearly above zero-shot"
-    assert told() == "Not run yet"
+
+def test_a_prompt_is_compared_with_the_same_model_asked_otherwise(planned):
+    table = ablation_tables.t5_teachers(planned)
+    points = ["base", "teacher-qwen", "teacher-small", "teacher-ensemble", "question-paper"]
+    assert sorted(table.frame["point"]) == sorted(points)
+    question, rank = table.notes
+    assert question == (
+        "qwen-question is qwen, asked by the prompt “question” instead of “strict”: "
+        "P@1 −0.6 points [−0.6, −0.6]."
+    )
+    # P@1 orders them base, ensemble, qwen, qwen-question, small; each figure swaps two: 1 - 6 * 2 / 120.
+    assert rank.endswith("over these 5 teachers: telling apart 0.90, agreement with base 0.90.")
+
+
+def test_t6_and_the_variants_hold_the_rest_of_the_full_study(planned):
+    text = ablation_tables.t6_curriculum(planned).to_markdown()
+    for way in ("fresh shortlists, from E0", "fresh shortlists, going on", "fixed shortlists, going on"):
+        assert f"| Cycle 2, {way} | — | 56.0 |" in text
+    assert ablation_tables.variants(planned).frame["point"].tolist() == ["base", "targets-soft"]
 
 
 def test_t6_compares_cycles_and_their_variants_with_cycle_1_of_the_subset(tmp_path):
@@ -376,7 +486,7 @@ def test_the_page_tells_what_the_figures_show_and_how_to_make_them(reports):
     text = (reports / "index.html").read_text()
     order = re.findall(r'<section id="([\w-]+)">', text)
     assert order == [
-        *("main-comparison", "t1-datasets", "t2-main", "t2-tail"),
+        *("main-comparison", "t1-datasets", "t2-main", "t2-tail", "strings-or-model"),
         *("f2-loop", "t4-cost", "t5-teachers", "teacher-map", "f3-sample-size"),
         *(
             "f4-negatives",
@@ -388,8 +498,9 @@ def test_the_page_tells_what_the_figures_show_and_how_to_make_them(reports):
             "provenance",
         ),
     ]
-    assert 'aria-label="F3 Sample size: From 960 documents on, more of them add nothing clear"' in text
-    for stage, count in (("prepare", 1), ("evaluate", 7), ("ablations", 7)):
+    message = "Highest P@1: 8,000 documents, 46.4 %; within noise of it: 240, 480, 960 and 1,920 documents"
+    assert f'aria-label="F3 Sample size: {message}"' in text
+    for stage, count in (("prepare", 1), ("evaluate", 7), ("ablations", 8)):
         assert text.count(f"dvc repro {stage} &amp;&amp; make report") == count
     assert "feed123" in text and "abc1234" in text
     # The runs of the shared settings: three, of 30.1 seconds each.
@@ -403,8 +514,8 @@ def test_ablations_that_were_not_run_are_named_in_one_place(tmp_path):
     (gaps,) = re.findall(r'<section id="not-run">(.*?)</section>', text, flags=re.DOTALL)
     assert re.findall(r"<li>(.*?) <small>", gaps) == [
         *("T5 Teachers", "How good a teacher must be", "F3 Sample size", "F4 Negatives"),
-        *("F5 Shortlist size", "Variants", "T2 Labels in the text", "Rare and common labels"),
-        "F1 Training pairs",
+        *("F5 Shortlist size", "F5 Shortlist source", "Accepted share", "Variants"),
+        *("T2 Labels in the text", "Rare and common labels", "F1 Training pairs"),
     ]
     assert 'id="f3-sample-size"' not in text and 'id="t6-curriculum"' in text
     assert "<code>make full</code>" in gaps
@@ -419,12 +530,13 @@ def test_a_part_of_the_points_is_a_figure_with_gaps(tmp_path):
     del partial["metrics"]["R@10"]
     write_points(tmp_path, [partial])
     results = report.load(tmp_path, "toy")
-    figure = ablations.f5_shortlist(results)
+    figure = ablations.of_axis(results, "shortlist")
     assert figure.frame["shortlist"].tolist() == [3]
     assert figure.frame[["R@10", "verdicts_per_document"]].isna().all(axis=None)
     assert figure.to_html().count("not measured") == 3
-    for draw in (ablations.f3_sample_size, ablations.f4_negatives, ablations.teacher_map):
-        assert draw(results).frame.empty
+    assert ablations.teacher_map(results).frame.empty
+    for axis in ("sample", "negatives", "source"):
+        assert ablations.of_axis(results, axis).frame.empty
 
 
 def test_a_broken_point_is_named(tmp_path):

@@ -5,8 +5,8 @@
 
 from pathlib import Path
 
+from lmtx.report.page import SHORT, update_readme, write_page
 from lmtx.report.results import Results, load
-from lmtx.report.summary import SHORT, update_readme
 
 __all__ = ["SHORT", "Results", "load", "update_readme", "write"]
 
@@ -14,8 +14,8 @@ __all__ = ["SHORT", "Results", "load", "update_readme", "write"]
 def write(results: Results, reports: str | Path) -> list[Path]:
     """Write every table, figure and `index.html` into the folder `reports`.
 
-    T1 to T4 hold every data set that has results, `results.dataset` first; the ablations, the figures and
-    the page's title are about that one. A missing result is a labelled gap; a table or figure without any
+    T1 to T4 hold every data set that has results, `results.dataset` first; T5, T6, the figures and the page's
+    title are about that one. A missing result is a labelled gap; a table or figure without any
     number gets no file, and the page names the command that runs it. The same results give the same bytes;
     other files in `reports/tables` and `reports/figures` go.
 
@@ -23,7 +23,6 @@ def write(results: Results, reports: str | Path) -> list[Path]:
     """
     # matplotlib takes a second to load, and `load` has no use for it.
     from lmtx.report import ablation_tables, ablations, diagrams, figures, tables
-    from lmtx.report.page import write_page
 
     sections = [
         figures.main_comparison(results),
@@ -31,6 +30,7 @@ def write(results: Results, reports: str | Path) -> list[Path]:
         tables.t2(results),
         tables.t2_tail(results),
         tables.t2_literal(results),
+        ablation_tables.strings_or_model(results),
         figures.by_frequency(results),
         tables.t3(results),
         diagrams.f1_pairs(results),
@@ -38,9 +38,7 @@ def write(results: Results, reports: str | Path) -> list[Path]:
         tables.t4(results),
         ablation_tables.t5_teachers(results),
         ablations.teacher_map(results),
-        ablations.f3_sample_size(results),
-        ablations.f4_negatives(results),
-        ablations.f5_shortlist(results),
+        *(ablations.of_axis(results, axis) for axis in ablations.AXES),
         ablation_tables.t6_curriculum(results),
         figures.f6_curriculum(results),
         ablation_tables.variants(results),

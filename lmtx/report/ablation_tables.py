@@ -1,8 +1,10 @@
-"""The tables of the ablations: teachers, the curriculum, and variants."""
+"""The tables of the ablations: teachers, the curriculum, variants, and strings against a language model."""
 
 from collections.abc import Sequence
 
-from lmtx.report.groups import BASE, Group, base_of, difference, intervals_of, on_axis, ran_on, sample_of
+import pandas as pd
+
+from lmtx.report.ablations import AXES, STAGE
 from lmtx.report.render import (
     GAP,
     Cell,
@@ -14,28 +16,37 @@ from lmtx.report.render import (
     flat,
     flat_all,
     number,
+    points,
     total,
 )
-from lmtx.report.results import Results, from_zero
-from lmtx.report.schema import Interval
+from lmtx.report.results import (
+    BASE,
+    Group,
+    Results,
+    base_of,
+    difference,
+    from_zero,
+    gain_of_lmtx,
+    grouped,
+    measured,
+    on_axis,
+    ran_on,
+)
 
-STAGE = "ablations"
 # The axes that a figure or table of their own shows; every other one, a user's too, is a variant.
-_SHOWN_ELSEWHERE = {BASE, "main", "sample", "negatives", "shortlist", "teacher", "curriculum", "map"}
+_SHOWN_ELSEWHERE = {BASE, "main", "teacher", "question", "curriculum", "map", *AXES}
 _VARIANTS = {"targets": "Targets", "labels": "Label text", "judging": "Judging"}
-_COSTS = ("verdicts", "requests", "prompt_tokens", "answer_tokens", "usd")
-_SHARES = ("yes_rate", "pseudo_precision", "pseudo_recall")
+_COSTS = ("requests", "prompt_tokens", "answer_tokens", "usd")
+_SHARES = {"yes_rate": "Yes\nrate", "pseudo_precision": "Precision\nof yes"}
+_SHARES |= {"pseudo_recall": "Recall\nof yes"}
 _METRICS = ("P@1", "R@10")
 _SEEDS = Column("Seeds", "seeds")
-_VERDICTS = [
-    Column(heading, key, as_percent)
-    for heading, key in zip(("Yes\nrate", "Precision\nof yes", "Recall\nof yes"), _SHARES, strict=True)
-]
+_VERDICTS = [Column(heading, key, as_percent) for key, heading in _SHARES.items()]
 _QUALITY = [Column(name, name, as_percent) for name in _METRICS]
 
 
 def t5_teachers(results: Results) -> Table:
-    """T5: each teacher's verdicts, its student, and its cost."""
+    """T5: each teacher's verdicts, its student, and its cost; other prompts count as teachers."""
     columns = [
         _SEEDS,
         Column("Tells\napart", "power", as_percent),
@@ -48,27 +59,29 @@ def t5_teachers(results: Results) -> Table:
         Column("Tokens", "", lambda row, _: number(row["prompt_tokens"] + row["answer_tokens"])),
         Column("USD", "usd", as_number(2)),
     ]
-    groups = on_axis(results.groups, "teacher")
+    groups = on_axis(results.points, "teacher", "question")
     groups = sorted(groups, key=lambda g: g.settings.teacher_kind == "simulated")
     rows, notes = [], []
     for group in groups:
         teacher, simulated = _teacher(group), group.settings.teacher_kind == "simulated"
         row = {"point": group.name, "teacher": teacher, "simulated": simulated} | _numbers(group)
-        row |= flat("gain", group.gain("P@1")) | {key: _total(group, key) for key in _COSTS}
+        row |= flat("gain", group.metric("P@1", "against_zero_shot"))
+        row |= {"verdicts": total(p.verdicts for p in group.points), **_costs(group)}
         row |= {key: group.mean(key) for key in ("power", "agreement_with_base")}
         rows.append((Cell(f"{teacher} †" if simulated else teacher), row))
         notes += [f"{teacher}: {note}." for note in group.points[0].notes]
+    notes += _on_questions(groups) + _on_prediction([row for _, row in rows if not row["simulated"]])
     if any(row["simulated"] for _, row in rows):
         notes.append("† Simulated: it reads annotations and errs at the rates given.")
     return Table.of(
         "t5_teachers",
         "T5 Teachers",
-        f"{ran_on(results.dataset, groups)} Percent. A teacher tells apart: how often it finds a shortlisted "
-        "label likelier than a random one (50 is blind); agrees: how often it gives the answer of base's "
-        "teacher to the same pair. Neither needs annotations. Precision and recall compare a teacher's yes "
-        "with the annotations, for this table only. The difference is to zero-shot, paired; a star marks an "
-        "interval without 0. Requests, tokens and dollars are what its runs asked anew; what the store held "
-        "is free.",
+        f"{ran_on(results.dataset, groups)}. Percent. A teacher tells apart: how often it finds a "
+        "shortlisted label likelier than a random one (50 is blind); agrees: how often it gives the answer "
+        "of base's teacher to the same pair. Neither needs annotations. Precision and recall compare a "
+        "teacher's yes with the annotations, for this table only. The difference is to zero-shot, paired; a "
+        "star marks an interval without 0. Requests, tokens and dollars are what its runs asked anew; what "
+        "the store held is free.",
         "Teacher",
         columns,
         [("", rows)],
@@ -86,36 +99,31 @@ def t6_curriculum(results: Results) -> Table:
         *_QUALITY,
         Column("P@1\n− cycle 1", "minus_cycle_1", as_difference),
     ]
-    sections, notes = [], []
-    # The main run.
-    by_cycle = from_zero(results.systems)
-    if by_cycle:
-        sections.append((f"Main run: {results.dataset}", []))
-    for cycle, r in by_cycle.items():
+    main, subset, notes = [], [], []
+    for cycle, r in from_zero(results.systems).items():
         row = {"part": "main run", "cycle": cycle, "point": r.system, "n": r.n}
         row |= {key: getattr(r.cycle, key, None) for key in ("check", "shortlist_recall", *_SHARES)}
         row |= flat_all(r.metrics, _METRICS)
         name = f"Cycle {cycle}" if cycle else "Zero-shot"
-        mark = ", kept" if r.cycle and r.cycle.best else ""
-        sections[-1][1].append((Cell(name + mark), row))
+        main.append((Cell(name + ", kept" * bool(r.cycle and r.cycle.best)), row))
         if r.stopped is not None:
             notes.append(f"{GAP} {r.label}: no result: {r.stopped}.")
-    # The ablation of the curriculum.
-    groups = on_axis(results.groups, "curriculum")
+    groups = on_axis(results.points, "curriculum")
     groups = sorted(groups, key=lambda g: (g.settings.cycle, not g.settings.refresh, not g.settings.restart))
-    how = ""
-    if groups:
-        sections.append((f"Ablation: {sample_of(results.dataset, groups)}", []))
-        how = f" In the ablation: {intervals_of(groups)}."
-    else:
-        notes.append("Fresh or fixed shortlists, restart or going on: not run yet.")
     for group in groups:
         s = group.settings
         row = {"part": "subset", "cycle": s.cycle, "point": group.name, "refresh": s.refresh}
         row |= {"restart": s.restart} | _numbers(group) | flat("minus_cycle_1", _minus_base(group, groups))
+        row |= {"shortlist_recall": group.mean("shortlist_recall")}
         lists, start = "fresh" if s.refresh else "fixed", "from E0" if s.restart else "going on"
         way = "Cycle 1" if s.cycle == 1 else f"Cycle {s.cycle}, {lists} shortlists, {start}"
-        sections[-1][1].append((Cell(way), row))
+        subset.append((Cell(way), row))
+    if not groups:
+        notes.append("Fresh or fixed shortlists, restart or going on: not run yet.")
+    sections = [
+        (f"Main run: {results.dataset}", main),
+        (f"Ablation: {ran_on(results.dataset, groups)}", subset),
+    ]
     csv_columns = ["part", "cycle", "point", "refresh", "restart", "seeds", "n", *_SHARES]
     csv_columns += [*flat_all({}, _METRICS), "check", *flat("minus_cycle_1", None)]
     return Table.of(
@@ -123,10 +131,10 @@ def t6_curriculum(results: Results) -> Table:
         "T6 What the curriculum adds",
         "Percent. Check: held-out documents whose top label the teacher accepts. Recall of the shortlists is "
         "the share of the annotated pairs that they hold; it, and precision and recall of the teacher's yes, "
-        f"are by the annotations, for this table only.{how}",
+        "are by the annotations, for this table only.",
         "Cycle",
         columns,
-        sections,
+        [(heading, rows) for heading, rows in sections if rows],
         notes,
         STAGE,
         csv_columns,
@@ -143,31 +151,116 @@ def variants(results: Results) -> Table:
         Column("Requests", "requests"),
         Column("Train\n(s)", "train_seconds", as_number(1)),
     ]
-    axes = {axis for group in results.groups for axis in group.axes} - _SHOWN_ELSEWHERE
+    axes = {axis for group in grouped(results.points) for axis in group.axes} - _SHOWN_ELSEWHERE
     sections, shown = [], []
     for axis in sorted(axes, key=lambda a: ([*_VARIANTS].index(a) if a in _VARIANTS else 9, a)):
-        groups = on_axis(results.groups, axis)
-        if groups:
-            sections.append((_VARIANTS.get(axis, axis), []))
+        groups = on_axis(results.points, axis)
+        rows = []
         for group in groups:
             variant = _variant(group, axis)
             row = {"axis": axis, "point": group.name, "variant": variant} | _numbers(group)
             row |= flat("minus_base", _minus_base(group, groups))
-            row |= {"train_seconds": group.mean("train_seconds")}
-            row |= {key: _total(group, key) for key in ("requests", "usd")}
-            name = f"{variant} (shared settings)" if group is base_of(groups) else variant
-            sections[-1][1].append((Cell(name), row))
-        shown += [group for group in groups if group not in shown]
+            row |= {"train_seconds": group.mean("train_seconds")} | _costs(group)
+            rows.append((Cell(variant + " (shared settings)" * (BASE in group.axes)), row))
+        if rows:
+            sections.append((_VARIANTS.get(axis, axis), rows))
+        shown += groups
     return Table.of(
         "variants",
         "Variants",
-        f"{ran_on(results.dataset, shown)} Percent. The difference is to the shared settings; a star marks "
+        f"{ran_on(results.dataset, shown)}. Percent. The difference is to the shared settings; a star marks "
         "an interval without 0. Requests are what all runs asked anew.",
         "Variant",
         columns,
         sections,
         stage=STAGE,
     )
+
+
+def strings_or_model(results: Results) -> Table:
+    """Where a language model helps, and where strings are enough: P@1 by data set and way to tag."""
+    columns = [
+        Column("Literal", "literal", as_percent),
+        Column("E0", "zero-shot", as_percent),
+        Column("TF-IDF", "tfidf", as_percent),
+        Column("Ensemble\ntaught", "strings", as_percent),
+        Column("Model\ntaught", "model", as_percent),
+        Column("Model −\nensemble", "model_minus_strings", as_difference),
+        Column("the same,\nR@10", "model_minus_strings_R@10", as_difference),
+        Column("LMTX", "lmtx", as_percent),
+        Column("LMTX −\nTF-IDF", "lmtx_minus_tfidf", as_difference),
+        Column("Supervised", "supervised", as_percent),
+    ]
+    rows, notes = [], []
+    for dataset, systems in results.by_dataset.items():
+        row, zero = {"dataset": dataset}, measured(systems, "zero-shot")
+        if zero is None:
+            continue
+        pairs = zero.by_literalness.get("literal")
+        row["literal"] = pairs.n / zero.n if pairs and zero.n else None
+        for name in ("zero-shot", "tfidf", "lmtx", "supervised"):
+            r = measured(systems, name)
+            row |= flat(name, r and r.metrics["P@1"])
+        row |= flat("lmtx_minus_tfidf", gain_of_lmtx(systems, over="tfidf"))
+        # The points of one subset: the shared settings first, then other teachers.
+        groups = grouped(results.ablations[dataset])
+        groups = [group for axis in (BASE, "teacher") for group in groups if axis in group.axes]
+        kinds = {"strings": {"ensemble"}, "model": {"combined", "huggingface", "openai"}}
+        taught = {
+            name: next((g for g in groups if g.settings.teacher_kind in kind), None)
+            for name, kind in kinds.items()
+        }
+        for name, group in taught.items():
+            row |= flat(name, group and group.metric("P@1"))
+            if group:
+                s = group.settings
+                notes.append(f"{dataset}, {name}: the teacher {s.teacher} on {s.documents:,} documents.")
+        for column, metric in (("model_minus_strings", "P@1"), ("model_minus_strings_R@10", "R@10")):
+            both = all(taught.values())
+            row |= flat(column, difference(taught["model"], taught["strings"], metric) if both else None)
+        main = (p.settings for p in results.ablations[dataset] if p.point == "main")
+        notes += [f"{dataset}, LMTX: the teacher {s.teacher} on {s.documents:,} documents." for s in main]
+        rows.append((Cell(dataset), row))
+    return Table.of(
+        "strings_or_model",
+        "Strings or a language model",
+        "P@1 in percent. Literal: test documents whose text spells out an annotated label. Ensemble taught "
+        "and model taught: students of a teacher that compares letters and vectors, and of one that asks a "
+        "language model, on the same few documents. Differences are paired, of P@1 or R@10; a star marks an "
+        "interval without 0.",
+        "Data set",
+        columns,
+        [("", rows)],
+        notes,
+        stage=STAGE,
+    )
+
+
+def _on_questions(groups: Sequence[Group]) -> list[str]:
+    """A sentence for each teacher of the axis `question`: its student against that of the same model."""
+    sentences = []
+    for group in groups:
+        s = group.settings
+        same_model = (
+            g for g in groups if "question" not in g.axes and s.model and g.settings.model == s.model
+        )
+        other = next(same_model, None)
+        if "question" in group.axes and other and (d := difference(group, other, "P@1")):
+            prompts = f"asked by the prompt “{s.prompt}” instead of “{other.settings.prompt}”"
+            sentences.append(f"{s.teacher} is {other.settings.teacher}, {prompts}: P@1 {points(d)}.")
+    return sentences
+
+
+def _on_prediction(rows: Sequence[dict]) -> list[str]:
+    """How well the two figures without annotations order the students, where there are enough teachers."""
+    frame = pd.DataFrame(rows, columns=["P@1", "power", "agreement_with_base"]).astype(float).dropna()
+    if len(frame) < 4:
+        return []
+    power, agreement = (frame["P@1"].corr(frame[name], "spearman") for name in frame.columns[1:])
+    return [
+        f"Rank correlation (Spearman) with the student's P@1 over these {len(frame)} teachers: telling apart "
+        f"{power:.2f}, agreement with base {agreement:.2f}."
+    ]
 
 
 def _numbers(group: Group) -> dict:
@@ -177,15 +270,15 @@ def _numbers(group: Group) -> dict:
     return {"seeds": len(group.points), "n": group.points[0].n} | shares | metrics
 
 
-def _minus_base(group: Group, groups: Sequence[Group]) -> Interval | None:
+def _minus_base(group: Group, groups: Sequence[Group]):
     """The difference to base in P@1; `None` for base itself and where it was not run."""
     base = base_of(groups)
     return None if base is None or group is base else difference(group, base, "P@1")
 
 
-def _total(group: Group, key: str) -> float | None:
-    """A cost summed over a group's runs."""
-    return total(p.verdicts if key == "verdicts" else getattr(p.cost, key) for p in group.points)
+def _costs(group: Group) -> dict:
+    """Costs summed over a group's runs."""
+    return {key: total(getattr(point.cost, key) for point in group.points) for key in _COSTS}
 
 
 def _teacher(group: Group) -> str:

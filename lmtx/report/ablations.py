@@ -1,158 +1,145 @@
-"""The figures of the ablations, from the groups of their runs: F3, F4, F5 and the map of teachers.
-
-"Clearly" in a figure's sentence means that the 95 % interval of a difference leaves 0 out.
-"""
+"""The figures of the ablations, from the runs of their points: one for each axis, and the map of teachers."""
 
 from collections.abc import Callable, Sequence
-from itertools import groupby, takewhile
+from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from lmtx.report import drawing
 from lmtx.report.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, PURPLE, Drawing
 from lmtx.report.figures import COMPARED
-from lmtx.report.groups import SAMPLE, Group, caption_of, difference, frame_of_groups, on_axis, ran_on
-from lmtx.report.render import flat, interval, percent
-from lmtx.report.results import Results, measured
+from lmtx.report.render import flat, flat_all, frame_of, interval, listed, percent
+from lmtx.report.results import Group, Results, difference, measured, on_axis, ran_on
+from lmtx.report.schema import Settings
 
-_DRAWN = ["random", "hardest", "rejected"]
-_NOT_RUN = "Not run yet"
+STAGE = "ablations"
 
 
-def f3_sample_size(results: Results) -> Drawing:
-    """F3: P@1 and the seconds to train against the number of training documents."""
-    groups = sorted(on_axis(results.groups, SAMPLE), key=lambda g: g.settings.documents)
-    numbers = ["train_seconds", "trained_on"]
-    frame = frame_of_groups(groups, lambda g: {"documents": g.settings.documents}, ["P@1"], numbers)
+class Axis(NamedTuple):
+    """How a figure shows an axis: as a curve over numbers, or with a row a text.
+
+    `column` names the value in the CSV, `words` say it in a sentence, `label` stands at a curve's axis, and
+    `more` are the columns of `PANELS` that it shows beside P@1 and R@10.
+    """
+
+    file: str
+    title: str
+    column: str
+    value: Callable[[Settings], float | str | None]
+    words: str = "{}"
+    label: str = ""
+    more: tuple[str, ...] = ()
+
+
+def _strategy(s: Settings) -> str:
+    """How negatives are drawn; in brackets, how many rejected labels join."""
+    if s.negatives == "rejected":
+        return f"rejected only ({s.rejected_negatives})"
+    return f"{s.negatives} in batch" + (f" + rejected ({s.rejected_negatives})" * bool(s.rejected_negatives))
+
+
+def _source(s: Settings) -> str | None:
+    if s.lexical_weight is None:
+        return None
+    return f"encoder + {s.lexical_weight:g} × letters" if s.lexical_weight else "encoder alone"
+
+
+AXES = {
+    "sample": Axis(
+        "f3_sample_size",
+        "F3 Sample size",
+        "documents",
+        lambda s: s.documents,
+        "{} documents",
+        "Training documents",
+        ("train_seconds", "verdicts"),
+    ),
+    "negatives": Axis("f4_negatives", "F4 Negatives", "strategy", _strategy),
+    "shortlist": Axis(
+        "f5_shortlist",
+        "F5 Shortlist size",
+        "shortlist",
+        lambda s: s.shortlist,
+        "j = {}",
+        "Shortlist size j",
+        ("verdicts_per_document", "pseudo_precision"),
+    ),
+    "source": Axis("f5_source", "F5 Shortlist source", "source", _source, "{}", more=("shortlist_recall",)),
+    "acceptance": Axis(
+        "acceptance",
+        "Accepted share",
+        "acceptance_percent",
+        lambda s: s.acceptance and 100 * s.acceptance,
+        "{} % accepted",
+        "Judged pairs that count as a yes (%)",
+        ("pseudo_precision", "pseudo_recall"),
+    ),
+}
+"""The axes of F3 to F5; a new one is a line here."""
+PANELS = {
+    # column: (title, axis, colour)
+    **{name: (title, f"{name} (%)", BLUE) for name, title in COMPARED.items()},
+    "train_seconds": ("Time to train the student", "Seconds", ORANGE),
+    "verdicts": ("Asked of the teacher", "Verdicts", ORANGE),
+    "verdicts_per_document": ("Asked of the teacher", "Verdicts a document", ORANGE),
+    "pseudo_precision": ("Accepted labels that are annotated", "Share (%)", GREEN),
+    "pseudo_recall": ("Annotated labels that are accepted", "Share (%)", GREEN),
+    "shortlist_recall": ("Shortlisted true labels", "Share (%)", GREEN),
+}
+
+
+def of_axis(results: Results, name: str) -> Drawing:
+    """The figure of an axis of `AXES`; a gap where none of its points was run."""
+    axis = AXES[name]
+    groups = [g for g in on_axis(results.points, name) if axis.value(g.settings) is not None]
+    # A curve runs by its numbers, and rows by P@1, the highest on top.
+    by_p1 = {id(g): m.value if (m := g.metric("P@1")) else 0.0 for g in groups}
+    groups.sort(key=lambda g: axis.value(g.settings) if axis.label else by_p1[id(g)])
+    frame = _frame(groups, lambda g: {axis.column: axis.value(g.settings)})
+    panels = {column: PANELS[column] for column in (*COMPARED, *axis.more)}
+    rows = [] if axis.label else [axis.value(g.settings) for g in groups]
 
     def draw(figure: Figure) -> None:
-        left, right = figure.subplots(1, 2)
-        _zero_line(left, results, "P@1", level=True)
-        _marks(left, frame, "documents", "P@1", BLUE)
-        left.set(title="Quality of the student", ylabel="P@1 (%)")
-        _marks(right, frame, "documents", "train_seconds", ORANGE)
-        right.set(title="Time to train it", ylabel="Seconds", yscale="log")
-        drawing.log_ticks(right.yaxis)
-        for axes in (left, right):
-            axes.set(xscale="log", xlabel="Training documents")
-            drawing.log_ticks(axes.xaxis)
-            axes.grid(axis="both")
-
-    def message(groups: Sequence[Group]) -> str:
-        """From which sample on more documents add nothing clear to P@1."""
-        enough = next(g for i, g in enumerate(groups) if not any(_above(h, g) for h in groups[i + 1 :]))
-        documents = f"{enough.settings.documents:,} documents"
-        if enough is groups[-1]:
-            return f"More documents pay up to the largest sample, {documents}"
-        return f"From {documents} on, more of them add nothing clear"
-
-    caption = caption_of(results.dataset, groups, vary=SAMPLE)
-    return _drawing(
-        results, groups, "f3_sample_size", "F3 Sample size", message, caption, frame, draw, height=4.0
-    )
-
-
-def f4_negatives(results: Results) -> Drawing:
-    """F4: P@1 and R@10 of each way to draw negatives, one row a strategy."""
-
-    def order(group: Group) -> tuple[int, int]:
-        drawn = group.settings.negatives
-        return _DRAWN.index(drawn) if drawn in _DRAWN else len(_DRAWN), group.settings.rejected_negatives
-
-    def facts(group: Group) -> dict:
-        return {"strategy": _strategy(group), "rejected_negatives": group.settings.rejected_negatives}
-
-    groups = sorted(on_axis(results.groups, "negatives"), key=order, reverse=True)
-    frame = frame_of_groups(groups, facts, [*COMPARED], [])
-
-    def draw(figure: Figure) -> None:
-        height = {group.name: y for y, group in enumerate(groups)}
-        panels = figure.subplots(1, 2, sharey=True)
-        for axes, (name, title) in zip(panels, COMPARED.items(), strict=True):
-            _zero_line(axes, results, name)
-            for row in frame[frame[name].notna()].to_dict("records"):
-                _row_mark(axes, height[row["point"]], row, name)
-            axes.set_yticks(range(len(groups)), [_strategy(g).replace(" + ", "\n+ ") for g in groups])
-            axes.set_ylim(-0.6, len(groups) - 0.4)
+        shape = (
+            {"nrows": 2, "ncols": 2, "sharex": True} if axis.label else {"ncols": len(panels), "sharey": True}
+        )
+        grid = figure.subplots(squeeze=False, **shape)
+        for axes, (column, (title, label, colour)) in zip(grid.flat, panels.items(), strict=True):
             axes.set_title(title)
-            drawing.row_axes(axes, f"{name} (%)")
+            _zero_line(axes, results, column, level=bool(axis.label))
+            if axis.label:
+                _curve(axes, frame, axis.column, column, colour)
+                axes.set_ylabel(label)
+            else:
+                _rows(axes, frame, [g.name for g in groups], column, colour)
+                axes.set_yticks(range(len(rows)), [row.replace(" + ", "\n+ ") for row in rows])
+                drawing.row_axes(axes, label)
+        for axes in grid[-1] if axis.label else ():
+            axes.set_xlabel(axis.label)
 
-    def message(groups: Sequence[Group]) -> str:
-        """Which strategy is best in P@1, and how many others are clearly below it."""
-        best = max(groups, key=lambda g: g.metric("P@1").value)
-        p1 = percent(best.metric("P@1").value)
-        below, others = sum(_above(best, g) for g in groups), len(groups) - 1
-        if not below:
-            return f"No strategy is clearly best; {_strategy(best)} is highest, {p1} %"
-        count = f"{below} of {others} others" if below < others else "all others"
-        return f"Best P@1: {_strategy(best)}, {p1} %, clearly above {count}"
-
-    caption, height = caption_of(results.dataset, groups), 1.9 + 0.5 * len(groups)
-    return _drawing(results, groups, "f4_negatives", "F4 Negatives", message, caption, frame, draw, height)
-
-
-def f5_shortlist(results: Results) -> Drawing:
-    """F5: P@1 and R@10 against the shortlist's size j; below, the number of verdicts and their precision."""
-    groups = sorted(on_axis(results.groups, "shortlist"), key=lambda g: g.settings.shortlist)
-    numbers = ["verdicts_per_document", "yes_rate", "pseudo_precision", "pseudo_recall"]
-    numbers += ["prompt_tokens", "usd"]
-    frame = frame_of_groups(groups, lambda g: {"shortlist": g.settings.shortlist}, [*COMPARED], numbers)
-    panels = [(name, title, f"{name} (%)", BLUE) for name, title in COMPARED.items()]
-    panels += [
-        ("verdicts_per_document", "What the teacher is asked", "Verdicts a document", ORANGE),
-        ("pseudo_precision", "How much of its yes is annotated", "Share (%)", GREEN),
-    ]
-
-    def draw(figure: Figure) -> None:
-        grid = figure.subplots(2, 2, sharex=True)
-        sizes = sorted(frame["shortlist"].unique())
-        for axes, (column, title, label, colour) in zip(grid.flat, panels, strict=True):
-            axes.set(title=title, ylabel=label)
-            if column in COMPARED:
-                _zero_line(axes, results, column, level=True)
-            _marks(axes, frame, "shortlist", column, colour)
-            axes.set_xscale("log")
-            axes.xaxis.set_minor_locator(NullLocator())
-            axes.set_xticks(sizes, [str(size) for size in sizes])
-            axes.grid(axis="both")
-            axes.tick_params(length=0)
-            if column == "verdicts_per_document":
-                axes.set_ylim(bottom=0)
-        for axes in grid[1]:
-            axes.set_xlabel("Shortlist size j")
-
-    def message(groups: Sequence[Group]) -> str:
-        """The smallest shortlist within noise of the best in P@1."""
-        best = max(groups, key=lambda g: g.metric("P@1").value)
-        shortest = next(g for g in groups if g is best or not _above(best, g))
-        j, p1 = best.settings.shortlist, percent(best.metric("P@1").value)
-        if shortest is not best:
-            return f"j = {shortest.settings.shortlist} is the shortest list within noise of the best, j = {j}"
-        if best is groups[0]:
-            return f"The shortest list, j = {j}, is as good as any longer one: P@1 {p1} %"
-        return f"j = {j} is best, P@1 {p1} %, clearly above every shorter list"
-
-    caption = caption_of(results.dataset, groups)
-    return _drawing(
-        results, groups, "f5_shortlist", "F5 Shortlist size", message, caption, frame, draw, height=5.6
-    )
+    caption = f"{ran_on(results.dataset, groups)}."
+    if groups:
+        caption += " Dashed: zero-shot." + " Small points: single seeds." * any(
+            len(g.points) > 1 for g in groups
+        )
+    height = 5.6 if axis.label else 1.9 + 0.5 * len(groups)
+    return _drawing(results, groups, axis.file, axis.title, _best(groups, axis), caption, frame, draw, height)
 
 
 def teacher_map(results: Results) -> Drawing:
     """How good a teacher must be: the student's gain in P@1 for simulated teachers, by their error rates."""
 
     def facts(group: Group) -> dict:
-        s = group.settings
-        return {"true_yes": s.true_yes, "false_yes": s.false_yes} | flat("gain", group.gain("P@1"))
+        s, gain = group.settings, group.metric("P@1", "against_zero_shot")
+        return {"true_yes": s.true_yes, "false_yes": s.false_yes} | flat("gain", gain)
 
-    groups = on_axis(results.groups, "map")
-    groups = [g for g in groups if g.settings.true_yes is not None and g.settings.false_yes is not None]
-    frame = frame_of_groups(groups, facts, ["P@1"], ["pseudo_precision"])
+    groups = [g for g in on_axis(results.points, "map") if g.settings.true_yes is not None]
+    frame = _frame(groups, facts)
     frame = frame[frame["drawn"] == "mark"] if groups else frame
 
     def draw(figure: Figure) -> None:
@@ -168,50 +155,57 @@ def teacher_map(results: Results) -> Drawing:
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
-    caption = ran_on(results.dataset, groups)
+    caption = f"{ran_on(results.dataset, groups)}."
     if groups:
         caption += " P@1 minus zero-shot, in points; bold: the interval leaves 0 out. Simulated: these "
         caption += "teachers read the annotations and err at the rates given; no real one does."
-    height, title = 2.9 + 0.6 * len({g.settings.true_yes for g in groups}), "How good a teacher must be"
-    return _drawing(results, groups, "teacher_map", title, _weakest_helper, caption, frame, draw, height)
-
-
-def _weakest_helper(groups: Sequence[Group]) -> str:
-    """Name the weakest teacher of the map that lifts the student clearly above zero-shot."""
-
-    def helps(group: Group) -> bool:
-        return group.gain("P@1").low > 0
-
-    groups = [group for group in groups if group.gain("P@1") is not None]
-    if not groups:
-        return _NOT_RUN
-    groups.sort(key=lambda g: (-g.settings.true_yes, g.settings.false_yes))
-    helping = [group for group in groups if helps(group)]
-    if not helping:
-        return "No teacher on the map lifts the student clearly above zero-shot"
-    # Of each row of the map, the teachers that help, up to the first one that does not.
-    rows = [list(takewhile(helps, row)) for _, row in groupby(groups, key=lambda g: g.settings.true_yes)]
-    if sum(map(len, rows)) < len(helping):
-        # By chance, one that errs more helps where one that errs less does not: no weakest can be named.
-        return f"{len(helping)} of {len(groups)} teachers lift the student clearly above zero-shot"
-    weakest = [row for row in rows if row][-1][-1].settings
-    return (
-        f"The weakest teacher that helps says yes to {100 * weakest.true_yes:.3g} % of the true labels "
-        f"and to at most {100 * weakest.false_yes:.3g} % of the others"
+    gains = [gain for g in groups if (gain := g.metric("P@1", "against_zero_shot"))]
+    message = (
+        f"{sum(gain.low > 0 for gain in gains)} of {len(gains)} simulated teachers lift the student clearly"
     )
+    message += " above zero-shot"
+    height, title = 2.9 + 0.6 * len({g.settings.true_yes for g in groups}), "How good a teacher must be"
+    return _drawing(results, groups, "teacher_map", title, message, caption, frame, draw, height)
 
 
-def _strategy(group: Group) -> str:
-    """How a group draws its negatives, in the field's words; in brackets, how many rejected labels join."""
-    drawn, rejected = group.settings.negatives, group.settings.rejected_negatives
-    if drawn == "rejected":
-        return f"rejected only ({rejected})"
-    return f"{drawn} in batch" + (f" + rejected ({rejected})" if rejected else "")
+def _best(groups: Sequence[Group], axis: Axis) -> str:
+    """The value with the highest P@1, and those that are not clearly below it."""
+    groups = [group for group in groups if group.metric("P@1") is not None]
+    if not groups:
+        return "P@1 was not measured"
+
+    def say(values: Sequence[Group]) -> str:
+        texts = [v if isinstance(v := axis.value(g.settings), str) else f"{v:,.10g}" for g in values]
+        return axis.words.format(listed(texts))
+
+    best = max(groups, key=lambda g: g.metric("P@1").value)
+    others = [g for g in groups if g is not best]
+    near = [g for g in others if (d := difference(best, g, "P@1")) is None or d.low <= 0]
+    highest = f"Highest P@1: {say([best])}, {percent(best.metric('P@1').value)} %"
+    if not near:
+        return f"{highest}, clearly above all others" if others else highest
+    return f"{highest}; within noise of it: {'all others' if len(near) == len(others) > 1 else say(near)}"
 
 
-def _above(one: Group, other: Group) -> bool:
-    d = difference(one, other, "P@1")
-    return d is not None and d.low > 0
+def _frame(groups: Sequence[Group], facts: Callable[[Group], dict]) -> pd.DataFrame:
+    """A mark for each group, with its `facts`, and a point for each of several seeds."""
+    numbers = [column for column in PANELS if column not in COMPARED]
+    rows = []
+    for group in groups:
+        several = len(group.points) > 1
+        shared = {"point": group.name} | facts(group)
+        mark = {
+            "drawn": "mark",
+            "seed": None if several else group.points[0].seed,
+            "seeds": len(group.points),
+        }
+        mark |= {"n": group.points[0].n} | flat_all({m: group.metric(m) for m in COMPARED}, COMPARED)
+        rows.append(shared | mark | {name: group.mean(name) for name in numbers})
+        for run in group.points if several else ():
+            point = {"drawn": "point", "seed": run.seed, "seeds": 1, "n": run.n}
+            point |= flat_all(run.metrics, COMPARED)
+            rows.append(shared | point | {name: getattr(run, name) for name in numbers})
+    return frame_of(rows)
 
 
 def _drawing(
@@ -219,53 +213,63 @@ def _drawing(
     groups: Sequence[Group],
     name: str,
     title: str,
-    message: Callable[[Sequence[Group]], str],
+    message: str,
     caption: str,
     frame: pd.DataFrame,
     draw: Callable[[Figure], None],
     height: float,
 ) -> Drawing:
-    """The figure of an axis, headed by the `message` of its measured groups; a gap where none was run."""
-    have_p1 = [group for group in groups if group.metric("P@1") is not None]
-    sentence = message(have_p1) if have_p1 else _NOT_RUN
-    missing = None if groups else f"The ablations have no point of this axis on {results.dataset} yet."
-    size = (7.6, height if groups else 2)
-    return Drawing.make(name, title, sentence, caption, frame, size, draw, missing, stage="ablations")
+    """A figure of the ablations; a gap where none of its points was run."""
+    if groups:
+        return Drawing.make(name, title, message, caption, frame, (7.6, height), draw, stage=STAGE)
+    missing = f"The ablations have no point of this axis on {results.dataset} yet."
+    return Drawing.make(name, title, "Not run yet", caption, frame, (7.6, 2), draw, missing, stage=STAGE)
 
 
-def _marks(axes: Axes, frame: pd.DataFrame, x: str, y: str, colour: str) -> None:
+def _curve(axes: Axes, frame: pd.DataFrame, x: str, y: str, colour: str) -> None:
     """Groups as marks with intervals, joined by a line; single seeds as small points."""
+    values = sorted(frame[x].unique())
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(values, [f"{value:,.10g}" for value in values])
     frame = frame[frame[y].notna()]
     if frame.empty:
-        axes.text(0.5, 0.5, "not measured", ha="center", color=MUTED, transform=axes.transAxes)
-        axes.set_yticks([])
-        return
+        return drawing.gap(axes, "not measured")
     marks, points = (frame[frame["drawn"] == kind] for kind in ("mark", "point"))
     axes.plot(marks[x], marks[y].astype(float), color=colour, linewidth=1.2, alpha=0.6)
-    if f"{y}_low" in frame:
+    if y in COMPARED:
         axes.vlines(marks[x], marks[f"{y}_low"], marks[f"{y}_high"], color=colour, linewidth=2)
     aside = axes.transData + ScaledTranslation(6 / 72, 0, axes.figure.dpi_scale_trans)
     axes.plot(points[x], points[y].astype(float), ".", color=MUTED, markersize=4, transform=aside)
     axes.update_datalim(points[[x, y]].astype(float).to_numpy())  # points that are moved aside do not count
     axes.plot(marks[x], marks[y].astype(float), "o", color=colour, markersize=6.5)
-    axes.tick_params(length=0)
     axes.margins(x=0.08, y=0.12)
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    share = f"{y}_low" in frame or y.startswith("pseudo")
-    axes.yaxis.set_major_formatter(drawing.PERCENT if share else drawing.AMOUNT)
+    axes.grid(axis="both")
+    axes.tick_params(length=0)
+    if "%" in PANELS[y][1]:
+        drawing.percent_axis(axes.yaxis, 5)
+    else:
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter(drawing.AMOUNT)
 
 
-def _row_mark(axes: Axes, y: float, row: dict, name: str) -> None:
-    if row["drawn"] == "point":
-        axes.plot(row[name], y - 0.2, ".", color=MUTED, markersize=5)
-        return
-    axes.hlines(y, row[f"{name}_low"], row[f"{name}_high"], color=BLUE, linewidth=2)
-    axes.plot(row[name], y, "o", color=BLUE, markersize=7)
-    text = percent(row[name])
-    axes.annotate(text, (row[name], y), (0, 6), textcoords="offset points", fontsize=8.5, ha="center")
+def _rows(axes: Axes, frame: pd.DataFrame, names: Sequence[str], column: str, colour: str) -> None:
+    """A row a group: its mark with its interval, and single seeds as small points below."""
+    for row in frame[frame[column].notna()].to_dict("records"):
+        y = names.index(row["point"])
+        if row["drawn"] == "point":
+            axes.plot(row[column], y - 0.2, ".", color=MUTED, markersize=5)
+            continue
+        if column in COMPARED:
+            axes.hlines(y, row[f"{column}_low"], row[f"{column}_high"], color=colour, linewidth=2)
+        axes.plot(row[column], y, "o", color=colour, markersize=7)
+        text = percent(row[column])
+        axes.annotate(text, (row[column], y), (0, 6), textcoords="offset points", fontsize=8.5, ha="center")
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.margins(x=0.15)
 
 
-def _zero_line(axes: Axes, results: Results, name: str, level: bool = False) -> None:
+def _zero_line(axes: Axes, results: Results, name: str, level: bool) -> None:
     """Zero-shot as a dashed line: level, its name beside the panel where no interval can lie; or upright."""
     zero = measured(results.systems, "zero-shot")
     if zero is None or name not in zero.metrics:

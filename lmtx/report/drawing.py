@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lmtx.report.render import csv, save
 
@@ -185,14 +185,6 @@ def percent_axis(axis: Axis, ticks: int = 6) -> None:
     """Write an axis of fractions in percent, with at most so many intervals between ticks."""
     axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(PERCENT)
-
-
-def log_ticks(axis: Axis) -> None:
-    """Write 1, 3, 10, 30, … at an axis of amounts."""
-    axis.set_major_locator(LogLocator(subs=(1, 3), numticks=12))
-    axis.set_major_formatter(AMOUNT)
-    axis.set_minor_formatter(NullFormatter())
-    axis.set_minor_locator(NullLocator())
 
 
 def row_axes(axes: Axes, label: str, ticks: int = 6) -> None:

@@ -210,6 +210,12 @@ def interval(low: float | None, high: float | None, *, sign: bool = False) -> st
     return f"[{percent(low, sign=sign)}, {percent(high, sign=sign)}]"
 
 
+def points(d: Interval) -> str:
+    """A difference in points with its interval, and whether chance may explain it."""
+    noise = ", within noise" if d.within_noise else ""
+    return f"{percent(d.value, sign=True)} points {interval(d.low, d.high, sign=True)}{noise}"
+
+
 def listed(names: Iterable[str]) -> str:
     """Names as a sentence lists them: "a", "a and b", "a, b and c"."""
     names = list(names)

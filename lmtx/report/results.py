@@ -1,38 +1,33 @@
-"""The results that a report is made from: read once, with the questions that tables and figures ask of them.
+"""The result files of a study, read once, and the questions that tables and figures ask of them.
 
 Nothing but the result files is read, so a report can be made long after the run, of any subset of them.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import hypot, sqrt
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import TypeVar
 
 from pydantic import ValidationError
+from scipy.special import stdtrit
 
 from lmtx.files import read_json
-from lmtx.report.groups import Group, grouped
-from lmtx.report.schema import Frozen, Interval, Point, Result, Statistics
+from lmtx.report.render import listed
+from lmtx.report.schema import Frozen, Interval, Point, Result, Settings, Statistics
 
 # The order of the systems in every table: those without training, those that train without a teacher,
 # those that ask a language model at prediction time, the one that reads annotations; then LMTX, cycle by
 # cycle, its best cycle, and that one fused with another system.
-BASELINES = [
-    "zero-shot",
-    "hubness",
-    "tfidf",
-    "bm25",
-    "hybrid",
-    "hybrid-tfidf",
-    "rts",
-    "maclr",
-    "label-tuning",
-    "rerank",
-    "icxml",
-    "supervised",
-]
+BASELINES = """
+    zero-shot hubness tfidf bm25 hybrid hybrid-tfidf rts maclr label-tuning rerank icxml supervised
+""".split()  # noqa: SIM905 (a list literal would take a line a word)
 # Without these two the study has no result: their absence is shown as a gap.
 EXPECTED = ("zero-shot", "lmtx")
+BASE = "base"
+"""The point whose settings every other point changes one thing of; it belongs to every axis."""
 
 Model = TypeVar("Model", bound=Frozen)
 
@@ -44,32 +39,33 @@ class Results:
     Attributes
     ----------
     dataset
-        The data set that the report is about. It comes first in the two dictionaries; the others follow by
-        name.
+        The data set that the report is about. It is the first key of the dictionaries; others follow by name.
     by_dataset
         Data set -> its results in reading order; a system of `EXPECTED` without a file is there as a gap.
     statistics
         Data set -> its statistics, `None` where they were not written yet.
-    points
-        Every run of the ablations of `dataset`, by name.
-    groups
-        The same runs, those that differ in nothing but the seed together.
+    ablations
+        Data set -> every run of its ablations, by name.
     """
 
     dataset: str
     by_dataset: dict[str, list[Result]]
     statistics: dict[str, Statistics | None]
-    points: list[Point]
-    groups: list[Group]
+    ablations: dict[str, list[Point]]
 
     @property
     def systems(self) -> list[Result]:
         """The results on `dataset`."""
         return self.by_dataset[self.dataset]
 
+    @property
+    def points(self) -> list[Point]:
+        """The runs of the ablations on `dataset`."""
+        return self.ablations[self.dataset]
+
 
 def load(reports: str | Path, dataset: str) -> Results:
-    """Read every result file in `reports`: of the systems on all data sets, of the ablations on `dataset`.
+    """Read every result file in `reports`; the report is about `dataset`.
 
     Raises `ValueError` naming the file and the field of a result file that cannot be used.
     """
@@ -78,13 +74,11 @@ def load(reports: str | Path, dataset: str) -> Results:
     others |= {path.stem for path in (reports / "corpus").glob("*.json")}
     names = [dataset, *sorted(others - {dataset})]
     statistics = {name: reports / "corpus" / f"{name}.json" for name in names}
-    points = _read_folder(reports / "ablations" / dataset, Point, "point")
     return Results(
         dataset,
         {name: _load_systems(reports / "metrics" / name) for name in names},
         {name: _read(path, Statistics) if path.is_file() else None for name, path in statistics.items()},
-        points,
-        grouped(points),
+        {name: _read_folder(reports / "ablations" / name, Point, "point") for name in names},
     )
 
 
@@ -93,16 +87,16 @@ def measured(systems: list[Result], name: str) -> Result | None:
     return next((r for r in systems if r.system == name and "P@1" in r.metrics), None)
 
 
-def gain_of_lmtx(systems: list[Result]) -> Interval | None:
-    """The paired difference in P@1 of LMTX and its encoder before training."""
-    zero = measured(systems, "zero-shot")
-    d = (zero.against_lmtx or {}).get("P@1") if zero else None
+def gain_of_lmtx(systems: list[Result], over: str = "zero-shot") -> Interval | None:
+    """The paired difference in P@1 of LMTX and another system, its encoder before training."""
+    other = measured(systems, over)
+    d = (other.against_lmtx or {}).get("P@1") if other else None
     return d and d.reverse
 
 
 def cycles(systems: list[Result]) -> dict[int, Result]:
     """The cycles of the curriculum among the systems by number, in their order, stopped ones too."""
-    return {number: r for r in systems if (number := _cycle_number(r.system)) is not None}
+    return {int(r.system.removeprefix("lmtx-c")): r for r in systems if re.fullmatch(r"lmtx-c\d+", r.system)}
 
 
 def from_zero(systems: list[Result]) -> dict[int, Result]:
@@ -125,11 +119,142 @@ def on_documents(dataset: str, systems: list[Result]) -> str:
     return f"{dataset}, n = {' or '.join(f'{n:,}' for n in sizes)} test documents" if sizes else dataset
 
 
+@dataclass(frozen=True)
+class Group:
+    """The runs of one point that differ in nothing but the seed.
+
+    `name` is the point's without the seed, such as "shortlist-3", `axes` are those that it belongs to, and
+    `points` its runs in the order of their seeds.
+    """
+
+    name: str
+    axes: frozenset[str]
+    points: tuple[Point, ...]
+
+    @property
+    def settings(self) -> Settings:
+        return self.points[0].settings
+
+    def metric(self, name: str, of: str = "metrics") -> Interval | None:
+        """A metric, or its paired difference in `of`: over seeds, or of the single run as it is."""
+        return over_seeds([(getattr(p, of) or {}).get(name) for p in self.points])
+
+    def mean(self, name: str) -> float | None:
+        """The mean of an attribute of `Point` over the runs that have it."""
+        values = [value for point in self.points if (value := getattr(point, name)) is not None]
+        return fmean(values) if values else None
+
+
+def grouped(points: Sequence[Point]) -> list[Group]:
+    """The runs of the ablations, those that differ in their seed together; base is first.
+
+    A run that another point has, too (`same_as`), is there once and belongs to the axes of both.
+    """
+
+    def seedless(name: str) -> str:
+        return re.sub(r"-s\d+$", "", name)
+
+    # Further seeds of a point that is another's run belong to that one.
+    run_of = {p.point: seedless(p.same_as) for p in points if p.same_as}
+    runs: dict[tuple, dict[int, Point]] = {}
+    axes: dict[tuple, set[str]] = {}
+    # The point that was run comes before those that only name it.
+    for point in sorted(points, key=lambda p: (p.axis != BASE, p.same_as is not None)):
+        name = seedless(point.same_as or point.point)
+        key = (run_of.get(name, name), point.settings.model_dump_json())
+        runs.setdefault(key, {}).setdefault(point.seed, point)
+        axes.setdefault(key, set()).update({point.axis} | ({BASE} & {*key}))
+    return [
+        Group(key[0], frozenset(axes[key]), tuple(by_seed[seed] for seed in sorted(by_seed)))
+        for key, by_seed in runs.items()
+    ]
+
+
+def on_axis(points: Sequence[Point], *axes: str) -> list[Group]:
+    """The groups on some axes, base among them; none where only base was run.
+
+    The main run, on all documents, belongs to the axis of the sample size.
+    """
+    groups = grouped(points)
+    if not any(group.axes & {*axes} and BASE not in group.axes for group in groups):
+        return []
+    return [group for group in groups if group.axes & {*axes, BASE, *(("main",) if "sample" in axes else ())}]
+
+
+def base_of(groups: Sequence[Group]) -> Group | None:
+    """The group of the shared settings, or `None` where it was not run."""
+    return next((group for group in groups if BASE in group.axes), None)
+
+
+def over_seeds(intervals: Sequence[Interval | None]) -> Interval | None:
+    """The mean and its 95 % t-interval where there are two or more; a single one as it is; else `None`."""
+    measured = [one for one in intervals if one is not None]
+    if len(measured) < 2:
+        return measured[0] if measured else None
+    values = [one.value for one in measured]
+    half = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / sqrt(len(values))
+    return Interval(value=fmean(values), low=fmean(values) - half, high=fmean(values) + half)
+
+
+def difference(one: Group, other: Group, name: str) -> Interval | None:
+    """`one` minus `other` in a metric, with a 95 % interval; `None` where one of them lacks the metric.
+
+    Over two or more shared seeds: the t-interval of the differences, seed by seed. Else against base: the
+    paired interval. Else from the intervals of both against base (or against zero-shot, or of the metric
+    alone, where they have no other) as if they were independent (Zou and Donner, 2008, "Construction of
+    confidence limits about effect measures: a general approach"). That is wider than it need be, since
+    both are measured on the same test documents.
+    """
+    # Runs hold their difference to base, never base's to them.
+    if BASE in one.axes and BASE not in other.axes:
+        d = difference(other, one, name)
+        return d and d.reverse
+    # Seed by seed.
+    values = [{p.seed: p.metrics[name].value for p in g.points if name in p.metrics} for g in (one, other)]
+    shared = sorted(values[0].keys() & values[1].keys())
+    if len(shared) > 1:
+        pairs = [values[0][seed] - values[1][seed] for seed in shared]
+        return over_seeds([Interval(value=d, low=d, high=d) for d in pairs])
+    # Paired over test documents, as the run has it.
+    if BASE in other.axes and (paired := one.metric(name, "against_base")):
+        return paired
+    # From two intervals, the narrowest that both have.
+    for of in ("against_base", "against_zero_shot", "metrics"):
+        a, b = one.metric(name, of), other.metric(name, of)
+        if a is not None and b is not None:
+            d = a.value - b.value
+            low, high = hypot(a.value - a.low, b.high - b.value), hypot(a.high - a.value, b.value - b.low)
+            return Interval(value=d, low=d - low, high=d + high)
+    return None
+
+
+def ran_on(dataset: str, groups: Sequence[Group]) -> str:
+    """The data set, the sample, the seeds and the intervals of the groups, as a caption says it.
+
+    The number of training documents is left out where the groups differ in it.
+    """
+    if not groups:
+        return dataset
+    documents = {group.settings.documents for group in groups}
+    seeds = sorted({point.seed for group in groups for point in group.points})
+    sizes = sorted({point.n for group in groups for point in group.points})
+    counts = {len(group.points) for group in groups}
+    intervals = "mean and 95 % t-interval over seeds" if max(counts) > 1 else ""
+    if 1 in counts:
+        alone = "95 % bootstrap intervals over test documents"
+        intervals += f"; of one seed, {alone}" if intervals else alone
+    sample = f", {documents.pop():,} training documents" if len(documents) == 1 else ""
+    return (
+        f"{dataset}{sample}, seed{'s' if len(seeds) > 1 else ''} {listed(map(str, seeds))}; "
+        f"n = {' or '.join(f'{n:,}' for n in sizes)} test documents; {intervals}"
+    )
+
+
 def _load_systems(folder: Path) -> list[Result]:
     systems = {r.system: r for r in _read_folder(folder, Result, "system")}
-    for r in systems.values():
+    for name, r in systems.items():
         if not r.metrics and r.stopped is None:
-            path = folder / f"{r.system}.json"
+            path = folder / f"{name}.json"
             raise ValueError(f"{path}: neither `metrics` nor `stopped`; run the `evaluate` stage again")
     for name in EXPECTED:
         missing = Result(system=name, label=name, stopped=f"no file {name}.json in {folder.name}")
@@ -137,17 +262,11 @@ def _load_systems(folder: Path) -> list[Result]:
     return [systems[name] for name in sorted(systems, key=_order)]
 
 
-def _cycle_number(system: str) -> int | None:
-    match = re.fullmatch(r"lmtx-c(\d+)", system)
-    return int(match.group(1)) if match else None
-
-
 def _order(system: str) -> tuple:
     if system in BASELINES:
         return (0, BASELINES.index(system), "")
-    number = _cycle_number(system)
-    if number is not None:
-        return (2, number, "")
+    if cycle := re.fullmatch(r"lmtx-c(\d+)", system):
+        return (2, int(cycle.group(1)), "")
     return (3 if system == "lmtx" else 4 if system.startswith("hybrid-") else 1, 0, system)
 
 

@@ -6,7 +6,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-# A note that holds these words marks a system which is no zero-shot system; it is never "the best".
+# A note with these words marks a system that is not zero-shot; it is never "the best".
 READS_ANNOTATIONS = "reads annotations"
 
 
@@ -35,10 +35,7 @@ class Interval(Frozen):
 
 
 class Cost(Frozen):
-    """Requests to a teacher and their price; `usd` None: the price is not known.
-
-    `verdicts` counts the judged pairs, from the store or asked anew.
-    """
+    """Requests to a teacher and their price, `usd` None: unknown; `verdicts` also counts stored ones."""
 
     usd: float | None = 0.0
     requests: int = 0
@@ -48,11 +45,7 @@ class Cost(Frozen):
 
 
 class Run(Frozen):
-    """The fields of every result: quality, time, cost and origin.
-
-    `metrics` maps names such as "P@1" to intervals over the `n` test documents. `seconds` is by part of
-    the work. `cost` is that of the run, and `commit` that of the code, `None` outside a Git checkout.
-    """
+    """The fields of every result: quality over the `n` test documents, seconds by step, cost and origin."""
 
     n: int | None = None
     metrics: dict[str, Interval] = {}
@@ -68,12 +61,7 @@ class Run(Frozen):
 
 
 class Cycle(Frozen):
-    """A cycle of the curriculum, measured. Shares are fractions; `None` was not measured.
-
-    The `pseudo_…` fields describe the teacher's yes-verdicts: how many there are for each document,
-    and, against the annotations and for the report only, which share of them is annotated and
-    which share of the annotated pairs they find; `shortlist_recall` is the share that the shortlists hold.
-    """
+    """A cycle of the curriculum, measured (`lmtx.evaluation.pseudo_label_quality`); shares are fractions."""
 
     number: int
     check: float | None = None
@@ -97,12 +85,10 @@ class SomePairs(Frozen):
 class Result(Run):
     """One system on one data set.
 
-    `against_lmtx` holds paired differences, this system minus LMTX's best cycle, `None` for that
-    cycle itself. `by_literalness` holds the metrics on annotated pairs that stand in the text ("literal") and
-    on the "other" ones. `by_frequency` holds the contribution of each bucket of labels to P@5. `bill` is the
-    cost of a system that asks a teacher at prediction time, as if no verdict were stored.
-    `examples` holds some training pairs of the system: rows of document, anchor and positive, as texts.
-    `stopped` says why there are no metrics, and is `None` where there are.
+    `against_lmtx` holds paired differences, this system minus LMTX's best cycle, None for that cycle.
+    `bill` is the cost of a system that asks a teacher at prediction time, as if no verdict were stored.
+    `examples` holds training pairs of the system: rows of document, anchor and positive. `stopped` says why
+    there are no metrics.
     """
 
     system: str
@@ -123,10 +109,9 @@ class Result(Run):
 
 
 class Settings(Frozen):
-    """The settings of a point of the ablations; other keys stay, and tell points apart.
+    """The settings of a point of the ablations (`lmtx.study.ablations.settings`); other keys stay, too.
 
-    `documents` are the training documents whose labels the teacher judged; `None` in `true_yes`,
-    `false_yes` and `mode` means that its teacher has no such setting.
+    `documents` counts those whose labels the teacher judged. None: the point's teacher has no such setting.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -136,8 +121,12 @@ class Settings(Frozen):
     teacher: str
     teacher_kind: str | None = None
     mode: str | None = None
+    model: str | None = None
+    prompt: str | None = None
     true_yes: float | None = None
     false_yes: float | None = None
+    acceptance: float | None = None
+    lexical_weight: float | None = None
     negatives: str = "hardest"
     rejected_negatives: int = 0
     soft_targets: bool = False
@@ -150,12 +139,10 @@ class Settings(Frozen):
 class Point(Run):
     """One run of one point of the ablations: an axis, a value, a seed.
 
-    `against_zero_shot` and `against_base` hold paired differences, this run minus the other. `verdicts`
-    counts the judged pairs, `pseudo_positives` the yes-verdicts a document; `pseudo_precision` and
-    `pseudo_recall` compare these with the annotations, for the report only. `power` is the teacher's
+    `against_zero_shot` and `against_base` hold paired differences, this run minus the other. The `pseudo_…`
+    fields and `shortlist_recall` are those of a `Cycle`. `power` is the teacher's
     (`lmtx.teachers.discrimination`), and `agreement_with_base` its share of answers that base's teacher gives
-    too; both are found without annotations. `same_as` names the point
-    whose run this one is, where both have the same settings.
+    too. `same_as` names the point whose run this one is.
     """
 
     point: str
@@ -173,20 +160,13 @@ class Point(Run):
     pseudo_positives: float | None = None
     pseudo_precision: float | None = None
     pseudo_recall: float | None = None
+    shortlist_recall: float | None = None
     power: float | None = None
     agreement_with_base: float | None = None
 
     @property
     def train_seconds(self) -> float | None:
         return self.seconds.get("train")
-
-    @property
-    def prompt_tokens(self) -> int:
-        return self.cost.prompt_tokens
-
-    @property
-    def usd(self) -> float | None:
-        return self.cost.usd
 
     @property
     def verdicts_per_document(self) -> float | None:

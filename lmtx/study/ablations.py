@@ -9,8 +9,8 @@ from lmtx.config.sections import PointConfig
 
 MAIN = "main"
 """The name of the main run's cycle 1 among the points."""
-
-
+_OF_TEACHER = ("mode", "model", "prompt", "acceptance", "true_yes", "false_yes")
+"""Settings that a teacher may have."""
 _MAIN_POINT = PointConfig(previous="zero-shot")
 
 
@@ -43,9 +43,8 @@ def settings(config: Config, point: str, documents: int) -> dict:
         "shortlist": at.shortlist.size,
         "teacher": at.teacher.name,
         "teacher_kind": at.teacher.kind,
-        "mode": getattr(at.teacher, "mode", None),
-        "true_yes": getattr(at.teacher, "true_yes", None),
-        "false_yes": getattr(at.teacher, "false_yes", None),
+        **{name: getattr(at.teacher, name, None) for name in _OF_TEACHER},
+        "lexical_weight": at.shortlist.lexical_weight,
         "negatives": at.training.negatives,
         "rejected_negatives": at.training.rejected_negatives,
         "soft_targets": at.training.soft_targets,
