@@ -12,7 +12,7 @@ import sys
 from importlib import import_module
 from multiprocessing.connection import Client, Listener
 
-LIBRARIES = ["IPython", "datasets", "papermill.cli", "sklearn.cluster", "torch._dynamo"]
+LIBRARIES = ["IPython", "datasets", "papermill.cli", "seaborn", "sklearn.cluster", "torch._dynamo"]
 LIBRARIES += ["lmtx.curriculum", "lmtx.encoder.on_disk", "lmtx.report.figures", "lmtx.training"]
 
 
