@@ -212,14 +212,15 @@ def strings_or_model(results: Results) -> Table:
         }
         for name, group in taught.items():
             row |= flat(name, group and group.metric("P@1"))
-            if group:
-                s = group.settings
-                notes.append(f"{dataset}, {name}: the teacher {s.teacher} on {s.documents:,} documents.")
         for column, metric in (("model_minus_strings", "P@1"), ("model_minus_strings_R@10", "R@10")):
             both = all(taught.values())
             row |= flat(column, difference(taught["model"], taught["strings"], metric) if both else None)
-        main = (p.settings for p in results.ablations[dataset] if p.point == "main")
-        notes += [f"{dataset}, LMTX: the teacher {s.teacher} on {s.documents:,} documents." for s in main]
+        few = max((g.settings.documents for g in taught.values() if g), default=0)
+        main = next((p.settings for p in results.ablations[dataset] if p.point == "main"), None)
+        if few and main:
+            notes.append(
+                f"{dataset}: {few:,} documents, and {main.documents:,} of LMTX, taught by {main.teacher}."
+            )
         rows.append((Cell(dataset), row))
     return Table.of(
         "strings_or_model",
