@@ -188,7 +188,7 @@ def test_labels_of_a_vocabulary_are_added(run, folder, tmp_path):
     ("name", "content"),
     [
         ("more.csv", b" text ,description\r\n fox1 fox2 , like a dog \r\nelk1,\r\n"),
-        ("more.csv.gz", gzip.compress(b"text,description\nfox1 fox2,like a dog\nelk1,\n")),
+        ("more.csv.gz", gzip.compress(b"text,description\nfox1 fox2,like a dog\nelk1,\n", mtime=0)),
         ("more.jsonl", b'{"text": " fox1 fox2", "description": "like a dog"}\n{"text": "elk1\\t"}\n'),
         ("more.txt", b"fox1 fox2: like a dog\relk1 \r\r"),
     ],
