@@ -218,9 +218,7 @@ def strings_or_model(results: Results) -> Table:
         few = max((g.settings.documents for g in taught.values() if g), default=0)
         main = next((p.settings for p in results.ablations[dataset] if p.point == "main"), None)
         if few and main:
-            notes.append(
-                f"{dataset}: {few:,} documents, and {main.documents:,} of LMTX, taught by {main.teacher}."
-            )
+            notes.append(f"{dataset}: {few:,} documents, and {main.documents:,} of LMTX by {main.teacher}.")
         rows.append((Cell(dataset), row))
     return Table.of(
         "strings_or_model",
