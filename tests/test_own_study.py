@@ -2,6 +2,7 @@
 
 import json
 import os
+from types import ModuleType
 
 import matplotlib as mpl
 import nbformat
@@ -29,7 +30,8 @@ def models(tmp_path_factory):
 @pytest.fixture
 def shell(monkeypatch):
     """An IPython that runs notebooks here; a kernel for each would take seconds."""
-    shell = InteractiveShell.instance()
+    # In a module of its own: a reset empties it, and what pytest runs as needs its own.
+    shell = InteractiveShell.instance(user_module=ModuleType("notebook"))
     before = mpl.get_backend()
     mpl.use("agg")
     yield shell
