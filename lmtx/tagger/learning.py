@@ -130,9 +130,9 @@ def learn(
         embeddings["labels"] = e0.encode_labels(corpus.labels)
 
         # Appoint the teacher, and another judge for the check. They share verdicts, and one limit of costs.
-        store = scratch / "verdicts.sqlite"
-        if destination is not None:
-            store = Path(f"{os.path.abspath(destination)}.verdicts.sqlite")
+        store = Path(f"{os.path.abspath(destination or scratch)}.verdicts.sqlite")
+        if destination is None or (dry_run and not store.exists()):
+            store = scratch / "verdicts.sqlite"
         budget = teachers.Budget(max_cost or getattr(config.teacher, "max_cost", None))
         options = {"store": store, "corpus": corpus, "records": records, "budget": budget}
         judge = stack.enter_context(teachers.build(config.teacher, embeddings=embeddings, **options))
