@@ -140,10 +140,7 @@ def judge(teacher: Teacher, documents: pa.Table, labels: pa.Table, shortlist: Sh
     pairs = Pairs.from_shortlist(documents, labels, shortlist.ids)
     verdicts = teacher.judge(pairs)
     said = verdicts.p_yes
-    if teacher.centred:
-        # A small model agrees to some labels whatever the document: take each label's own mean off.
-        verdicts = Verdicts(centred(said, pairs.columns), verdicts.answer)
-        verdicts = teacher.decide(verdicts, anew=True)
+    verdicts = _centre(teacher, verdicts, pairs.columns)
     if teacher.acceptance is not None:
         # Set the threshold at which the teacher accepts that share of these pairs.
         teacher.threshold = float(np.nanquantile(verdicts.p_yes, 1 - teacher.acceptance))
@@ -163,6 +160,19 @@ def judge(teacher: Teacher, documents: pa.Table, labels: pa.Table, shortlist: Sh
     notes = "; ".join(teacher.notes)
     metadata = {"teacher": teacher.name, "notes": notes, "threshold": repr(teacher.threshold)}
     return pa.table(columns, metadata=metadata)
+
+
+def _centre(
+    teacher: Teacher,
+    verdicts: Verdicts,
+    labels: np.ndarray,
+    reference: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Verdicts:
+    """Take each label's own mean off, where the teacher is to be centred, and decide anew."""
+    # A small model agrees to some labels whatever the document.
+    if not teacher.centred:
+        return verdicts
+    return teacher.decide(Verdicts(centred(verdicts.p_yes, labels, reference), verdicts.answer), anew=True)
 
 
 def threshold(judged: pa.Table) -> float:
@@ -265,11 +275,8 @@ def check(
     documents, texts = corpus.dev.slice(0, n), corpus.labels["text"]
     pairs = Pairs.from_shortlist(documents, corpus.labels, first.ids)
     teacher.threshold = threshold(judged)
-    verdicts = teacher.judge(pairs, progress=False)
-    if teacher.centred:
-        reference = judged["said"].to_numpy(), judged["label"].to_numpy()
-        verdicts = Verdicts(centred(verdicts.p_yes, pairs.columns, reference), verdicts.answer)
-        verdicts = teacher.decide(verdicts, anew=True)
+    reference = judged["said"].to_numpy(), judged["label"].to_numpy()
+    verdicts = _centre(teacher, teacher.judge(pairs, progress=False), pairs.columns, reference)
     labels, accepted = np.full(n, -1), np.zeros(n, dtype=bool)
     labels[pairs.rows], accepted[pairs.rows] = pairs.columns, verdicts.answer == YES
     named = texts.take(pa.array(labels, mask=labels < 0))
