@@ -45,7 +45,7 @@ paper: $(INSTALLED) ## run the paper's settings, hours on a GPU: make paper DATA
 	@test -n "$(DATASET)" -a -n "$(TEACHER)" || { \
 	  echo "usage: make paper DATASET=eurlex-4k TEACHER=MODEL, a model of the server at OPENAI_BASE_URL; see docs/paper.md"; exit 1; }
 	dvc exp run -S size=paper -S dataset=$(DATASET) -S encoder=msmarco-distilbert \
-	  -S teacher=openai -S teacher.model=$(TEACHER) $(if $(MAX_COST),-S teacher.max_cost=$(MAX_COST))
+	  -S teacher=openai -S teacher.model=$(TEACHER) -S teacher.name=$(subst :,-,$(notdir $(TEACHER))) $(if $(MAX_COST),-S teacher.max_cost=$(MAX_COST))
 
 smoke: $(INSTALLED) ## run the same stages at tiny sizes in a scratch copy, removed afterwards
 	python scripts/smoke.py
