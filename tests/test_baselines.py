@@ -105,6 +105,21 @@ def test_the_ranking_is_that_of_dense_matrices(monkeypatch, block, depth):
 # --- zero-shot ---------------------------------------------------------------------------------
 
 
+def test_bm25_is_its_formula_and_counts_a_word_of_the_query_once():
+    corpus = make_corpus([("x", "y")], [("sparse rows, sparse rows", "a body\nof more lines: dense")], LABELS)
+    ranking = rank("bm25", corpus, 5)
+    words = [label.replace(":", "").split() for label in LABELS]
+    mean, scores = np.mean([len(label) for label in words]), []
+    for label in words:
+        norm = 1.5 * (0.25 + 0.75 * len(label) / mean)
+        scores.append(0.0)
+        for word in {"sparse", "rows"} & set(label):  # Lucene's form: each word stands once in a label
+            n = sum(word in other for other in words)
+            scores[-1] += np.log(1 + (len(words) - n + 0.5) / (n + 0.5)) / (1 + norm)
+    np.testing.assert_array_equal(ranking.ids[0, :3], np.argsort(-np.array(scores), kind="stable")[:3])
+    np.testing.assert_allclose(ranking.scores[0, :3], np.sort(scores)[::-1][:3], rtol=1e-5)
+
+
 def test_zero_shot_is_the_cosine_of_embeddings_without_own_labels():
     rng = np.random.default_rng(6)
     vectors = {"labels": rng.normal(size=(20, 8)), "test": rng.normal(size=(9, 8))}

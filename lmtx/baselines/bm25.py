@@ -13,7 +13,8 @@ _WORD = r"[^\W_]+"
 def rank(inputs: Inputs, *, k1: float = 1.5, b: float = 0.75) -> Ranked:
     """Rank labels by BM25: the labels are the collection, a document's title and first line the query.
 
-    In a query of a whole document, common words would outweigh the few specific ones.
+    In a query of a whole document, common words would outweigh the few specific ones. A word of the query
+    counts once, however often it stands there (k3 = 0 of Robertson and Zaragoza, 2009).
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ def rank(inputs: Inputs, *, k1: float = 1.5, b: float = 0.75) -> Ranked:
         index = bm25s.BM25(k1=k1, b=b)
         index.index(_words(labels), show_progress=False)
         ids, scores = index.retrieve(
-            _words(lexical_view(test)),
+            [list(dict.fromkeys(words)) for words in _words(lexical_view(test))],
             k=min(depth + spare, len(labels)),
             show_progress=False,
             backend_selection="numpy",
