@@ -6,8 +6,8 @@ import pytest
 from judging import asking, make_pairs
 from servers import BatchApi, Server, completion, error, prompt
 
-from lmtx.llm import batch
 from lmtx.llm.faults import BudgetError, TeacherError
+from lmtx.teachers import batches
 from lmtx.teachers.pairs import NO, NONE, YES
 
 
@@ -18,8 +18,8 @@ def ask(tmp_path, monkeypatch):
 
 @pytest.fixture
 def quick_polls(monkeypatch):
-    monkeypatch.setattr(batch, "FIRST_POLL", 0.01)
-    monkeypatch.setattr(batch, "LAST_POLL", 0.01)
+    monkeypatch.setattr(batches, "FIRST_POLL", 0.01)
+    monkeypatch.setattr(batches, "LAST_POLL", 0.01)
 
 
 def by_document(request):
@@ -30,7 +30,7 @@ def by_document(request):
 
 
 def test_batches_give_the_same_verdicts(ask, quick_polls, monkeypatch):
-    monkeypatch.setattr(batch, "LINES", 7)
+    monkeypatch.setattr(batches, "LINES", 7)
     api = BatchApi(by_document)
     with Server(api) as server:
         verdicts, teacher = ask(server, batch=True)
@@ -54,7 +54,7 @@ def test_a_batch_of_an_interrupted_run_is_taken_up(ask, quick_polls, monkeypatch
     api = BatchApi(by_document, polls=5)
     with Server(api) as server:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(batch.time, "sleep", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(batches.time, "sleep", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
             ask(server, batch=True, mode=mode)
         assert len(api.created) == 1
         ask(server, batch=True, mode=mode)

@@ -182,6 +182,18 @@ def test_the_plan_is_that_of_all_teachers(combined):
     assert teacher.plan(pairs()).requests == 10  # what one teacher has said is not asked for again
 
 
+def test_what_a_plan_calls_stored_needs_no_request(combined):
+    """A letter judge sends nothing, so that the verdicts of the language model decide."""
+    teacher, first, second = combined(A, B)
+    first.sends = True
+    assert teacher.plan(pairs()).cached == 0
+    first.judge(pairs(3), progress=False)
+    assert teacher.plan(pairs()).cached == 6
+    second.sends = True  # two of them: both must be stored
+    second.judge(pairs().select(np.array([0, 9])), progress=False)
+    assert teacher.plan(pairs()).cached == 1
+
+
 def test_the_bill_is_that_of_all_pairs_whatever_is_stored(combined):
     """What a re-ranker is billed for asks each teacher anew."""
     teacher, first, second = combined(A, B)

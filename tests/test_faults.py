@@ -15,8 +15,10 @@ from servers import Reply, Server, completion, error, prompt
 import lmtx.teachers
 from lmtx.llm import dispatch
 from lmtx.llm.faults import TeacherError, address, backoff
-from lmtx.teachers.asking import TooFewAnswersError
+from lmtx.teachers.base import TooFewAnswersError
 from lmtx.teachers.pairs import NONE, YES
+from lmtx.teachers.records import summary
+from lmtx.teachers.store import VerdictStore
 
 
 @pytest.fixture
@@ -140,6 +142,14 @@ def test_nobody_there_is_reported_with_its_cause(ask):
         pass
     with pytest.raises(TeacherError, match=r"ConnectionRefusedError.*Check that the server is up"):
         ask(server, patience=0.2)
+
+
+def test_requests_that_nobody_answered_are_in_the_account(ask, tmp_path):
+    with Server(lambda request: error(500, "oops")) as server, pytest.raises(TeacherError, match="oops"):
+        ask(server, patience=0.1)
+    with VerdictStore(tmp_path / "verdicts.sqlite") as store:
+        (row,) = summary(store)
+    assert row["requests"] == len(server.requests) > 4 and row["verdicts"] == 0
 
 
 def test_a_server_that_stays_away_ends_after_patience(ask):

@@ -14,7 +14,7 @@ from lmtx.llm import dispatch
 from lmtx.llm.chat import Question
 from lmtx.llm.faults import BudgetError, TeacherError
 from lmtx.llm.replies import read_items, read_selection, without_thought
-from lmtx.teachers.asking import TooFewAnswersError
+from lmtx.teachers.base import TooFewAnswersError
 from lmtx.teachers.records import merge
 from lmtx.teachers.store import VerdictStore
 from lmtx.teachers.writer import build_writer
@@ -210,9 +210,8 @@ def test_the_first_of_two_answers_stays_and_merging_takes_them_over(writing, tmp
         config = make_config()
         with build_writer(config, store=path) as other:
             other.write(questions(3), "texts", progress=False)
-            run = other.store.start_run(1)
             for key in other._keys(questions(1)):
-                other.store.save_texts(1, {key: "later"}, run, {"seconds": 1.0})
+                other.store.save_texts(1, {key: "later"})
             assert other.stored(questions(1)) == ["answer to question 0"]
         with VerdictStore(tmp_path / "verdicts.sqlite") as mine:
             merge(mine, path)

@@ -233,7 +233,8 @@ def test_texts_come_back_as_they_were(tmp_path):
         teacher = store.teacher("writer", identity)
         with pytest.raises(StoreError, match="holds no texts of a teacher 'writer'"):
             write_texts(store, "writer", file)
-        store.save_texts(teacher, written, store.start_run(teacher), {"requests": 3})
+        store.save_texts(teacher, written)
+        store.account(store.start_run(teacher), {"requests": 3})
         assert write_texts(store, "writer", file) == 3
     with VerdictStore(tmp_path / "b.sqlite") as store:
         teacher = store.teacher("writer", identity)

@@ -10,7 +10,7 @@ from servers import Reply, Server, completion, error, prompt, with_logprobs
 from lmtx.llm import dispatch, faults
 from lmtx.llm.chat import Question
 from lmtx.llm.faults import BudgetError, TeacherError
-from lmtx.teachers.asking import TooFewAnswersError
+from lmtx.teachers.base import TooFewAnswersError
 from lmtx.teachers.pairs import NO, NONE, YES
 from lmtx.teachers.writer import build_writer
 
@@ -245,9 +245,9 @@ def test_the_remedy_of_a_thought_cut_off_works(ask, model, mode, monkeypatch):
     """What was cut off is no verdict, so that a run with more tokens asks again."""
     from servers import BatchApi
 
-    from lmtx.llm import batch
+    from lmtx.teachers import batches
 
-    monkeypatch.setattr(batch, "FIRST_POLL", 0.01)
+    monkeypatch.setattr(batches, "FIRST_POLL", 0.01)
     changes = {"batch": mode == "batch"}
     with Server(BatchApi(model) if mode == "batch" else model) as server:
         with pytest.raises(TeacherError, match=r"cut off before it answered.*raise teacher\.max_tokens"):
@@ -329,7 +329,40 @@ def test_no_server_is_stormed(ask, headers, monkeypatch):
         verdicts, _ = ask(server, make_pairs(documents=40), concurrency=64)
         storm = sum(request.at < end for request in server.requests)
     assert set(verdicts.answer) == {YES}
-    assert storm <= 64 * 5  # pauses of at least 0.25, 0.5, 1 and 2 seconds
+    assert storm <= 64 * 4  # all wait at least 0.25, then 0.5, then 1 second
+
+
+def test_a_fault_makes_all_requests_wait(ask, monkeypatch):
+    monkeypatch.setattr(dispatch, "backoff", lambda waits, chance: 0.5 * (waits + 1))
+    with Server(script=[None] * 8 + [error(503, "busy")], delay=0.01) as server:
+        verdicts, _ = ask(server, make_pairs(documents=10), concurrency=4)
+        at = [request.at for request in server.requests]
+    failed = at[8] + 0.01
+    assert set(verdicts.answer) == {YES} and len(at) == 31
+    assert not [time for time in at if failed + 0.1 < time < failed + 0.5]
+    assert at[-1] < failed + 5  # one wait
+
+
+def test_faults_of_one_outage_lengthen_the_wait_once(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(dispatch, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(dispatch.random, "random", lambda: 0.5)
+    fault = faults.Fault("passing", "503")
+    shared = dispatch.Backoff(300.0, lambda text: None)
+    requests = [dispatch.Attempts(shared) for _ in range(64)]
+    for wait in (0.5, 1.0, 2.0, 4.0):  # half a second, doubled
+        assert [request.wait() for request in requests] == [0.0] * 64
+        now += 0.01
+        assert all(request.again(fault) for request in requests)
+        assert shared.resume_at == pytest.approx(now + wait)
+        newcomer = dispatch.Attempts(shared)
+        assert newcomer.wait() == pytest.approx(1.05 * wait)
+        now += 1.1 * wait
+    requests[0].wait()
+    requests[0].answered()
+    assert requests[1].wait() == 0.0 and requests[1].again(fault)
+    assert shared.resume_at == pytest.approx(now + 0.5)  # all others wait briefly
+    assert requests[1].wait() == pytest.approx(1.05 * 8.0)  # and the one that keeps failing longer
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "soon", "", "1e999", "Wed, 99 Foo"])

@@ -19,8 +19,7 @@ from servers import Server, completion, prompt
 from lmtx import cli
 from lmtx.corpus import DOCUMENT_SCHEMA
 from lmtx.llm.faults import TeacherError
-from lmtx.teachers.asking import TooFewAnswersError
-from lmtx.teachers.base import Teacher
+from lmtx.teachers.base import Teacher, TooFewAnswersError
 from lmtx.teachers.pairs import NO, NONE, YES, Pairs
 from lmtx.teachers.records import export, merge, summary
 from lmtx.teachers.store import StoreError, VerdictStore

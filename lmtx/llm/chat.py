@@ -108,6 +108,10 @@ class Reply:
         return f"{model} {end} ({self.text[:80]!r}): raise teacher.max_tokens where it thinks first"
 
 
+FILTERED = Reply(refused=True)
+"""What the provider's filter answers in the place of the model."""
+
+
 class Dialect:
     """The form of requests to a server; remembers which optional parameters it rejects."""
 

@@ -1,4 +1,4 @@
-"""What judging costs: prices, the plan shown before spending, and the account kept while spending."""
+"""What requests cost: prices, the plan before spending, the account and the limit while spending."""
 
 import html
 from collections.abc import Iterable
@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from lmtx.config import PACKAGED, ConfigError, Section, find_upwards
+from lmtx.llm.faults import BudgetError
 
 _Amount = Annotated[float, Field(ge=0)]
 
@@ -104,6 +105,35 @@ class Cost:
         return {name: None if now[name] is None else now[name] - then[name] for name in names}
 
 
+@dataclass
+class Budget:
+    """A limit in dollars, for one model or for several that share it.
+
+    Attributes
+    ----------
+    max_cost
+        Dollars that may be spent; None: no limit.
+    spent
+        Dollars that replies have cost.
+    reserved
+        Dollars that the requests in work may still cost.
+    """
+
+    max_cost: float | None = None
+    spent: float = 0.0
+    reserved: float = 0.0
+
+    def reserve(self, most: float) -> None:
+        """Set `most` dollars aside for a request; raises `BudgetError` where there is no room for it."""
+        # A sum of floats may pass the limit by its rounding.
+        if self.max_cost is not None and self.spent + self.reserved + most > self.max_cost * (1 + 1e-9):
+            raise BudgetError(
+                f"teacher.max_cost = ${self.max_cost:,.4f} is reached (${self.spent:,.4f} spent): raise it, "
+                "or run again to spend as much once more"
+            )
+        self.reserved += most
+
+
 @dataclass(frozen=True)
 class Plan:
     """What judging some pairs, or writing some texts, will take, known before the first request.
@@ -138,30 +168,22 @@ class Plan:
     notes: tuple[str, ...] = field(default=())
     task: str = "pairs to judge"
 
-    def rows(self) -> list[tuple[str, str]]:
-        """Names and values, as text, in reading order."""
-        share = f" ({self.cached / self.pairs:.0%})" if self.pairs else ""
-        return [
-            (self.task, f"{self.pairs:,}"),
-            ("answered by the store", f"{self.cached:,}{share}"),
-            ("requests", f"{self.requests:,}"),
-            ("prompt tokens", f"{self.prompt_tokens:,}"),
-            ("answer tokens", f"{self.answer_tokens:,}"),
-            ("price", "unknown" if self.usd is None else f"${self.usd:,.4f}"),
-            ("expected time", "unknown" if self.seconds is None else duration(self.seconds)),
-        ]
-
     def __str__(self) -> str:
-        lines = [f"{name:>22}  {value}" for name, value in self.rows()]
+        share = f" ({self.cached / self.pairs:.0%})" if self.pairs else ""
+        rows = {
+            self.task: f"{self.pairs:,}",
+            "answered by the store": f"{self.cached:,}{share}",
+            "requests": f"{self.requests:,}",
+            "prompt tokens": f"{self.prompt_tokens:,}",
+            "answer tokens": f"{self.answer_tokens:,}",
+            "price": "unknown" if self.usd is None else f"${self.usd:,.4f}",
+            "expected time": "unknown" if self.seconds is None else duration(self.seconds),
+        }
+        lines = [f"{name:>22}  {value}" for name, value in rows.items()]
         return "\n".join([f"Plan of {self.teacher}", *lines, *(f"note: {note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:
-        body = "".join(
-            f"<tr><th style='text-align:left'>{name}</th><td style='text-align:right'>{value}</td></tr>"
-            for name, value in self.rows()
-        )
-        notes = "".join(f"<br><small>{html.escape(note)}</small>" for note in self.notes)
-        return f"<table><caption>Plan of {html.escape(self.teacher)}{notes}</caption>{body}</table>"
+        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 def estimate(

@@ -14,18 +14,97 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from lmtx.llm.cost import duration
-from lmtx.llm.faults import TeacherError, backoff, read_fault
+from lmtx.llm.faults import Fault, TeacherError, backoff, read_fault
 
-Job = TypeVar("Job")
-Answer = TypeVar("Answer")
+Send = Callable[[Any, Any], Awaitable[Any]]
+"""Sends a job by a client, and gives its answer."""
 
 _STREAK = 20  # requests refused one after the other, that make one ask whether the server refuses all
 _QUIET = 60.0  # seconds between two messages about faults
 _DRAIN = 30.0  # seconds for requests in work when everything stops
+
+
+@dataclass
+class Backoff:
+    """The pauses after passing faults, shared by all requests to a server.
+
+    A fault makes all requests wait, each time twice as long, until one is answered. A request that
+    was under way when a wait began tells nothing new by failing.
+
+    Attributes
+    ----------
+    patience
+        Seconds for which a request is tried again, counted from its first fault.
+    say
+        Tells the user something, at most once a minute.
+    answered_at, resume_at, said_at
+        Times of the last answer (None: there was none), of the end of the wait, of the last message.
+    waits
+        Waits since the last answer.
+    """
+
+    patience: float
+    say: Callable[[str], None]
+    answered_at: float | None = None
+    resume_at: float = -math.inf
+    said_at: float = -math.inf
+    waits: int = 0
+
+
+class Attempts:
+    """The attempts at one request: how long each waits, and when they end."""
+
+    def __init__(self, shared: Backoff):
+        self._shared, self._faults, self._first_fault_at = shared, 0, math.inf
+        self._sent_at = self._resume_at = -math.inf
+
+    def wait(self) -> float:
+        """Seconds to wait before sending, with a little spread; 0: send now."""
+        self._sent_at = time.monotonic()
+        seconds = max(self._resume_at, self._shared.resume_at) - self._sent_at
+        return max(0.0, seconds * (1 + 0.1 * random.random()))
+
+    def answered(self) -> None:
+        """Note an answer, so that the next fault makes all wait only briefly."""
+        self._shared.answered_at, self._shared.waits = time.monotonic(), 0
+
+    def again(self, fault: Fault) -> bool:
+        """Whether to try again after a passing fault, which makes all requests wait.
+
+        A request that alone keeps failing waits longer and longer, and is given up. Raises `TeacherError`
+        where no request was answered since its first fault, or the server asks to wait for longer than
+        `patience`.
+        """
+        shared, now, pause = self._shared, time.monotonic(), fault.pause or 0.0
+        self._first_fault_at = min(self._first_fault_at, now)
+        patience = duration(shared.patience)
+        if now - shared.said_at > _QUIET:
+            shared.said_at = now
+            shared.say(f"{fault.message}: trying again for {patience} (teacher.patience)")
+        if pause > max(shared.patience, 1.0):
+            raise TeacherError(
+                f"{fault.message}: it asks to wait {duration(pause)}, longer than teacher.patience "
+                f"({patience}). Run again then"
+            )
+        if (since := now - self._first_fault_at) > shared.patience:
+            if shared.answered_at is None or shared.answered_at < self._first_fault_at:
+                raise TeacherError(
+                    f"{fault.message}: no answer to any request for {duration(since)} (teacher.patience). "
+                    "Check that the server is up, then run again"
+                )
+            return False
+        self._resume_at = now + max(pause, backoff(self._faults, random.random()))
+        self._faults += 1
+        if self._sent_at >= shared.resume_at:
+            pause = max(pause, backoff(shared.waits, random.random()))
+            shared.waits += 1
+        shared.resume_at = max(shared.resume_at, now + pause)
+        return True
 
 
 @contextmanager
@@ -56,7 +135,7 @@ def first_interrupt(act: Callable[[], None]) -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-class Dispatcher(Generic[Job, Answer]):
+class Dispatcher:
     """Sends jobs, tries again after passing faults, and stops at lasting ones.
 
     Parameters
@@ -64,53 +143,45 @@ class Dispatcher(Generic[Job, Answer]):
     open_client
         Makes the async context manager whose value `send` gets; called in the worker thread.
     send
-        `await send(client, job)` gives the answer; its exceptions are read by `read_fault`.
-        A None is no answer and no failure.
+        Its None is no answer and no failure.
     prove
-        `await prove(client, job)` sends a harmless request in the form of `job`, to tell a server that
-        refuses every request from one that refuses this job.
-    filtered
-        `filtered(job)` gives the answer to a request that the provider refuses for its content.
+        Sends a harmless request in the form of a job, to tell a server that refuses every request from one
+        that refuses this job.
     model
         The model's name, for messages.
-    concurrency, patience
-        Requests at once; seconds for which a passing fault is tried again.
-    say
-        Tells the user something, at most once a minute.
+    concurrency
+        Requests at once.
     """
 
     def __init__(
         self,
         open_client: Callable[[], AbstractAsyncContextManager],
-        send: Callable[[Any, Job], Awaitable[Answer | None]],
-        prove: Callable[[Any, Job], Awaitable[None]],
-        filtered: Callable[[Job], Answer],
+        send: Send,
+        prove: Send,
+        backoff: Backoff,
         *,
         model: str,
         concurrency: int,
-        patience: float,
-        say: Callable[[str], None] = lambda text: None,
     ):
-        self._open_client, self._send, self._prove, self._filtered = open_client, send, prove, filtered
-        self._model, self._concurrency, self._patience = model, concurrency, patience
-        self._say, self._said_at = say, -math.inf
-        self._answers: queue.SimpleQueue[tuple[Answer, asyncio.Future] | None] = queue.SimpleQueue()
+        self._open_client, self._send, self._prove, self._backoff = open_client, send, prove, backoff
+        self._model, self._concurrency = model, concurrency
+        self._answers: queue.SimpleQueue[tuple[Any, asyncio.Future] | None] = queue.SimpleQueue()
         self._error: BaseException | None = None
-        self._answered_at: float | None = None
         self._refusals = 0  # since the last answer
         self._proving = asyncio.Lock()
-        self._resume_at = 0.0
         self.last_fault = ""
 
-    def run(self, jobs: Iterator[Job]) -> Generator[list[Answer]]:
+    def run(self, next_job: Callable[[], Any]) -> Generator[list[Any]]:
         """Yield answers as they arrive, several at a time when they come fast.
 
-        An answer counts as kept when the next item is asked for. Raises, after the answers of the
-        requests in work have been yielded, the `TeacherError` that stopped the work. Ctrl-C too is
-        raised only when these answers are in; a second one is raised at once.
+        `next_job` gives None at the end. An answer counts as kept when the next item is asked for. Raises,
+        after the answers of the requests in work have been yielded, the `TeacherError` that stopped the
+        work. Ctrl-C too is raised only when these answers are in; a second one is raised at once.
         """
         ready = threading.Event()
-        thread = threading.Thread(target=self._work, args=(jobs, ready), name="lmtx-requests", daemon=True)
+        thread = threading.Thread(
+            target=self._work, args=(next_job, ready), name="lmtx-requests", daemon=True
+        )
         thread.start()
         ready.wait()
         with first_interrupt(lambda: self._call(self._stop, None)):
@@ -130,7 +201,7 @@ class Dispatcher(Generic[Job, Answer]):
         if self._error is not None:
             raise self._error
 
-    def _work(self, jobs: Iterator[Job], ready: threading.Event) -> None:
+    def _work(self, next_job: Callable[[], Any], ready: threading.Event) -> None:
         """The thread's body."""
 
         async def main() -> None:
@@ -140,7 +211,7 @@ class Dispatcher(Generic[Job, Answer]):
             ready.set()
             async with self._open_client() as client:
                 self._workers += [
-                    asyncio.create_task(self._take_jobs(client, jobs)) for _ in range(self._concurrency)
+                    asyncio.create_task(self._take_jobs(client, next_job)) for _ in range(self._concurrency)
                 ]
                 everyone = asyncio.gather(*self._workers, return_exceptions=True)
                 stopped = asyncio.create_task(self._stopping.wait())
@@ -160,10 +231,10 @@ class Dispatcher(Generic[Job, Answer]):
             ready.set()
             self._answers.put(None)
 
-    async def _take_jobs(self, client: Any, jobs: Iterator[Job]) -> None:
+    async def _take_jobs(self, client: Any, next_job: Callable[[], Any]) -> None:
         while not self._stopping.is_set():
             try:
-                job = next(jobs, None)
+                job = next_job()
                 if job is None:
                     return
                 answer = await self._persist(client, job, self._send)
@@ -177,68 +248,40 @@ class Dispatcher(Generic[Job, Answer]):
             self._answers.put((answer, is_kept))
             await is_kept
 
-    async def _persist(
-        self, client: Any, job: Job, send: Callable[[Any, Job], Awaitable[Answer | None]]
-    ) -> Answer | None:
+    async def _persist(self, client: Any, job: Any, send: Callable[[Any, Any], Awaitable[Any]]) -> Any:
         """The answer to a job; None when it failed, or everything stops. Raises what must stop the rest."""
-        attempt, first_fault_at = 0, None
+        attempts = Attempts(self._backoff)
         while True:
-            # A little spread, so that not all come back in the same instant.
-            await self._pause((self._resume_at - time.monotonic()) * (1 + 0.1 * random.random()))
+            while (seconds := attempts.wait()) and not self._stopping.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), seconds)
             if self._stopping.is_set():
                 return None
             try:
                 answer = await send(client, job)
-                self._answered_at, self._refusals = time.monotonic(), 0
+                self._refusals = 0
+                attempts.answered()
                 return answer
             except Exception as error:
                 fault = read_fault(error, self._model)
                 if fault is None:
                     raise
-            now = time.monotonic()
             self.last_fault = fault.message
-            if fault.kind == "filtered":
-                return self._filtered(job)
-            is_page = fault.kind == "page" and self._answered_at is None
+            is_page = fault.kind == "page" and self._backoff.answered_at is None
             if fault.kind == "lasting" or is_page or (fault.kind == "refused" and send is self._prove):
                 raise TeacherError(fault.message)
             if fault.kind == "refused":
                 await self._check_others(client, job)
                 return None
-            first_fault_at = first_fault_at or now
-            if now - self._said_at > _QUIET:
-                self._said_at = now
-                self._say(f"{fault.message}: trying again for {duration(self._patience)} (teacher.patience)")
-            if (fault.pause or 0) > max(self._patience, 1.0):
-                raise TeacherError(
-                    f"{fault.message}: it asks to wait {duration(fault.pause)}, longer than teacher.patience "
-                    f"({duration(self._patience)}). Run again then"
-                )
-            if now - first_fault_at > self._patience:
-                if self._answered_at is None or self._answered_at < first_fault_at:
-                    raise TeacherError(
-                        f"{fault.message}: no answer to any request for {duration(now - first_fault_at)} "
-                        "(teacher.patience). Check that the server is up, then run again"
-                    )
+            if not attempts.again(fault):
                 return None
-            pause = max(backoff(attempt, random.random()), fault.pause or 0)
-            if fault.pause is not None:  # the server asks everyone to wait
-                self._resume_at = max(self._resume_at, now + pause)
-            await self._pause(pause)
-            attempt += 1
 
-    async def _check_others(self, client: Any, job: Job) -> None:
+    async def _check_others(self, client: Any, job: Any) -> None:
         """After refusals without an answer between them: raise when the server refuses every request."""
         self._refusals += 1
         async with self._proving:
-            if self._answered_at is None or self._refusals >= _STREAK:
+            if self._backoff.answered_at is None or self._refusals >= _STREAK:
                 await self._persist(client, job, self._prove)
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait, but not longer than until everything stops."""
-        if seconds > 0:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), seconds)
 
     def _stop(self, error: BaseException | None) -> None:
         """Take no more jobs; what is in work may finish."""

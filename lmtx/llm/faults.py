@@ -188,30 +188,23 @@ def backoff(attempt: int, random: float) -> float:
     return min(LATEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, 16)) * (0.5 + random)
 
 
-def api_key() -> str:
-    """The key from OPENAI_API_KEY; a placeholder where another address than OpenAI's needs none.
+@contextmanager
+def environment() -> Iterator[str]:
+    """Give the key from OPENAI_API_KEY, and raise errors of making a client as those of the environment.
 
-    Raises `TeacherError`, which does not show the key, when it is missing or cannot be sent.
+    The key is a placeholder where another address than OpenAI's needs none. Raises `TeacherError`, which does
+    not show the key, when it is missing or cannot be sent, and for an error of the block, whose variables it
+    names.
     """
     key = os.environ.get("OPENAI_API_KEY", "").strip()
-    if not key:
-        if os.environ.get("OPENAI_BASE_URL"):
-            return "none"
+    if not key and not os.environ.get("OPENAI_BASE_URL"):
         raise TeacherError(
             "no OPENAI_API_KEY in the environment: set it, or point OPENAI_BASE_URL to a server without keys"
         )
     if not (key.isascii() and key.isprintable() and " " not in key):
         raise TeacherError("OPENAI_API_KEY holds spaces or characters that no key has; set it anew")
-    return key
-
-
-@contextmanager
-def environment() -> Iterator[None]:
-    """Raise an error of making a client as a `TeacherError` that names the variables it may come from."""
     try:
-        yield
-    except TeacherError:
-        raise
+        yield key or "none"
     except Exception as error:
         if isinstance(error, OSError):
             variables = ("SSL_CERT_FILE", "SSL_CERT_DIR")

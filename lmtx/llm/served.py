@@ -5,25 +5,24 @@ The address comes from OPENAI_BASE_URL and the key from OPENAI_API_KEY.
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import openai
 
 from lmtx.config import ConfigError, OpenAIConfig
-from lmtx.llm.budget import Budget
-from lmtx.llm.chat import CHAT_TOKENS, Dialect, Question, Reply, Usage
-from lmtx.llm.cost import Cost, estimate, load_price
-from lmtx.llm.dispatch import Dispatcher
+from lmtx.llm.chat import CHAT_TOKENS, FILTERED, Dialect, Question, Reply, Usage
+from lmtx.llm.cost import Budget, Cost, estimate, load_price
+from lmtx.llm.dispatch import Backoff, Dispatcher
 from lmtx.llm.faults import (
     BudgetError,
     ServerError,
     TeacherError,
     Unanswered,
-    api_key,
     environment,
+    read_fault,
     read_json,
 )
 from lmtx.llm.replies import without_thought
@@ -31,9 +30,6 @@ from lmtx.llm.tokens import Tokens
 
 _TRIAL = 50  # replies that tell whether the model answers the question at all
 _HARMLESS = 'Write the word yes, as JSON: {"1": "yes"}'  # that no server refuses for its content
-
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 
 
 class ServedModel:
@@ -44,7 +40,7 @@ class ServedModel:
     config
         Names the model, and says how it is asked.
     batch
-        Whether questions go through the Batch API (`lmtx.llm.batch`), at its price.
+        Whether questions go through the Batch API (`lmtx.teachers.batches`), at its price.
     budget
         A limit shared with others; None, or one without a limit: `config.max_cost` for this model alone.
 
@@ -115,20 +111,20 @@ class ServedModel:
 
     def ask(
         self,
-        jobs: Iterator[tuple[Item, Question]],
-        read: Callable[[Item, Reply], tuple[Answer | None, bool | None]],
+        next_job: Callable[[], tuple[Any, Question] | None],
+        read: Callable[[Any, Reply], tuple[Any, bool | None]],
         complaint: str,
         say: Callable[[str], None],
-    ) -> Generator[list[Answer]]:
+    ) -> Generator[list[Any]]:
         """Yield answers as they arrive.
 
         Parameters
         ----------
-        jobs
-            Questions, each with what it is about; taken one by one.
+        next_job
+            Gives one question after the other, each with what it is about; None at the end.
         read
-            What a reply says (None: nothing), and whether it answers the question (None: `jobs` asks it
-            in another form).
+            `read(about, reply)` gives what a reply says (None: nothing), and whether it answers the question
+            (None: it is asked in another form).
         complaint
             What to say of a model whose first replies all answer nothing; `{n}`, `{model}` and `{last}` stand
             for their number, its name and the last of them.
@@ -141,13 +137,14 @@ class ServedModel:
             As soon as the model cannot go on, or answers nothing; `BudgetError` at a limit.
         """
 
-        async def send(client: openai.AsyncOpenAI, job: tuple[Item, Question]) -> Answer | None:
+        async def send(client: openai.AsyncOpenAI, job: tuple[Any, Question]) -> Any:
             if self._answered >= _TRIAL and self._useless == self._answered and self.max_missing < 1:
                 raise TeacherError(complaint.format(n=self._answered, model=self.name, last=self._last[:80]))
-            item, question = job
+            about, question = job
             reply = await self._send(client, question)
-            answer, useful = read(item, reply)
-            if useful is not None:
+            answer, useful = read(about, reply)
+            # That a provider filters a question tells nothing of the model.
+            if useful is not None and reply != FILTERED:
                 self._answered += 1
                 self._useless += not useful
                 self._last = reply.text
@@ -155,23 +152,21 @@ class ServedModel:
                     raise Unanswered(reply.shortfall(self.name))
             return answer
 
-        async def prove(client: openai.AsyncOpenAI, job: tuple[Item, Question]) -> None:
+        async def prove(client: openai.AsyncOpenAI, job: tuple[Any, Question]) -> None:
             reply = await self._send(client, replace(job[1], prompt=_HARMLESS))
             if not (reply.refused or without_thought(reply.text).strip()):
                 raise Unanswered(reply.shortfall(self.name))
 
         dispatcher = Dispatcher(
-            lambda: open_client(self.config.timeout),
+            lambda: _open_client(self.config.timeout),
             send,
             prove,
-            lambda job: read(job[0], Reply(refused=True))[0],
+            Backoff(self.config.patience, say),
             model=self.name,
             concurrency=self.config.concurrency,
-            patience=self.config.patience,
-            say=say,
         )
         try:
-            yield from dispatcher.run(jobs)
+            yield from dispatcher.run(next_job)
         finally:
             self.last_fault = dispatcher.last_fault
 
@@ -190,7 +185,8 @@ class ServedModel:
             "the first {n} answers of {model!r} are empty. A model that thinks first needs a higher "
             "teacher.max_tokens; else take another model"
         )
-        yield from self.ask(iter(enumerate(questions)), read, complaint, say)
+        jobs = iter(enumerate(questions))
+        yield from self.ask(lambda: next(jobs, None), read, complaint, say)
 
     def reserve(self, question: Question) -> float:
         """Count a request, and set aside the most dollars that it may cost (0: its price is unknown).
@@ -209,8 +205,9 @@ class ServedModel:
         self.cost.requests += 1
         return most
 
-    def account(self, question: Question, usage: Usage | None) -> None:
+    def account(self, question: Question, body: Any) -> None:
         """Enter what a reply has cost, if anything, and how far its prompt was underestimated."""
+        usage = Usage.of(question, body)
         if usage is None:
             return
         self.cost.prompt_tokens += usage.prompt_tokens
@@ -233,25 +230,24 @@ class ServedModel:
             try:
                 async with asyncio.timeout(self.config.timeout):
                     answer = read_json(await client.post("/chat/completions", body=body, cast_to=bytes))
-                self.account(question, Usage.of(question, answer))  # paid, whether or not it can be read
+                self.account(question, answer)  # paid, whether or not it can be read
                 return Reply.of(question, answer)
             except (openai.APIStatusError, ServerError) as error:
-                if not self.dialect.adapt(error, body):
-                    raise
+                if self.dialect.adapt(error, body):
+                    continue
+                if read_fault(error, self.name).kind == "filtered":
+                    return FILTERED
+                raise
             finally:
                 self.budget.reserved -= most
 
 
 @asynccontextmanager
-async def open_client(timeout: float) -> AsyncGenerator[openai.AsyncOpenAI]:
-    """A client for the address and the key of the environment; `timeout` in seconds.
-
-    Raises `TeacherError` where the environment does not allow one.
-    """
+async def _open_client(timeout: float) -> AsyncGenerator[openai.AsyncOpenAI]:
     # aiohttp carries about twice as many requests a second as the client's default transport.
-    with environment():
+    with environment() as key:
         opened = openai.AsyncOpenAI(
-            api_key=api_key(),
+            api_key=key,
             max_retries=0,  # the dispatcher tries again, under its limit
             timeout=timeout,
             http_client=openai.DefaultAioHttpClient(),

@@ -9,11 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from lmtx.corpus import Corpus, load_truth
-from lmtx.llm.budget import Budget
-from lmtx.llm.cost import Cost, Plan
+from lmtx.llm.cost import Budget, Cost, Plan
 from lmtx.llm.faults import BudgetError, TeacherError
-from lmtx.teachers.asking import TooFewAnswersError
-from lmtx.teachers.base import Teacher
+from lmtx.teachers.base import Teacher, TooFewAnswersError
 from lmtx.teachers.pairs import NO, NONE, YES, Pairs, Verdicts
 from lmtx.teachers.store import StoreError, VerdictStore
 

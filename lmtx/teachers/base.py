@@ -1,23 +1,159 @@
-"""What every teacher does: it judges pairs that the store does not know, and keeps each verdict.
+"""What all who answer do: they look up what is stored, ask for the rest, and keep each answer as it arrives.
 
-A teacher subclass says who it is (`identity`) and how it answers (`ask`).
+A subclass of `Teacher` says who it is (`identity`) and how it answers (`ask`).
 """
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import replace
 from hashlib import blake2b
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
-from lmtx.llm.cost import Plan, estimate
-from lmtx.teachers.asking import Asker
+from lmtx.corpus import Corpus
+from lmtx.llm.cost import Cost, Plan, estimate
+from lmtx.llm.faults import TeacherError
 from lmtx.teachers.pairs import NO, NONE, YES, DocumentPairs, Pairs, Verdicts
-from lmtx.teachers.store import KEY_BYTES, as_bytes, identity_digest
+from lmtx.teachers.records import read_record
+from lmtx.teachers.store import KEY_BYTES, VerdictStore, as_bytes, identity_digest
 
 Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Positions of pairs, int64 (n,), their p_yes, float32 (n,), NaN for none, and their answers, int8 (n,)."""
+
+
+class TooFewAnswersError(TeacherError):
+    """More answers than allowed are missing, so that going on with the rest would mislead."""
+
+
+class Asker:
+    """Somebody who answers, with a store of the answers. A context manager.
+
+    Attributes
+    ----------
+    name
+        For people: in tables, figures and progress bars.
+    identity
+        JSON-able; everything an answer depends on beside the texts.
+    store
+        Where answers are kept.
+    cost
+        What was spent since it was built.
+    max_missing
+        Largest share of answers that may be missing; 1 accepts all.
+    last_fault
+        Of the last request that failed, for the message when too many do.
+    say
+        Tells the user something beside the progress bar.
+    """
+
+    max_missing: float = 1.0
+
+    def __init__(self, name: str, identity: dict[str, Any], store: VerdictStore, cost: Cost | None = None):
+        self.name = name
+        self.identity = identity
+        self.store = store
+        self.cost = cost or Cost()
+        self.last_fault = ""
+        self.say: Callable[[str], None] = _silent
+        self._teacher = store.teacher(name, identity)
+
+    def speed(self) -> float | None:
+        """Seconds a request took in earlier runs; None without one."""
+        return self.store.speed(self._teacher)
+
+    def take_record(self, file: Path, corpus: Corpus | None = None) -> None:
+        """Take recorded answers into the store (see `lmtx.teachers.records`), if there is the file."""
+        read_record(self.store, self._teacher, self.identity, file, corpus)
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _timed(self, estimate: dict[str, Any], new: int) -> dict[str, Any]:
+        """An estimate for `new` questions with its seconds as earlier runs, where there are any, took."""
+        speed = self.speed()
+        if not new:
+            return estimate | {"seconds": 0.0}
+        if speed is None or (estimate["seconds"] is None and estimate["requests"]):
+            return estimate
+        notes = (*estimate["notes"], "time as measured in earlier runs")
+        return estimate | {"seconds": speed * (estimate["requests"] or new), "notes": notes}
+
+    def _keep(
+        self,
+        answers: Generator,
+        save: Callable[[Any], int],
+        total: int,
+        task: tuple[str, str, str],
+        progress: bool,
+    ) -> None:
+        """Enter each answer in the store the moment it arrives, and bring the account of the run up to date.
+
+        Parameters
+        ----------
+        answers
+            Yields answers, several at a time.
+        save
+            Stores some answers, and gives their number.
+        total
+            How many are asked for.
+        task
+            For people: "judges", "pair", "pairs were answered".
+        """
+        from tqdm.auto import tqdm
+
+        does, unit, done_text = task
+        started, before, done = time.monotonic(), replace(self.cost), 0
+        run = self.store.start_run(self._teacher)
+        bar = tqdm(total=total, desc=f"{self.name} {does}", unit=unit, disable=not progress)
+        self.say = bar.write if progress else _silent
+
+        def account() -> None:
+            self.store.account(run, self.cost.since(before) | {"seconds": time.monotonic() - started})
+
+        try:
+            with bar, closing(answers):
+                for some in answers:
+                    number = save(some)
+                    done += number
+                    self.cost.verdicts += number
+                    account()
+                    bar.update(number)
+                    if self.cost.usd:
+                        bar.set_postfix_str(f"${self.cost.usd:,.4f}", refresh=False)
+        except TeacherError as error:
+            raise type(error)(
+                f"{error}\n{done:,} of {total:,} new {done_text} and are kept in "
+                f"{self.store.path}; {total - done:,} are missing. Running again asks only for those"
+            ) from None
+        finally:
+            account()  # also of requests that were not answered
+
+    def _check_missing(
+        self, total: int, failed: int, useless: int, missing: str, are: str, remedy: str
+    ) -> None:
+        """Raise `TooFewAnswersError` where more than `max_missing` of `total` answers are no answers.
+
+        `failed` were not answered, and `useless` answers are what `are` says.
+        """
+        if not total or (failed + useless) / total <= self.max_missing:
+            return
+        why = f" ({self.last_fault})" if failed and self.last_fault else ""
+        raise TooFewAnswersError(
+            f"{failed + useless:,} of {total:,} {missing}: {failed:,} were not answered{why}, {useless:,} "
+            f"answers {are}; teacher.max_missing allows {self.max_missing:.1%}. Every answer is kept in "
+            f"{self.store.path}: run again to ask only what failed, {remedy}, or raise teacher.max_missing"
+        )
 
 
 class Teacher(Asker, ABC):
@@ -27,6 +163,8 @@ class Teacher(Asker, ABC):
     ----------
     notes
         What a table or figure made from its verdicts must say, such as "simulation: reads annotations".
+    sends
+        Whether a pair costs a request; else it is judged for free.
     retry_none
         Whether `judge` asks again where the stored answer is neither yes nor no.
     threshold
@@ -40,6 +178,7 @@ class Teacher(Asker, ABC):
     """
 
     notes: tuple[str, ...] = ()
+    sends: bool = False
     retry_none: bool = False
     threshold: float = 0.5
     acceptance: float | None = None
@@ -66,9 +205,7 @@ class Teacher(Asker, ABC):
 
     def plan(self, pairs: Pairs) -> Plan:
         """What `judge` would send, write, cost and take, without sending anything."""
-        keys = self.keys(pairs)
-        _, answer, stored = self.store.lookup(keys)
-        unknown = self._unknown(answer, stored)
+        keys, _, unknown = self._look_up(pairs)
         new = pairs.select(unknown[_first_of_equal(keys[unknown])[0]])
         return Plan(self.name, len(pairs), len(pairs) - len(unknown), **self.forecast(new))
 
@@ -84,31 +221,28 @@ class Teacher(Asker, ABC):
         stored, and not asked again.
         """
         started = time.monotonic()
-        keys = self.keys(pairs)
-        p_yes, answer, stored = self.store.lookup(keys)
-        unknown = self._unknown(answer, stored)
+        keys, (p_yes, answer, is_stored), unknown = self._look_up(pairs)
         self.cost.cached += len(pairs) - len(unknown)
         # Equal pairs (documents may repeat) are asked once.
         first, twin = _first_of_equal(keys[unknown])
         new = unknown[first]
 
-        def save(answers: Answers, run: int, spent: dict[str, Any]) -> None:
+        def save(answers: Answers) -> int:
             positions, new_p, new_answer = answers
             rows = new[positions]
-            uids = pairs.uids(rows)
-            self.store.save(self._teacher, keys[rows], *uids, new_p, new_answer, run, spent)
-            p_yes[rows], answer[rows], stored[rows] = new_p, new_answer, True
+            self.store.save(self._teacher, keys[rows], *pairs.uids(rows), new_p, new_answer)
+            p_yes[rows], answer[rows], is_stored[rows] = new_p, new_answer, True
+            return len(rows)
 
         try:
             if len(new):
                 task = ("judges", "pair", "pairs were answered")
-                answers = self.ask(pairs.select(new))
-                self._keep(answers, save, lambda some: len(some[0]), len(new), task, progress)
+                self._keep(self.ask(pairs.select(new)), save, len(new), task, progress)
         finally:
             self.cost.seconds += time.monotonic() - started
-        for column in (p_yes, answer, stored):
+        for column in (p_yes, answer, is_stored):
             column[unknown] = column[new][twin]
-        failed = int((~stored).sum())
+        failed = int((~is_stored).sum())
         self.cost.failed += failed
         neither = int((answer == NONE).sum()) - failed
         self._check_missing(
@@ -148,9 +282,20 @@ class Teacher(Asker, ABC):
                 end += KEY_BYTES
         return np.frombuffer(keys, dtype=np.uint8).reshape(-1, KEY_BYTES)
 
-    def _unknown(self, answer: np.ndarray, stored: np.ndarray) -> np.ndarray:
-        """Positions of the pairs to ask for."""
-        return np.flatnonzero(~stored | ((answer == NONE) & self.retry_none))
+    def _look_up(self, pairs: Pairs) -> tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray]:
+        """The keys of pairs, what the store has of each (see its `lookup`), and the positions to ask for."""
+        keys = self.keys(pairs)
+        p_yes, answer, is_stored = self.store.lookup(keys)
+        unknown = np.flatnonzero(~is_stored | ((answer == NONE) & self.retry_none))
+        return keys, (p_yes, answer, is_stored), unknown
+
+    def unknown(self, pairs: Pairs) -> np.ndarray:
+        """Positions of the pairs that the store does not answer: int64 (m,)."""
+        return self._look_up(pairs)[2]
+
+
+def _silent(text: str) -> None:
+    """The `say` without a progress bar."""
 
 
 def _first_of_equal(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

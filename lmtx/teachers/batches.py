@@ -1,40 +1,54 @@
-"""The same requests through the Batch API.
+"""Judging through the Batch API: half the price, answers within a day, and no connection to hold.
 
-Each request carries its pair's key, and each batch the teacher's identity, so that a later run collects
-the batches of an earlier one first, and sends only what is still missing.
+Each request carries its pair's key, and each batch the teacher's identity as metadata, so that a later
+run finds the batches of an earlier one at the provider, collects them first, and sends only what is missing.
 """
 
-from collections.abc import Generator, Iterable, Iterator
+import json
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import openai
 from openai.types import Batch
 
-from lmtx.llm.batch import BatchApi, refusal
-from lmtx.llm.chat import Question, Reply, Usage
-from lmtx.llm.faults import BudgetError, ServerError, TeacherError, read_fault
+from lmtx.llm.chat import FILTERED, Question, Reply
+from lmtx.llm.dispatch import Attempts, Backoff
+from lmtx.llm.faults import BudgetError, ServerError, TeacherError, address, environment, read_fault
 from lmtx.teachers.base import Answers
 from lmtx.teachers.openai import Job, OpenAITeacher, joined
 from lmtx.teachers.pairs import Pairs
 from lmtx.teachers.store import identity_digest
 
+LINES, BYTES = 50_000, 190_000_000  # of one input file; the provider takes 50,000 and 200 MB
+FIRST_POLL, LAST_POLL = 5.0, 60.0  # seconds between questions after a batch
+_DAYS = 30  # how long results stay at the provider
+_OVER = ("completed", "failed", "expired", "cancelled")
 _BLOCK = 1000  # answers stored at a time
+_PATH = "/v1/chat/completions"
 
 
 def ask_in_batches(teacher: OpenAITeacher, pairs: Pairs) -> Generator[Answers]:
     """`ask` for an OpenAI teacher, through the Batch API; see there for what it yields."""
-    with BatchApi(teacher.model, identity_digest(teacher.identity).hex(), teacher.say) as api:
-        yield from _Batches(teacher, pairs, api).run()
+    with environment() as key:
+        client = openai.OpenAI(api_key=key, max_retries=0, timeout=teacher.model.config.timeout)
+    with client:
+        yield from _Batches(teacher, pairs, client).run()
 
 
 class _Batches:
     """Sends what is missing, and collects it; a bad listwise answer is asked again pointwise."""
 
-    def __init__(self, teacher: OpenAITeacher, pairs: Pairs, api: BatchApi):
-        self._teacher, self._pairs, self._api = teacher, pairs, api
+    def __init__(self, teacher: OpenAITeacher, pairs: Pairs, client: openai.OpenAI):
+        self._teacher, self._pairs, self._client = teacher, pairs, client
+        self._tag = identity_digest(teacher.identity).hex()
+        self._backoff = Backoff(teacher.model.config.patience, teacher.say)
         self._keys = teacher.keys(pairs)
         self._missing = np.ones(len(pairs), dtype=bool)
         # By a request's id: its positions, and whether it is listwise.
@@ -45,8 +59,8 @@ class _Batches:
         self._as_sent = teacher.model.dialect.copy()
 
     def run(self) -> Generator[Answers]:
-        store, teacher = self._teacher.store, self._teacher
-        earlier = [batch for batch in self._api.listed() if not store.is_collected(batch.id)]
+        teacher = self._teacher
+        earlier = [batch for batch in self._listed() if not teacher.store.is_collected(batch.id)]
         if earlier:
             teacher.say(f"taking up {len(earlier)} batches of an earlier run")
             for job in self._jobs(np.flatnonzero(self._missing)):
@@ -60,7 +74,7 @@ class _Batches:
         while jobs:
             self._again = []
             self._as_sent = teacher.model.dialect.copy()
-            yield from self._collect(list(self._api.send(self._questions(iter(jobs)))))
+            yield from self._collect(list(self._send(self._questions(iter(jobs)))))
             if self._over_budget:
                 raise self._over_budget
             jobs = self._again
@@ -69,6 +83,14 @@ class _Batches:
         """The requests for the pairs at `positions`."""
         for job in self._teacher.jobs(self._pairs.select(positions)):
             yield replace(job, positions=positions[job.positions])
+
+    def _id(self, job: Job) -> str:
+        """The key of its first pair, and for a listwise request a hash of all of them."""
+        keys = self._keys[job.positions]
+        first = keys[0].tobytes().hex()
+        return f"{first}-{blake2b(keys.tobytes(), digest_size=8).hexdigest()}" if job.listwise else first
+
+    # --- sending ---
 
     def _questions(self, jobs: Iterator[Job]) -> Iterator[tuple[str, Question]]:
         """The ids and texts of requests, until a limit has no room for another."""
@@ -82,17 +104,91 @@ class _Batches:
             self._open[request_id] = (job.positions, job.listwise)
             yield request_id, question
 
-    def _id(self, job: Job) -> str:
-        """The key of its first pair, and for a listwise request a hash of all of them."""
-        keys = self._keys[job.positions]
-        first = keys[0].tobytes().hex()
-        return f"{first}-{blake2b(keys.tobytes(), digest_size=8).hexdigest()}" if job.listwise else first
+    def _send(self, questions: Iterator[tuple[str, Question]]) -> Iterator[Batch]:
+        """Write questions to files; upload them, and create a batch of each."""
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "requests.jsonl"
+            pending = next(questions, None)
+            while pending is not None:
+                lines = size = 0
+                with file.open("wb") as out:
+                    while pending is not None:
+                        body = self._as_sent.body(pending[1])
+                        request = {"custom_id": pending[0], "method": "POST", "url": _PATH, "body": body}
+                        line = json.dumps(request).encode() + b"\n"
+                        if lines == LINES or (lines and size + len(line) > BYTES):
+                            break
+                        out.write(line)
+                        lines, size = lines + 1, size + len(line)
+                        pending = next(questions, None)
+                yield self._create(file, lines)
+
+    def _create(self, file: Path, lines: int) -> Batch:
+        uploaded = self._persist(lambda: self._client.files.create(file=file, purpose="batch"))
+
+        def create() -> Batch:
+            # A batch may have been made although the reply was lost.
+            for batch in self._listed():
+                if batch.input_file_id == uploaded.id:
+                    return batch
+            return self._client.batches.create(
+                input_file_id=uploaded.id,
+                endpoint=_PATH,
+                completion_window="24h",
+                metadata={"lmtx": self._tag},
+            )
+
+        batch = self._persist(create)
+        self._teacher.say(
+            f"batch {batch.id}: {lines:,} requests sent. You may stop here at any time: running again "
+            "takes it up"
+        )
+        return batch
+
+    def _listed(self) -> list[Batch]:
+        """The batches with this tag whose results the provider may still hold."""
+        oldest = time.time() - _DAYS * 86_400
+
+        def listed() -> list[Batch]:
+            tagged = []
+            for batch in self._client.batches.list(limit=100):
+                if batch.created_at < oldest:
+                    break
+                if (batch.metadata or {}).get("lmtx") == self._tag:
+                    tagged.append(batch)
+            return tagged
+
+        return self._persist(listed)
+
+    def _persist(self, call: Callable[[], Any]) -> Any:
+        """The result of a call to the API, tried again after passing faults."""
+        attempts = Attempts(self._backoff)
+        while True:
+            while seconds := attempts.wait():
+                time.sleep(seconds)
+            try:
+                result = call()
+                attempts.answered()
+                return result
+            except Exception as error:
+                fault = read_fault(error, self._teacher.model.name)
+                if fault is None:
+                    raise
+                message = fault.message
+                if isinstance(error, openai.NotFoundError):
+                    message = f"{message.partition(': ')[0]}: is there a Batch API at this address? If not, "
+                    message += "set teacher.batch=false"
+            if fault.kind != "passing" or not attempts.again(fault):
+                raise TeacherError(message)
+
+    # --- collecting ---
 
     def _collect(self, batches: list[Batch]) -> Generator[Answers]:
         """Yield the answers of batches, and mark each batch of which every line is settled."""
+        refusals: list[str] = []
         for batch in batches:
             settled, answers = True, []
-            for result in self._api.results(batch):
+            for result in self._results(batch, refusals):
                 line_is_settled, answer = self._read(result)
                 settled = settled and line_is_settled
                 if answer is not None:
@@ -105,8 +201,31 @@ class _Batches:
                 yield joined(answers)
             if settled:
                 self._teacher.store.mark_collected(batch.id)
-        if self._api.refusals:
-            raise TeacherError("\n".join(self._api.refusals))
+        if refusals:
+            raise TeacherError("\n".join(refusals))
+
+    def _results(self, batch: Batch, refusals: list[str]) -> Iterator[dict[str, Any]]:
+        """Wait for a batch, then yield its results as the provider writes them; note why it was refused."""
+        pause = FIRST_POLL
+        while batch.status not in _OVER:
+            time.sleep(pause)
+            pause = min(LAST_POLL, pause * 1.5)
+            batch = self._persist(lambda batch=batch: self._client.batches.retrieve(batch.id))
+        for file in filter(None, (batch.output_file_id, batch.error_file_id)):
+            with TemporaryDirectory() as folder:
+                path = Path(folder) / "results.jsonl"
+
+                def download(file: str = file, path: Path = path) -> None:
+                    with self._client.files.with_streaming_response.content(file) as response:
+                        response.stream_to_file(path)
+
+                self._persist(download)
+                with path.open(encoding="utf-8") as lines:
+                    yield from map(json.loads, lines)
+        if batch.status == "failed" and not batch.output_file_id:
+            errors = (batch.errors and batch.errors.data) or []
+            said = "; ".join(error.message or error.code or "" for error in errors)
+            refusals.append(f"{address()} refused batch {batch.id}: {said or 'no reason given'}")
 
     def _read(self, result: dict[str, Any]) -> tuple[bool, Answers | None]:
         """Whether a result line is settled, and its answer, if it gives a new one."""
@@ -119,36 +238,33 @@ class _Batches:
         positions, listwise = self._open[request_id]
         if not self._missing[positions].all():
             return True, None
-        job = self._job(positions, listwise)
-        question = teacher.question(job)
-        if error := refusal(result):
-            return True, self._refused(job, question, error)
-        body = result["response"].get("body")
-        teacher.model.account(question, Usage.of(question, body))
-        try:
-            reply = Reply.of(question, body)
-        except ServerError as error:
-            return True, self._refused(job, question, error)
-        answer = teacher.read(job, reply)
-        if answer is None and listwise:
+        # The request is made anew, so that prompts do not fill the memory.
+        (job,) = teacher.jobs(self._pairs.select(positions))
+        if job.listwise and not listwise:
+            (job,) = teacher.pointwise(job)
+        job = replace(job, positions=positions)
+        reply = self._reply(job, result)
+        answer = reply and teacher.read(job, reply)
+        if reply and answer is None and listwise:
             self._again += teacher.pointwise(job)
-        elif answer is None:
+        elif reply and answer is None:
             teacher.last_fault = reply.shortfall(teacher.model.name)
         return True, answer
 
-    def _refused(self, job: Job, question: Question, error: ServerError) -> Answers | None:
-        """A refused request: none for filtered content; sent again without a parameter; else failed."""
-        teacher = self._teacher
-        if teacher.model.dialect.adapt(error, self._as_sent.body(question)):
-            self._again.append(job)
-            return None
-        fault = read_fault(error, teacher.model.name)
-        teacher.last_fault = fault.message
-        return teacher.read(job, Reply(refused=True)) if fault.kind == "filtered" else None
-
-    def _job(self, positions: np.ndarray, listwise: bool) -> Job:
-        """The request at these positions; made anew, so that prompts do not fill the memory."""
-        (job,) = self._teacher.jobs(self._pairs.select(positions))
-        if job.listwise and not listwise:
-            (job,) = self._teacher.pointwise(job)
-        return replace(job, positions=positions)
+    def _reply(self, job: Job, result: dict[str, Any]) -> Reply | None:
+        """The reply in a result; None for a request that failed, or is sent again in another form."""
+        model, question = self._teacher.model, self._teacher.question(job)
+        response = result.get("response") or {}
+        status, body = response.get("status_code") or 500, response.get("body")
+        try:
+            if status != 200:
+                raise ServerError(status, body or result.get("error"))
+            model.account(question, body)
+            return Reply.of(question, body)
+        except ServerError as error:
+            if model.dialect.adapt(error, self._as_sent.body(question)):
+                self._again.append(job)
+                return None
+            fault = read_fault(error, model.name)
+            self._teacher.last_fault = fault.message
+            return FILTERED if fault.kind == "filtered" else None

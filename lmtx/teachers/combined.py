@@ -9,15 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from lmtx.config import CombinedConfig
+from lmtx.llm.cost import Plan
 from lmtx.teachers.base import Answers, Teacher
-from lmtx.teachers.pairs import NO, YES, Pairs
+from lmtx.teachers.pairs import NO, YES, Pairs, log_odds
 from lmtx.teachers.store import VerdictStore, identity_digest
-
-_LEAST = 1e-6
-"""No teacher is surer than this, so that none outvotes all others."""
 
 
 class CombinedTeacher(Teacher):
@@ -46,8 +44,7 @@ class CombinedTeacher(Teacher):
         odds = np.zeros(len(pairs))
         for member, weight in zip(self._members, self._weights, strict=True):
             before = replace(member.cost)
-            p_yes = member.judge(pairs).p_yes.astype(float)
-            odds += weight * logit(np.clip(p_yes, _LEAST, 1 - _LEAST))  # NaN stays NaN
+            odds += weight * log_odds(member.judge(pairs).p_yes)
             for name, spent in member.cost.since(before).items():
                 if name != "verdicts":  # of this teacher, whatever its members knew
                     total = getattr(self.cost, name)
@@ -63,6 +60,14 @@ class CombinedTeacher(Teacher):
     def forecast(self, pairs: Pairs) -> dict[str, Any]:
         """What the teachers' own stores do not answer."""
         return _total([vars(member.plan(pairs)) for member in self._members])
+
+    def plan(self, pairs: Pairs) -> Plan:
+        """As `Teacher.plan`; the store also answers a pair for which no teacher needs a request."""
+        unknown = self.unknown(pairs)
+        new = pairs.select(unknown)
+        members = [member for member in self._members if member.sends] or self._members
+        open_ones = np.unique(np.concatenate([member.unknown(new) for member in members]))
+        return replace(super().plan(pairs), cached=len(pairs) - len(open_ones))
 
     def close(self) -> None:
         for member in self._members:

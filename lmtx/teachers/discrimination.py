@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from lmtx.corpus import Corpus
 from lmtx.index import Shortlist
 from lmtx.teachers.base import Teacher
-from lmtx.teachers.pairs import NONE, YES, Pairs, Verdicts
+from lmtx.teachers.pairs import NONE, YES, Pairs, Verdicts, log_odds
 
 CHECKED, RANDOM_LABELS = 100, 5
 """Documents, and random labels of each, by which a teacher is looked at before it judges all."""
@@ -39,8 +39,8 @@ def centred(
     reference
         The pairs whose means are taken, as two such arrays; None: these pairs.
     """
-    odds, (of, of_labels) = _log_odds(p_yes), reference or (p_yes, labels)
-    of_odds = _log_odds(of)
+    odds, (of, of_labels) = log_odds(p_yes), reference or (p_yes, labels)
+    of_odds = log_odds(of)
     known = np.isfinite(of_odds)
     if not known.any():
         return p_yes
@@ -49,10 +49,6 @@ def centred(
     sums = np.bincount(of_labels[known], weights=of_odds[known], minlength=size)
     own = (sums + strength * mean) / (counts + strength)
     return expit(odds - own[labels] + mean).astype(np.float32)
-
-
-def _log_odds(p_yes: np.ndarray) -> np.ndarray:
-    return logit(np.clip(p_yes.astype(float), 1e-6, 1 - 1e-6))
 
 
 @dataclass(frozen=True)

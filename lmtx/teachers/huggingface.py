@@ -46,6 +46,8 @@ class HuggingFaceTeacher(Teacher):
         known SHA-256, when it is first needed.
     """
 
+    sends = True
+
     def __init__(self, config: HuggingFaceConfig, *, store: VerdictStore):
         self._config = config
         self._wording = Wording.of(config.wording, config.question, config.prompt)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from lmtx.config import ConfigError, OpenAIConfig
-from lmtx.llm.budget import Budget
 from lmtx.llm.chat import Question, Reply
+from lmtx.llm.cost import Budget
 from lmtx.llm.replies import without_thought
 from lmtx.llm.served import ServedModel
 from lmtx.teachers.answers import read_list, read_logprobs, read_text
@@ -73,6 +73,8 @@ class OpenAITeacher(Teacher):
         cannot be used.
     """
 
+    sends = True
+
     def __init__(self, config: OpenAIConfig, *, store: VerdictStore, budget: Budget | None = None):
         self._config = config
         try:
@@ -118,18 +120,21 @@ class OpenAITeacher(Teacher):
 
             yield from ask_in_batches(self, pairs)
             return
-        jobs = _Jobs(self.jobs(pairs))
+        jobs, fallback = self.jobs(pairs), deque[Job]()
+
+        def next_job() -> tuple[Job, Question] | None:
+            job = fallback.popleft() if fallback else next(jobs, None)
+            return job and (job, self.question(job))
 
         def read(job: Job, reply: Reply) -> tuple[Answers | None, bool | None]:
             verdicts = self.read(job, reply)
             if verdicts is None and job.listwise:
-                jobs.put_first(self.pointwise(job))
+                fallback.extend(self.pointwise(job))
                 return None, None
             return verdicts, verdicts is not None and (verdicts[2] != NONE).any()
 
         try:
-            # Not a generator, which could not go on after its end.
-            for answers in self.model.ask(map(self._asked, jobs), read, _COMPLAINT, self.say):
+            for answers in self.model.ask(next_job, read, _COMPLAINT, self.say):
                 yield joined(answers)
         finally:
             self.last_fault = self.model.last_fault
@@ -171,9 +176,6 @@ class OpenAITeacher(Teacher):
             return _verdicts(job, [answer])
         return _verdicts(job, [YES if p_yes >= 0.5 else NO], [p_yes])
 
-    def _asked(self, job: Job) -> tuple[Job, Question]:
-        return job, self.question(job)
-
     def _jobs_of(self, document: DocumentPairs) -> list[Job]:
         (text,) = self.model.cut([document_text(document.title, document.text)])
         whole = Job(document.positions, document.labels, self._wording.prefix(text), True)
@@ -190,17 +192,3 @@ def _verdicts(job: Job, answers: list[int], p_yes: list[float] | None = None) ->
     """The verdicts on a job's pairs; without `p_yes` they are certain."""
     p_yes = [_P_YES[answer] for answer in answers] if p_yes is None else p_yes
     return job.positions, np.array(p_yes, dtype=np.float32), np.array(answers, dtype=np.int8)
-
-
-class _Jobs(Iterator[Job]):
-    """Jobs from a source, and before them those put first."""
-
-    def __init__(self, source: Iterator[Job]):
-        self._source = source
-        self._first: deque[Job] = deque()
-
-    def put_first(self, jobs: list[Job]) -> None:
-        self._first.extend(jobs)
-
-    def __next__(self) -> Job:
-        return self._first.popleft() if self._first else next(self._source)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from scipy.special import logit
 
 YES, NO, NONE = 1, 0, -1
 _BLOCK = 256  # documents whose text is in memory at once
@@ -118,3 +119,8 @@ class Verdicts:
 
     p_yes: np.ndarray
     answer: np.ndarray
+
+
+def log_odds(p_yes: np.ndarray) -> np.ndarray:
+    """ln p - ln (1 - p), float64 (n,); NaN stays. No judge is surer than 1e-6, so that none outvotes all."""
+    return logit(np.clip(p_yes.astype(float), 1e-6, 1 - 1e-6))

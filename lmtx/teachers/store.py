@@ -167,39 +167,43 @@ class VerdictStore(AbstractContextManager):
         labels: list[str],
         p_yes: np.ndarray,
         answer: np.ndarray,
-        run: int | None = None,
-        totals: Mapping[str, Any] | None = None,
     ) -> None:
         """Keep verdicts: all of them are in the file when this returns, or none.
 
         `keys` are uint8 (n, 16), `documents` and `labels` uids, `p_yes` float32 (n,) and `answer` int8 (n,);
-        a none does not replace an answer. `totals` are the columns of the run with these counted in.
+        a none does not replace an answer.
         """
         columns = (documents, labels, p_yes.tolist(), answer.tolist())
         values = [
             (bytes(key), teacher, document, label, None if p != p else p, a)
             for key, document, label, p, a in zip(keys, *columns, strict=True)
         ]
-        self._save(_INSERT, values, run, totals)
+        with self._transaction() as connection:
+            connection.executemany(_INSERT, values)
 
     def lookup_texts(self, keys: Sequence[bytes]) -> dict[bytes, str]:
         """The stored texts among those with these keys of 16 bytes."""
         blocks = (keys[start : start + _KEYS] for start in range(0, len(keys), _KEYS))
         return {key: text for block in blocks for key, text in self._rows("key, text FROM texts", block)}
 
-    def save_texts(
-        self, teacher: int, texts: Mapping[bytes, str], run: int | None = None, totals: Any = None
-    ) -> None:
+    def save_texts(self, teacher: int, texts: Mapping[bytes, str]) -> None:
         """Keep texts by their keys as `save` keeps verdicts; a text that is there already stays."""
         # A JSON reply may hold half of a character's UTF-16 code, which no file can.
         values = [(key, teacher, text.encode(errors="replace").decode()) for key, text in texts.items()]
         insert = "INSERT INTO texts (key, teacher, text) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-        self._save(insert, values, run, totals)
+        with self._transaction() as connection:
+            connection.executemany(insert, values)
 
     def start_run(self, teacher: int) -> int:
-        """Open a line in the account of runs; `save` brings it up to date."""
+        """Open a line in the account of runs, and return its id for `account`."""
         with self._transaction() as connection:
             return connection.execute(_START, (teacher, time.time())).lastrowid
+
+    def account(self, run: int, totals: Mapping[str, Any]) -> None:
+        """Bring columns of a run up to date."""
+        columns = ", ".join(f"{name} = ?" for name in totals)
+        with self._transaction() as connection:
+            connection.execute(f"UPDATE runs SET {columns} WHERE id = ?", (*totals.values(), run))
 
     def speed(self, teacher: int) -> float | None:
         """Seconds a request (a verdict, where none are counted) took in earlier runs; None without one."""
@@ -219,14 +223,6 @@ class VerdictStore(AbstractContextManager):
     def _rows(self, columns: str, keys: Sequence[bytes]) -> list[tuple]:
         """The rows of a table with these keys."""
         return self.select(f"SELECT {columns} WHERE key IN ({','.join('?' * len(keys))})", keys)
-
-    def _save(self, insert: str, values: list, run: int | None, totals: Mapping[str, Any] | None) -> None:
-        """Insert rows, and bring the line of their run up to date, in one transaction."""
-        with self._transaction() as connection:
-            connection.executemany(insert, values)
-            if run is not None and totals is not None:
-                columns = ", ".join(f"{name} = ?" for name in totals)
-                connection.execute(f"UPDATE runs SET {columns} WHERE id = ?", (*totals.values(), run))
 
     @property
     def _open(self) -> sqlite3.Connection:

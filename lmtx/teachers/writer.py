@@ -16,7 +16,7 @@ import numpy as np
 from lmtx.llm.chat import Question
 from lmtx.llm.cost import Plan
 from lmtx.llm.replies import without_thought
-from lmtx.teachers.asking import Asker
+from lmtx.teachers.base import Asker
 from lmtx.teachers.store import KEY_BYTES, VerdictStore, identity_digest
 
 _SAMPLE = 500  # prompts whose tokens a plan counts
@@ -75,15 +75,16 @@ class Writer(Asker):
         new = {key: q for key, q in zip(keys, questions, strict=True) if key not in stored}
         new_keys = list(new)
 
-        def save(texts: list[tuple[int, str]], run: int, spent: dict[str, Any]) -> None:
-            self.store.save_texts(self._teacher, {new_keys[i]: text for i, text in texts}, run, spent)
+        def save(texts: list[tuple[int, str]]) -> int:
+            self.store.save_texts(self._teacher, {new_keys[i]: text for i, text in texts})
+            return len(texts)
 
         try:
             if new:
                 requests = [replace(q, answer_tokens=self.model.limit(q.answer_tokens)) for q in new.values()]
                 answers = self.model.write(requests, lambda text: self.say(text))
                 words = (f"writes {task}", "answer", f"texts ({task}) were written")
-                self._keep(answers, save, len, len(new), words, progress)
+                self._keep(answers, save, len(new), words, progress)
         finally:
             self.cost.seconds += time.monotonic() - started
             self.last_fault = self.model.last_fault
