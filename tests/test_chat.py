@@ -12,9 +12,9 @@ from servers import completion, with_logprobs
 from lmtx.llm.chat import Question, Reply, Usage
 from lmtx.llm.faults import Fault, ServerError, read_fault, read_json, unsupported
 from lmtx.llm.replies import without_thought
-from lmtx.teachers.answers import read_text
 from lmtx.teachers.openai import OpenAITeacher
 from lmtx.teachers.pairs import NO, NONE, YES
+from lmtx.teachers.prompts import read_text
 from lmtx.teachers.store import VerdictStore
 
 QUESTION = Question("Is it?", 4, "word")

@@ -291,6 +291,20 @@ def test_a_batch_writes_what_the_model_writes_alone(tmp_path, chat):
         assert written == tokenizer.decode(ids[start:], skip_special_tokens=True).strip()
 
 
+def test_a_batch_on_a_cpu_stays_small_however_many_tokens_are_allowed(tmp_path, monkeypatch):
+    """Memory that runs out there is no error, but the end of the process."""
+    monkeypatch.setattr("lmtx.llm.local._CPU_TOKENS", 200)
+    folder = save_answering_model(tmp_path / "m")
+    with build_writer(local(folder, batch_tokens=100_000), store=tmp_path / "v.sqlite") as writer:
+        sizes, generate = [], writer.model.weights.generate
+        writer.model.weights.generate = lambda **inputs: (
+            sizes.append(inputs["input_ids"].shape), generate(**inputs))[1]  # fmt: skip
+        asked = [Question(f"sort {i}", 9) for i in range(40)]
+        assert set(writer.write(asked, "texts", progress=False)) <= {"yes", "no"}
+    assert sum(rows for rows, _ in sizes) == 40
+    assert all(rows == 1 or rows * (width + 9) <= 200 for rows, width in sizes) and len(sizes) < 40
+
+
 def test_an_answer_ends_where_the_model_ends_it(tmp_path):
     with build_writer(local(save_answering_model(tmp_path / "m")), store=tmp_path / "v.sqlite") as writer:
         texts = writer.write([Question(text, 9) for text in PROMPTS], "texts", progress=False)

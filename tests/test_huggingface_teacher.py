@@ -18,8 +18,8 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from lmtx.config import HuggingFaceConfig
 from lmtx.llm.checkpoint import find, load_model
-from lmtx.llm.framing import chat_frame
 from lmtx.llm.packing import Row, Stem, attention_mask, pack, packed_logits, read_stem, whole_logits
+from lmtx.llm.tokens import chat_frame
 from lmtx.teachers import NO, YES, Pairs, TeacherError, build
 
 WORDS = [
@@ -217,7 +217,7 @@ def test_a_stem_read_once_changes_no_logits(architecture, length):
 
 
 def test_a_stem_starts_rows_that_go_on_after_it():
-    stem = Stem([1, 2])
+    stem = Stem([1, 2], [])
     assert stem.starts(Row([1, 2, 3], [[4]]))
     assert not stem.starts(Row([1, 2], [[4]]))  # nothing would be left to read
     assert not stem.starts(Row([2, 1, 3], [[4]]))

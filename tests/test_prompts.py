@@ -14,9 +14,8 @@ import lmtx.teachers
 from lmtx.config import ConfigError
 from lmtx.corpus import DOCUMENT_SCHEMA
 from lmtx.llm.tokens import Tokens
-from lmtx.teachers.answers import read_list, read_logprobs, read_text, read_word
 from lmtx.teachers.pairs import NO, NONE, YES, Pairs
-from lmtx.teachers.prompts import WORDINGS, Wording
+from lmtx.teachers.prompts import WORDINGS, Wording, read_list, read_logprobs, read_text, read_word
 
 
 @pytest.fixture

@@ -14,20 +14,11 @@ _TOP = (20, 5, 0)  # alternatives to ask for: OpenAI's limit, then that of stric
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt, and the answer that is wanted.
+    """A prompt, and the answer that is wanted."""
 
-    Attributes
-    ----------
-    prompt
-        All that is sent.
-    answer_tokens
-        Tokens that the answer may have.
-    form
-        "text"; "word": the first token, with its likeliest alternatives; "json": one object.
-    """
-
-    prompt: str
-    answer_tokens: int
+    prompt: str  # all that is sent
+    answer_tokens: int  # that the answer may have
+    # "word": the first token, with its likeliest alternatives; "json": one object.
     form: Literal["text", "word", "json"] = "text"
 
     def about_tokens(self) -> int:
@@ -88,11 +79,8 @@ class Reply:
         failure = _at(choice, "error") or _at(body, "error")
         if not isinstance(message, dict) or (failure and not message.get("content")):
             raise ServerError(200, failure or body)
-        text, refusal, finish = (
-            _text(message.get("content")),
-            _text(message.get("refusal")),
-            _at(choice, "finish_reason"),
-        )
+        text, refusal = _text(message.get("content")), _text(message.get("refusal"))
+        finish = _at(choice, "finish_reason")
         thinks = message.get("reasoning_content") or message.get("reasoning") or without_thought(text) != text
         used_up = _count(_at(body, "usage", "completion_tokens")) >= question.answer_tokens
         return cls(

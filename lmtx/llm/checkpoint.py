@@ -4,7 +4,6 @@ Of folders only safetensors are loaded, and no code of a model's repository is r
 file are unpacked to the precision that computes: packed, every product unpacks them anew.
 """
 
-import time
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -14,11 +13,10 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from lmtx.devices import resolve_device, resolve_precision
+from lmtx.devices import resolve_device
 from lmtx.files import read_json
-from lmtx.llm import hub
-from lmtx.llm.faults import TeacherError
-from lmtx.llm.hub import first_line
+from lmtx.llm import models
+from lmtx.llm.faults import TeacherError, first_line
 
 _SAMPLES, _SAMPLE_BYTES = 16, 2**20
 _in_use: WeakValueDictionary = WeakValueDictionary()  # models, as long as a teacher has them
@@ -70,7 +68,7 @@ def find(name: str, sha256: str | None = None) -> Checkpoint:
     ----------
     name
         A folder, a path that ends in .gguf, a name on the hub, or REPOSITORY:FILE.gguf there, which is
-        looked for in `lmtx.llm.hub.model_folder` first.
+        looked for in `lmtx.llm.models.model_folder` first.
     sha256
         Of a GGUF file: what its SHA-256 must be. None: any file will do.
 
@@ -95,7 +93,7 @@ def find(name: str, sha256: str | None = None) -> Checkpoint:
         return Checkpoint(name, folder, _fingerprint(folder), on_hub=False)
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise TeacherError(f"no folder {folder}; check teacher.model")
-    folder = hub.find_snapshot(name)
+    folder = models.find_snapshot(name)
     return Checkpoint(name, folder, folder.name, on_hub=True)
 
 
@@ -140,7 +138,7 @@ def load_model(checkpoint: Checkpoint, device: str, precision: str):
     if (shared := _in_use.get(key)) is not None:
         return shared
     if checkpoint.on_hub and not _has_weights(checkpoint.folder):
-        hub.fetch_snapshot(checkpoint.name, checkpoint.identity, hub.TEXT_FILES + hub.WEIGHTS)
+        models.fetch_snapshot(checkpoint.name, checkpoint.identity, models.TEXT_FILES + models.WEIGHTS)
     spread = device == "auto" and torch.cuda.is_available()
     options: dict[str, Any] = {"use_safetensors": True}
     if checkpoint.gguf is not None:
@@ -172,44 +170,15 @@ def load_model(checkpoint: Checkpoint, device: str, precision: str):
     return model
 
 
-def parameter_count(config) -> int:
-    """Parameters of a model outside its embeddings, found without its weights."""
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config).num_parameters(exclude_embeddings=True)
-
-
-def operations_a_second(device: str, precision: str, tokens: int = 512) -> float:
-    """Additions and multiplications a second when `tokens` rows meet a matrix of a language model's size."""
-    torch_device = resolve_device(device)
-    width = 2048
-    factors = [
-        torch.ones(shape, device=torch_device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
-        for shape in ((tokens, width), (width, width))
-    ]
-    seconds = []
-    for _ in range(4):  # the first also starts up libraries
-        started = time.perf_counter()
-        (factors[0] @ factors[1]).sum().item()  # waits for the device
-        seconds.append(time.perf_counter() - started)
-    return 2 * tokens * width * width / min(seconds)
-
-
-def precision_on(device: str, precision: str) -> str:
-    """What `precision` "auto" means on `device`: "bf16" or "fp32"."""
-    return resolve_precision(precision, resolve_device(device))
-
-
 def _gguf(name: str, sha256: str | None) -> Checkpoint:
     """A GGUF file, with its hash checked."""
     repository, _, file = name.rpartition(":")
-    path = hub.model_folder() / file if repository else Path(file).expanduser()
+    path = models.model_folder() / file if repository else Path(file).expanduser()
     if not path.is_file() and repository:
         try:
-            path = hub.fetch_file(repository, file)
-        except Exception as error:  # see `hub.reach`
-            folder = hub.model_folder()
+            path = models.fetch_file(repository, file)
+        except Exception as error:  # whatever the hub's client raises
+            folder = models.model_folder()
             raise TeacherError(
                 f"the model {file} is not in {folder}, and the hub cannot be reached or does not have it "
                 f"in {repository} ({first_line(error)}). Fetch it where there is a network, and put it into "
@@ -220,7 +189,7 @@ def _gguf(name: str, sha256: str | None) -> Checkpoint:
     with path.open("rb") as content:
         if content.read(4) != b"GGUF":
             raise TeacherError(f"{path} is no GGUF file; check teacher.model")
-    digest = hub.sha256(path)
+    digest = models.sha256(path)
     if sha256 is not None and digest != sha256:
         raise TeacherError(
             f"{path} ({path.stat().st_size:,} bytes) is not the model that teacher.sha256 names: its SHA-256 "

@@ -2,8 +2,7 @@
 
 import html
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import yaml
@@ -16,22 +15,12 @@ _Amount = Annotated[float, Field(ge=0)]
 
 
 class Price(Section):
-    """US dollars per million tokens.
+    """US dollars per million tokens."""
 
-    Attributes
-    ----------
-    prompt, answer
-        Price of a token that is sent, and of one that is written.
-    cached
-        Price of a prompt token that the provider took from its own cache; the full price if None.
-    batch
-        Share of the price that is due through the Batch API.
-    """
-
-    prompt: _Amount
-    answer: _Amount
-    cached: _Amount | None = None
-    batch: _Amount = 1.0
+    prompt: _Amount  # sent
+    answer: _Amount  # written
+    cached: _Amount | None = None  # sent, but in the provider's own cache; None: as `prompt`
+    batch: _Amount = 1.0  # share of the price that is due through the Batch API
 
     def usd(self, prompt: float, answer: float, cached: float = 0, batch: bool = False) -> float:
         """Dollars for `prompt` tokens sent, `cached` of them from the cache, and `answer` tokens written."""
@@ -40,17 +29,15 @@ class Price(Section):
         return dollars * (self.batch if batch else 1.0)
 
 
-def load_price(model: str, path: str | Path = "conf/prices.yaml") -> Price | None:
-    """The price of `model` in the table at `path`, looked for in the parent folders and the package too.
+def load_price(model: str) -> Price | None:
+    """The price of `model` in the nearest `conf/prices.yaml`, or the package's own; None: it has no line.
 
-    None when the model's line is missing. Raises `ConfigError` for a malformed line.
+    Raises `ConfigError` for a malformed line.
     """
     try:
-        path = find_upwards(path)
+        path = find_upwards("conf/prices.yaml")
     except ConfigError:
-        path = PACKAGED / Path(path).name
-        if not path.is_file():
-            return None
+        path = PACKAGED / "prices.yaml"
     try:
         table = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
@@ -59,44 +46,28 @@ def load_price(model: str, path: str | Path = "conf/prices.yaml") -> Price | Non
         raise ConfigError(f"{path} holds no price table; expected lines such as `MODEL: {{prompt: 0.1, …}}`")
     if model not in table:
         return None
-    line = table[model]
     try:
-        return Price.model_validate(line)
+        return Price.model_validate(table[model])
     except ValidationError:
         raise ConfigError(
-            f"{path}: `{model}` is {line!r}; expected dollars per million tokens, at least 0, as "
+            f"{path}: `{model}` is {table[model]!r}; expected dollars per million tokens, at least 0, as "
             "{prompt: 0.15, answer: 0.60}, and if you like cached: and batch:"
         ) from None
 
 
 @dataclass
 class Cost:
-    """The account of a teacher, or of a model that writes, since it was built; grows as it is asked.
+    """The account of a teacher, or of a model that writes, since it was built; grows as it is asked."""
 
-    Attributes
-    ----------
-    requests
-        Requests sent (forward passes of a model in this process), repeated ones included.
-    prompt_tokens, cached_tokens, answer_tokens
-        As the server reports them; `cached_tokens` is the part of the prompt it billed as cached.
-    usd
-        Dollars for them; None when the price of the model is unknown.
-    verdicts
-        Pairs answered anew; `cached`: pairs answered from the store; `failed`: pairs without an answer.
-        For a model that writes, texts in the place of pairs.
-    seconds
-        Wall-clock time spent in `judge` or `write`.
-    """
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
+    requests: int = 0  # sent, repeated ones included; forward passes of a model in this process
+    prompt_tokens: int = 0  # as the server reports them
+    cached_tokens: int = 0  # those of them that it billed as cached
     answer_tokens: int = 0
-    usd: float | None = 0.0
-    verdicts: int = 0
-    cached: int = 0
-    failed: int = 0
-    seconds: float = 0.0
+    usd: float | None = 0.0  # None: the price of the model is unknown
+    verdicts: int = 0  # pairs (texts of a model that writes) that were answered anew
+    cached: int = 0  # those that the store answered
+    failed: int = 0  # those without an answer
+    seconds: float = 0.0  # spent in `judge` or `write`
 
     def since(self, before: "Cost") -> dict[str, Any]:
         """What was spent since the account stood at `before`: columns of the store's runs."""
@@ -107,21 +78,11 @@ class Cost:
 
 @dataclass
 class Budget:
-    """A limit in dollars, for one model or for several that share it.
+    """A limit in dollars, for one model or for several that share it."""
 
-    Attributes
-    ----------
-    max_cost
-        Dollars that may be spent; None: no limit.
-    spent
-        Dollars that replies have cost.
-    reserved
-        Dollars that the requests in work may still cost.
-    """
-
-    max_cost: float | None = None
-    spent: float = 0.0
-    reserved: float = 0.0
+    max_cost: float | None = None  # None: no limit
+    spent: float = 0.0  # what replies have cost
+    reserved: float = 0.0  # what the requests in work may still cost
 
     def reserve(self, most: float) -> None:
         """Set `most` dollars aside for a request; raises `BudgetError` where there is no room for it."""
@@ -138,34 +99,18 @@ class Budget:
 class Plan:
     """What judging some pairs, or writing some texts, will take, known before the first request.
 
-    Attributes
-    ----------
-    teacher
-        The teacher's name.
-    pairs, cached
-        Pairs to judge (texts to write), and how many of them the store answers. Equal ones count once in
-        the rest.
-    requests, prompt_tokens, answer_tokens
-        Still to be sent and written; tokens are estimates unless `notes` says otherwise.
-    usd
-        Dollars; None when the price of the model is unknown.
-    seconds
-        Expected wall-clock time; None when nothing is known about the speed.
-    notes
-        What the figures rest on.
-    task
-        What `pairs` counts, for people.
+    Tokens are estimates unless `notes` says otherwise.
     """
 
-    teacher: str
-    pairs: int
-    cached: int
-    requests: int
+    teacher: str  # its name
+    pairs: int  # to judge, or texts to write
+    cached: int  # those of them that the store answers
+    requests: int  # to send for the rest, in which equal pairs count once
     prompt_tokens: int
     answer_tokens: int
-    usd: float | None
-    seconds: float | None
-    notes: tuple[str, ...] = field(default=())
+    usd: float | None  # None: the price of the model is unknown
+    seconds: float | None  # None: nothing is known about the speed
+    notes: tuple[str, ...] = ()  # what the figures rest on
     task: str = "pairs to judge"
 
     def __str__(self) -> str:

@@ -35,25 +35,14 @@ class Backoff:
 
     A fault makes all requests wait, each time twice as long, until one is answered. A request that
     was under way when a wait began tells nothing new by failing.
-
-    Attributes
-    ----------
-    patience
-        Seconds for which a request is tried again, counted from its first fault.
-    say
-        Tells the user something, at most once a minute.
-    answered_at, resume_at, said_at
-        Times of the last answer (None: there was none), of the end of the wait, of the last message.
-    waits
-        Waits since the last answer.
     """
 
-    patience: float
-    say: Callable[[str], None]
-    answered_at: float | None = None
-    resume_at: float = -math.inf
+    patience: float  # seconds for which a request is tried again, from its first fault on
+    say: Callable[[str], None]  # tells the user something, at most once a minute
     said_at: float = -math.inf
-    waits: int = 0
+    answered_at: float | None = None  # the last time; None: never
+    resume_at: float = -math.inf  # the end of the wait
+    waits: int = 0  # since the last answer
 
 
 class Attempts:

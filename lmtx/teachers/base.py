@@ -38,8 +38,6 @@ class Asker:
         For people: in tables, figures and progress bars.
     identity
         JSON-able; everything an answer depends on beside the texts.
-    store
-        Where answers are kept.
     cost
         What was spent since it was built.
     max_missing
@@ -53,9 +51,7 @@ class Asker:
     max_missing: float = 1.0
 
     def __init__(self, name: str, identity: dict[str, Any], store: VerdictStore, cost: Cost | None = None):
-        self.name = name
-        self.identity = identity
-        self.store = store
+        self.name, self.identity, self.store = name, identity, store
         self.cost = cost or Cost()
         self.last_fault = ""
         self.say: Callable[[str], None] = _silent
@@ -97,18 +93,10 @@ class Asker:
         task: tuple[str, str, str],
         progress: bool,
     ) -> None:
-        """Enter each answer in the store the moment it arrives, and bring the account of the run up to date.
+        """Enter each answer in the store the moment it arrives, and keep the account of the run.
 
-        Parameters
-        ----------
-        answers
-            Yields answers, several at a time.
-        save
-            Stores some answers, and gives their number.
-        total
-            How many are asked for.
-        task
-            For people: "judges", "pair", "pairs were answered".
+        `answers` yields some at a time, of `total` that are asked for; `save` stores them, and gives their
+        number. `task` is for people: "judges", "pair", "pairs were answered".
         """
         from tqdm.auto import tqdm
 

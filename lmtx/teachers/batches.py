@@ -55,7 +55,6 @@ class _Batches:
         self._open: dict[str, tuple[np.ndarray, bool]] = {}
         self._again: list[Job] = []
         self._over_budget: BudgetError | None = None
-        self._reserved: dict[str, float] = {}
         self._as_sent = teacher.model.dialect.copy()
 
     def run(self) -> Generator[Answers]:
@@ -74,7 +73,10 @@ class _Batches:
         while jobs:
             self._again = []
             self._as_sent = teacher.model.dialect.copy()
-            yield from self._collect(list(self._send(self._questions(iter(jobs)))))
+            before = teacher.model.budget.reserved
+            batches = list(self._send(self._questions(iter(jobs))))
+            yield from self._collect(batches)
+            teacher.model.budget.reserved = before
             if self._over_budget:
                 raise self._over_budget
             jobs = self._again
@@ -97,7 +99,7 @@ class _Batches:
         for job in jobs:
             question, request_id = self._teacher.question(job), self._id(job)
             try:
-                self._reserved[request_id] = self._teacher.model.reserve(question)
+                self._teacher.model.reserve(question)
             except BudgetError as error:
                 self._over_budget = error
                 return
@@ -230,7 +232,6 @@ class _Batches:
     def _read(self, result: dict[str, Any]) -> tuple[bool, Answers | None]:
         """Whether a result line is settled, and its answer, if it gives a new one."""
         teacher, request_id = self._teacher, result["custom_id"]
-        teacher.model.budget.reserved -= self._reserved.pop(request_id, 0.0)
         if request_id not in self._open:
             # Not asked for now: settled if its answer is stored, else left for a run that asks for it.
             first = np.frombuffer(bytes.fromhex(request_id.partition("-")[0]), dtype=np.uint8)[None]

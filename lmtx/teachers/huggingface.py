@@ -11,11 +11,10 @@ from scipy.special import expit
 from lmtx.config import HuggingFaceConfig
 from lmtx.llm.cost import estimate
 from lmtx.llm.faults import TeacherError
-from lmtx.llm.framing import cut_texts
 from lmtx.llm.local import LocalModel
 from lmtx.llm.odds import OddsReader
 from lmtx.llm.packing import Row
-from lmtx.llm.tokens import Tokens
+from lmtx.llm.tokens import Tokens, cut_texts
 from lmtx.teachers.base import Answers, Teacher
 from lmtx.teachers.pairs import NO, YES, DocumentPairs, Pairs
 from lmtx.teachers.prompts import Wording, document_text

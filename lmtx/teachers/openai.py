@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from lmtx.config import ConfigError, OpenAIConfig
+from lmtx.config import OpenAIConfig
 from lmtx.llm.chat import Question, Reply
 from lmtx.llm.cost import Budget
 from lmtx.llm.replies import without_thought
 from lmtx.llm.served import ServedModel
-from lmtx.teachers.answers import read_list, read_logprobs, read_text
 from lmtx.teachers.base import Answers, Teacher
 from lmtx.teachers.pairs import NO, NONE, YES, DocumentPairs, Pairs
-from lmtx.teachers.prompts import Wording, document_text
+from lmtx.teachers.prompts import Wording, document_text, read_list, read_logprobs, read_text
 from lmtx.teachers.store import VerdictStore
 
 _SECONDS = {"pointwise": 1.0, "listwise": 2.0}  # a request's, where nothing was measured yet
@@ -56,31 +55,15 @@ class OpenAITeacher(Teacher):
     an answer that is not the JSON asked for is replaced by pointwise questions. A listwise verdict
     may depend on the other labels of its request; it is kept for the pair all the same.
 
-    Parameters
-    ----------
-    budget
-        As `lmtx.llm.served.ServedModel` takes it.
-
-    Attributes
-    ----------
-    model
-        The model that it asks.
-
-    Raises
-    ------
-    ConfigError
-        When dollars are limited and the model's price is unknown, or the wording or the tokenizer
-        cannot be used.
+    `budget` is as `lmtx.llm.served.ServedModel` takes it. Raises `ConfigError` when dollars are limited and
+    the model's price is unknown, or the wording or the tokenizer cannot be used.
     """
 
     sends = True
 
     def __init__(self, config: OpenAIConfig, *, store: VerdictStore, budget: Budget | None = None):
         self._config = config
-        try:
-            self._wording = Wording.of(config.wording, config.question, config.prompt)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+        self._wording = Wording.of(config.wording, config.question, config.prompt)
         self.model = ServedModel(config, batch=config.batch, budget=budget)
         self.max_missing = config.max_missing
         self.retry_none = config.retry_none

@@ -13,10 +13,7 @@ _BLOCK = 256  # documents whose text is in memory at once
 
 @dataclass(frozen=True)
 class DocumentPairs:
-    """The pairs of one document: its texts, its labels' texts, and their positions in the `Pairs`.
-
-    `positions` is int64 (m,); `labels` are the m label texts in the same order.
-    """
+    """The pairs of one document: the texts of its m labels, and their positions in `Pairs`, int64 (m,)."""
 
     uid: str
     title: str
@@ -46,10 +43,8 @@ class Pairs:
     def __post_init__(self) -> None:
         if self.rows.shape != self.columns.shape or self.rows.ndim != 1:
             raise ValueError(f"rows {self.rows.shape} and columns {self.columns.shape} must be equally long")
-        for name, numbers, table in (
-            ("rows", self.rows, self.documents),
-            ("columns", self.columns, self.labels),
-        ):
+        for name, table in (("rows", self.documents), ("columns", self.labels)):
+            numbers = getattr(self, name)
             if len(numbers) and not 0 <= numbers.min() <= numbers.max() < table.num_rows:
                 raise ValueError(
                     f"{name} run from {numbers.min()} to {numbers.max()}, "
@@ -61,8 +56,8 @@ class Pairs:
         """The pairs of a shortlist: `ids` int32 (n_docs, k), best label first; -1 is skipped."""
         if len(ids) != documents.num_rows:
             raise ValueError(f"{len(ids)} shortlists for {documents.num_rows} documents")
-        rows, places = np.nonzero(ids >= 0)
-        return cls(documents, labels, rows.astype(np.int32), ids[rows, places].astype(np.int32))
+        rows, ranks = np.nonzero(ids >= 0)
+        return cls(documents, labels, rows.astype(np.int32), ids[rows, ranks].astype(np.int32))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -81,16 +76,14 @@ class Pairs:
 
         There must be a pair.
         """
-        starts = np.flatnonzero(np.diff(self.rows, prepend=-1))
-        ends = np.append(starts[1:], len(self))
+        starts, ends = self._bounds()
         chosen = np.unique(np.linspace(0, len(starts) - 1, min(documents, len(starts))).astype(int))
         pairs = self.select(np.concatenate([np.arange(starts[i], ends[i]) for i in chosen]))
         return pairs, len(chosen), len(starts)
 
     def by_document(self) -> Iterator[DocumentPairs]:
         """Yield neighbouring pairs of the same document together; few texts are in memory at once."""
-        starts = np.flatnonzero(np.diff(self.rows, prepend=-1))
-        ends = np.append(starts[1:], len(self))
+        starts, ends = self._bounds()
         for first in range(0, len(starts), _BLOCK):
             begin, end = starts[first : first + _BLOCK], ends[first : first + _BLOCK]
             documents = self.documents.take(pa.array(self.rows[begin])).to_pylist()
@@ -103,6 +96,11 @@ class Pairs:
                     np.arange(b, e),
                     labels[b - begin[0] : e - begin[0]],
                 )
+
+    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where neighbouring pairs of one document begin and end: int64 (n_documents,) each."""
+        starts = np.flatnonzero(np.diff(self.rows, prepend=-1))
+        return starts, np.append(starts[1:], len(self))
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,21 @@
-"""What a language model is asked. Every word of it is part of a verdict's identity.
+"""What a language model is asked, and what its answers mean: yes, no, or neither.
+
+Every word of a prompt is part of a verdict's identity.
 
 A prompt is the document first and the question with the label last, so that servers (and the
 teacher in this process) read the document once for all of its labels.
 """
 
+import json
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from lmtx.config import ConfigError
+from lmtx.llm.replies import without_thought
+from lmtx.teachers.pairs import NO, NONE, YES
 
 WORDINGS = {
     "tag": "Is “{label}” a relevant tag for this document?",
@@ -49,46 +58,37 @@ _MARKS = re.compile(
 )
 _SAFE = {"<": "‹", "[": "⟦"}
 
+_WORDS = {"yes": YES, "no": NO}
+_FENCE = re.compile(r"^```(?:json)?\s*(.*?)\s*```$", re.DOTALL | re.IGNORECASE)
+_LEAD = r"[\W_]*(?:answer[\W_]*)?"
+_FIRST_WORD = re.compile(_LEAD + r"(yes|no)(?![\w'’-])(?!\W*(?:or|and)?\W*(?:yes|no)\b)", re.IGNORECASE)
+_ONLY_LEAD = re.compile(_LEAD, re.IGNORECASE)
+_MASS = 0.1
+"""Probability that yes and no together need, for their ratio to mean anything."""
+
 
 @dataclass(frozen=True)
 class Wording:
-    """A question about one label.
-
-    Attributes
-    ----------
-    question
-        Its text; `{label}` stands for the label.
-    head, foot
-        What stands before and after the document, for all of its labels.
-    tail
-        What a pointwise prompt begins with behind the foot; `{label}` stands for the label.
-    """
+    """A question about one label; `{label}` stands for the label in `question` and `tail`."""
 
     question: str
-    head: str = _HEAD
-    foot: str = _FOOT
-    tail: str = "{label}"
+    head: str = _HEAD  # before the document
+    foot: str = _FOOT  # behind it, for all of its labels
+    tail: str = "{label}"  # of a pointwise prompt, behind the foot
 
     @classmethod
     def of(cls, wording: str, question: str | None = None, prompt: str = "question") -> "Wording":
         """The wording of a kind of data set, or, where `question` is given, the user's own.
 
-        Parameters
-        ----------
-        prompt
-            "question": the document, then the whole question about each label. "strict": an instruction
-            that most labels do not fit, the document, then each label alone. A small model says yes to far
-            fewer pairs that way, tells them apart better, and reads half as many tokens.
-
-        Raises
-        ------
-        ValueError
-            For an unknown kind, and for a question without `{label}`.
+        `prompt` "question": the document, then the whole question about each label. "strict": an instruction
+        that most labels do not fit, the document, then each label alone. A small model says yes to far
+        fewer pairs that way, tells them apart better, and reads half as many tokens. Raises `ConfigError` for
+        an unknown kind, and for a question without `{label}`.
         """
         if wording not in WORDINGS:
-            raise ValueError(f"no wording {wording!r}; there are {', '.join(WORDINGS)}")
+            raise ConfigError(f"no wording {wording!r}; there are {', '.join(WORDINGS)}")
         if question is not None and "{label}" not in question:
-            raise ValueError(f"teacher.question {question!r} lacks {{label}}, which stands for the label")
+            raise ConfigError(f"teacher.question {question!r} lacks {{label}}, which stands for the label")
         asked = question or WORDINGS[wording]
         if prompt == "question":
             return cls(asked, tail=asked + _POINTWISE)
@@ -130,3 +130,69 @@ def harmless(text: str) -> str:
 def one_line(label: str) -> str:
     """A label on one line, harmless."""
     return harmless(" ".join(label.split()))
+
+
+# --- answers ---
+
+
+def read_word(token: str) -> int:
+    """YES or NO for a token that spells it, in any case, with spaces and punctuation around; else NONE."""
+    return _WORDS.get(re.sub(r"[\W_]+", "", token.replace("▁", " ").replace("Ġ", " ")).casefold(), NONE)
+
+
+def read_text(text: str, cut: bool = False) -> int:
+    """YES or NO when the answer begins with that word, NONE for anything else.
+
+    A thought before it is skipped; "yes or no" is neither. Of a text that was cut off the word must be a
+    sentence: what begins with "No mention of" may have become a thought.
+    """
+    match = _FIRST_WORD.match(without_thought(text))
+    if match and cut and re.match(r"[^\S\n]+\w", match.string[match.end() :]):
+        return NONE
+    return _WORDS[match.group(1).casefold()] if match else NONE
+
+
+def read_logprobs(positions: Sequence[tuple[str, dict[str, float]]]) -> float | None:
+    """P(yes) / (P(yes) + P(no)) over all their spellings, where the answer begins.
+
+    `positions` gives for each generated token the token, and the log-probabilities of the likeliest tokens
+    there, itself among them. Returns None when no position before other text gives yes and no together at
+    least 10 %.
+    """
+    before = ""
+    for token, likeliest in positions:
+        mass = {YES: 0.0, NO: 0.0, NONE: 0.0}
+        for spelling, logprob in likeliest.items():
+            mass[read_word(spelling)] += math.exp(min(logprob, 0.0))
+        if mass[YES] + mass[NO] >= _MASS:
+            return mass[YES] / (mass[YES] + mass[NO])
+        before += token
+        if not _ONLY_LEAD.fullmatch(before):
+            return None
+    return None
+
+
+def read_list(text: str, n: int) -> list[int] | None:
+    """The answers of a listwise reply, or None when it is not the JSON that was asked for.
+
+    Valid is one object with exactly the keys "1" … "n", once each. A value that is neither yes nor
+    no gives NONE for its label.
+    """
+    text = without_thought(text).strip()
+    if fenced := _FENCE.match(text):
+        text = fenced.group(1)
+    try:
+        entries = json.loads(text, object_pairs_hook=list, parse_constant=str)
+    except (ValueError, RecursionError):
+        return None
+    # The hook also turns nested objects into lists of pairs; only the outermost must be an object.
+    if not text.startswith("{") or sorted(k for k, _ in entries) != sorted(str(i + 1) for i in range(n)):
+        return None
+    values = dict(entries)
+    return [_value(values[str(i + 1)]) for i in range(n)]
+
+
+def _value(value: object) -> int:
+    if isinstance(value, bool):
+        return YES if value else NO
+    return read_word(value) if isinstance(value, str) else NONE

@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,11 @@ from lmtx.teachers.store import KEY_BYTES, StoreError, VerdictStore
 FORMAT = 1
 _PARQUET = b"PAR1"  # the first bytes of a Parquet file
 _KEY = ("key", pa.binary(KEY_BYTES))
-_VERDICTS = pa.schema([("document", pa.string()), ("label", pa.string()), ("p_yes", pa.float32()), _KEY])
-_TEXTS = pa.schema([_KEY, ("text", pa.string())])
+_SCHEMAS = {
+    "verdicts": pa.schema([("document", pa.string()), ("label", pa.string()), ("p_yes", pa.float32()), _KEY]),
+    "texts": pa.schema([_KEY, ("text", pa.string())]),
+}
+_ORDER = {"verdicts": "document, label, key", "texts": "key"}
 _EXPORT = pa.schema(
     [(name, pa.string()) for name in ("teacher", "teacher_id", "document", "label")]
     + [("p_yes", pa.float32()), ("answer", pa.string())]
@@ -132,12 +135,11 @@ def write_record(store: VerdictStore, name: str, corpus: Corpus, file: str | Pat
 
     Raises `StoreError` when the store has none, and `DestinationError` where the file cannot be written.
     """
-    check_destination(file, begins=_PARQUET, source=store.path)
-    teacher, metadata = _describe(store, name, "verdicts")
-    select = "SELECT document, label, p_yes, key FROM verdicts WHERE teacher = ? ORDER BY 1, 2, 4"
-    table = pa.concat_tables(_tables(store, select, (teacher,), _VERDICTS))
-    of_corpus = [pc.is_in(table[column], uids) for column, uids in _uids(corpus).items()]
-    return _write(table.filter(pc.and_(*of_corpus)), metadata, store, name, file)
+
+    def of_corpus(table: pa.Table) -> pa.Table:
+        return table.filter(pc.and_(*(pc.is_in(table[name], uids) for name, uids in _uids(corpus).items())))
+
+    return _write(store, name, file, "verdicts", of_corpus)
 
 
 def write_texts(store: VerdictStore, name: str, file: str | Path) -> int:
@@ -145,11 +147,7 @@ def write_texts(store: VerdictStore, name: str, file: str | Path) -> int:
 
     They are those on all corpora: the store knows a text's prompt by its hash alone.
     """
-    check_destination(file, begins=_PARQUET, source=store.path)
-    teacher, metadata = _describe(store, name, "texts")
-    select = "SELECT key, text FROM texts WHERE teacher = ? ORDER BY key"
-    table = pa.concat_tables(_tables(store, select, (teacher,), _TEXTS))
-    return _write(table, metadata, store, name, file)
+    return _write(store, name, file, "texts", lambda table: table)
 
 
 def read_record(
@@ -244,34 +242,36 @@ def _check(table: pa.Table, file: Path, corpus: Corpus | None) -> None:
             )
 
 
-def _describe(store: VerdictStore, name: str, table: str) -> tuple[int, dict[str, Any]]:
-    """The row id of the teacher of that name with most rows in `table`, and what a record says of it."""
+def _write(
+    store: VerdictStore, name: str, file: str | Path, kind: str, of_corpus: Callable[[pa.Table], pa.Table]
+) -> int:
+    """Write the rows of a table of the store that belong to the teacher of that name with most of them."""
+    check_destination(file, begins=_PARQUET, source=store.path)
     select = (
-        f"SELECT t.id, t.identity, (SELECT count(*) FROM {table} WHERE teacher = t.id) AS n"
+        f"SELECT t.id, t.identity, (SELECT count(*) FROM {kind} WHERE teacher = t.id) AS n"
         " FROM teachers AS t WHERE t.name = ? ORDER BY n DESC LIMIT 1"
     )
     (teacher, identity, count), *_ = store.select(select, (name,)) or [(None, None, 0)]
     if not count:
-        raise StoreError(f"{store.path} holds no {table} of a teacher {name!r}")
+        raise StoreError(f"{store.path} holds no {kind} of a teacher {name!r}")
+    schema = _SCHEMAS[kind]
+    select = f"SELECT {', '.join(schema.names)} FROM {kind} WHERE teacher = ? ORDER BY {_ORDER[kind]}"
+    table = of_corpus(pa.concat_tables(_tables(store, select, (teacher,), schema)))
+    if not table.num_rows:
+        raise StoreError(f"{store.path} holds nothing of {name!r} on this corpus")
     totals = f"SELECT {', '.join(f'sum({name})' for name in _TOTALS)} FROM runs WHERE teacher = ?"
-    (spent,) = store.select(totals, (teacher,))
-    return teacher, {
+    told = {
         "format": FORMAT,
         "teacher": name,
         "identity": json.loads(identity),
-        "spent": dict(zip(_TOTALS, spent, strict=True)),
+        "spent": dict(zip(_TOTALS, *store.select(totals, (teacher,)), strict=True)),
         "machine": f"{platform.machine()}, {platform.system()}",
     }
-
-
-def _write(table: pa.Table, metadata: dict, store: VerdictStore, name: str, file: str | Path) -> int:
-    if not table.num_rows:
-        raise StoreError(f"{store.path} holds nothing of {name!r} on this corpus")
     with replacing(file) as scratch:
         pq.write_table(
-            table.replace_schema_metadata({"lmtx": json.dumps(metadata, sort_keys=True)}),
+            table.replace_schema_metadata({"lmtx": json.dumps(told, sort_keys=True)}),
             scratch,
             compression="zstd",
-            use_dictionary=["document", "label"] if "label" in table.column_names else False,
+            use_dictionary=["document", "label"] if kind == "verdicts" else False,
         )
     return table.num_rows

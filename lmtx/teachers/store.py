@@ -75,7 +75,6 @@ class VerdictStore(AbstractContextManager):
     def __init__(self, path: str | Path, writing: bool = True):
         self.path = Path(path)
         self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
         with self._explained():
             if writing:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,9 +92,7 @@ class VerdictStore(AbstractContextManager):
 
     def close(self) -> None:
         """Close the file; closing twice is harmless."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._connection.close()
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -104,7 +101,7 @@ class VerdictStore(AbstractContextManager):
         """Yield the rows of a SELECT, some at a time."""
         with self._explained():
             with self._lock:
-                cursor = self._open.execute(sql, values)
+                cursor = self._connection.execute(sql, values)
             while True:
                 with self._lock:
                     rows = cursor.fetchmany(_ROWS)
@@ -115,7 +112,7 @@ class VerdictStore(AbstractContextManager):
     def select(self, sql: str, values: Sequence = ()) -> list[tuple]:
         """All rows of a SELECT."""
         with self._explained(), self._lock:
-            return self._open.execute(sql, values).fetchall()
+            return self._connection.execute(sql, values).fetchall()
 
     @contextmanager
     def attached(self, other: Path) -> Iterator[sqlite3.Connection]:
@@ -221,14 +218,7 @@ class VerdictStore(AbstractContextManager):
         return bool(self.select("SELECT 1 FROM collected WHERE batch = ?", (batch,)))
 
     def _rows(self, columns: str, keys: Sequence[bytes]) -> list[tuple]:
-        """The rows of a table with these keys."""
         return self.select(f"SELECT {columns} WHERE key IN ({','.join('?' * len(keys))})", keys)
-
-    @property
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StoreError(f"the verdict store {self.path} is closed")
-        return self._connection
 
     def _set_up(self) -> None:
         """Make the tables; several processes may do so at once."""
@@ -236,14 +226,14 @@ class VerdictStore(AbstractContextManager):
         deadline = time.monotonic() + _WAIT
         while True:
             try:
-                self._open.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("PRAGMA journal_mode = WAL")
                 break
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
         for pragma in ("synchronous = NORMAL", "cache_size = -65536"):  # 64 MiB
-            self._open.execute(f"PRAGMA {pragma}")
+            self._connection.execute(f"PRAGMA {pragma}")
         with self._transaction() as connection:
             for statement in (f"PRAGMA application_id = {_APPLICATION}", *_SCHEMA.split(";")):
                 connection.execute(statement)
@@ -252,14 +242,13 @@ class VerdictStore(AbstractContextManager):
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """A short write transaction: all of the block, or nothing of it."""
         with self._explained(), self._lock:
-            connection = self._open
-            connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute("BEGIN IMMEDIATE")
             try:
-                yield connection
-                connection.execute("COMMIT")
+                yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
 
     @contextmanager
@@ -267,6 +256,8 @@ class VerdictStore(AbstractContextManager):
         """Turn SQLite's errors into one that names the file and the remedy."""
         try:
             yield
+        except sqlite3.ProgrammingError:  # such as a store that was closed
+            raise
         except (sqlite3.Error, OSError) as error:
             if "locked" in str(error) or "busy" in str(error):
                 remedy = f"another process has been writing to it for {_WAIT:.0f} s; wait for it, or stop it"
