@@ -26,26 +26,15 @@ _in_use: WeakValueDictionary = WeakValueDictionary()  # models, as long as a tea
 class Checkpoint:
     """Where a model's files are, and what tells it from every other.
 
-    Attributes
-    ----------
-    name
-        As the parameters name it.
-    folder
-        Its files; the weights may be missing until `load_model`.
-    identity
-        The hub's commit; of a GGUF file "sha256:…"; of another folder a hash of its configuration,
-        tokenizer and weights.
-    on_hub
-        Whether `folder` is the hub's cache.
-    gguf
-        The file in `folder` that holds everything; None for a folder of safetensors.
+    `identity` is the hub's commit; of a GGUF file "sha256:…"; of another folder a hash of its configuration,
+    tokenizer and weights.
     """
 
-    name: str
-    folder: Path
+    name: str  # as the parameters name it
+    folder: Path  # its files; the weights may be missing until `load_model`
     identity: str
-    on_hub: bool
-    gguf: str | None = None
+    on_hub: bool  # whether `folder` is the hub's cache
+    gguf: str | None = None  # the file in `folder` that holds everything; None: safetensors
 
     @cached_property
     def source(self) -> dict[str, Any]:
@@ -64,18 +53,9 @@ def is_gguf(name: str) -> bool:
 def find(name: str, sha256: str | None = None) -> Checkpoint:
     """Find a model by the path of its folder or GGUF file, or its name on the hub; fetch its small files.
 
-    Parameters
-    ----------
-    name
-        A folder, a path that ends in .gguf, a name on the hub, or REPOSITORY:FILE.gguf there, which is
-        looked for in `lmtx.llm.models.model_folder` first.
-    sha256
-        Of a GGUF file: what its SHA-256 must be. None: any file will do.
-
-    Raises
-    ------
-    TeacherError
-        At once, when the model is neither here nor to be reached, or the file is another one.
+    `name` is a folder, a path that ends in .gguf, a name on the hub, or REPOSITORY:FILE.gguf there, which is
+    looked for in `lmtx.llm.models.model_folder` first. `sha256` is that of a GGUF file; None: any file will
+    do. Raises `TeacherError` at once when the model is neither here nor to be reached, or is another file.
     """
     if is_gguf(name):
         return _gguf(name, sha256)
@@ -95,35 +75,6 @@ def find(name: str, sha256: str | None = None) -> Checkpoint:
         raise TeacherError(f"no folder {folder}; check teacher.model")
     folder = models.find_snapshot(name)
     return Checkpoint(name, folder, folder.name, on_hub=True)
-
-
-def load_tokenizer(checkpoint: Checkpoint):
-    """The model's tokenizer; `TeacherError` when there is none that gives offsets."""
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(**checkpoint.source)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise TeacherError(
-            f"the tokenizer of {checkpoint.name} cannot be loaded ({first_line(error)}); "
-            f"{checkpoint.folder} must hold its tokenizer.json"
-        ) from error
-    if not tokenizer.is_fast:
-        raise TeacherError(f"the tokenizer of {checkpoint.name} has no tokenizer.json; convert it first")
-    return tokenizer
-
-
-def load_config(checkpoint: Checkpoint):
-    """The model's configuration; `TeacherError` when transformers does not know its kind."""
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(**checkpoint.source)
-    except (OSError, ValueError, KeyError) as error:
-        raise TeacherError(
-            f"{checkpoint.name}: {first_line(error)}; teacher.model must be a model that the installed "
-            "transformers knows without code of its own"
-        ) from error
 
 
 def load_model(checkpoint: Checkpoint, device: str, precision: str):

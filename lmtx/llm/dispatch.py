@@ -282,8 +282,8 @@ class Dispatcher:
         for worker in self._workers:
             worker.cancel()
 
-    def _release(self, kept: list[asyncio.Future]) -> None:
-        for future in kept:
+    def _release(self, futures: list[asyncio.Future]) -> None:
+        for future in futures:
             if not future.done():
                 future.set_result(None)
 

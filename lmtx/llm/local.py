@@ -13,8 +13,8 @@ from lmtx.encoder import batches_by_length
 from lmtx.llm import checkpoint as checkpoints
 from lmtx.llm.chat import Question
 from lmtx.llm.cost import Cost, estimate
-from lmtx.llm.faults import TeacherError
-from lmtx.llm.tokens import Tokens, chat_frame, token_ids
+from lmtx.llm.faults import TeacherError, first_line
+from lmtx.llm.tokens import Tokens, chat_frame
 
 _OVERHEAD = 3.0
 """A step of writing takes about this many times as long as the multiplications by the weights alone."""
@@ -69,34 +69,49 @@ class LocalModel:
         """Whether the parameters identify the model, so that its recorded answers are found without it."""
         return checkpoints.is_gguf(self.config.model) and self.config.sha256 is not None
 
+    @cached_property
+    def missing(self) -> TeacherError | None:
+        """Why the model is not on this machine, which takes seconds to find out; None where it is."""
+        try:
+            self._files = checkpoints.find(self.config.model, self.config.sha256)
+        except TeacherError as reason:
+            return reason
+        return None
+
     @property
     def _checkpoint(self) -> checkpoints.Checkpoint:
         if self.missing:
             raise self.missing
-        return self._found
-
-    @property
-    def missing(self) -> TeacherError | None:
-        """Why the model is not on this machine; None where it is."""
-        return self._found if isinstance(self._found, TeacherError) else None
-
-    @cached_property
-    def _found(self) -> checkpoints.Checkpoint | TeacherError:
-        """The model's files, or why there are none, which takes seconds to find out."""
-        try:
-            return checkpoints.find(self.config.model, self.config.sha256)
-        except TeacherError as reason:
-            return reason
+        return self._files
 
     @cached_property
     def tokenizer(self):
-        """The tokenizer of transformers."""
-        return checkpoints.load_tokenizer(self._checkpoint)
+        """The tokenizer of transformers, one that gives offsets."""
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(**self._checkpoint.source)
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise TeacherError(
+                f"the tokenizer of {self.name} cannot be loaded ({first_line(error)}); "
+                f"{self._checkpoint.folder} must hold its tokenizer.json"
+            ) from error
+        if not tokenizer.is_fast:
+            raise TeacherError(f"the tokenizer of {self.name} has no tokenizer.json; convert it first")
+        return tokenizer
 
     @cached_property
     def settings(self):
         """The model's configuration in transformers."""
-        return checkpoints.load_config(self._checkpoint)
+        from transformers import AutoConfig
+
+        try:
+            return AutoConfig.from_pretrained(**self._checkpoint.source)
+        except (OSError, ValueError, KeyError) as error:
+            raise TeacherError(
+                f"{self.name}: {first_line(error)}; teacher.model must be a model that the installed "
+                "transformers knows without code of its own"
+            ) from error
 
     @cached_property
     def weights(self):
@@ -111,15 +126,16 @@ class LocalModel:
     @cached_property
     def frame_ids(self) -> tuple[list[int], list[int]]:
         """Token ids of `frame`; without a head, the token that begins a text."""
-        head, tail = token_ids(self.tokenizer, list(self.frame), split=False)
+        head, tail = self.ids(self.frame, split=False)
         if not self.frame[0]:
             first = self.tokenizer("")["input_ids"][:1]
             head = first if first == [self.tokenizer.bos_token_id] else []
         return head, tail
 
-    def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of texts, without the frame."""
-        return token_ids(self.tokenizer, list(texts))
+    def ids(self, texts: Sequence[str], split: bool = True) -> list[list[int]]:
+        """Token ids, without the frame; with `split`, a special token in a text is read as its letters."""
+        options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
+        return self.tokenizer(list(texts), split_special_tokens=split, **options)["input_ids"]
 
     def cut(self, texts: Sequence[str]) -> list[str]:
         """The beginning of each text: `teacher.document_tokens` times four bytes.

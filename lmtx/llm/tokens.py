@@ -95,17 +95,6 @@ def chat_frame(tokenizer, model: str) -> tuple[str, str]:
     return head, tail
 
 
-def token_ids(tokenizer, texts: list[str], split: bool = True) -> list[list[int]]:
-    """Token ids; with `split`, a special token that stands in a text is read as its letters."""
-    return tokenizer(
-        texts,
-        add_special_tokens=False,
-        split_special_tokens=split,
-        return_attention_mask=False,
-        verbose=False,
-    )["input_ids"]
-
-
 def cut_texts(tokenizer, texts: list[str], tokens: int) -> list[str]:
     """The longest beginning of each text that has at most `tokens` tokens."""
     texts = [text[: _LONGEST * tokens] for text in texts]

@@ -44,12 +44,10 @@ def build(
     records: str | Path | None = None,
     budget: Budget | None = None,
 ) -> Teacher:
-    """Make the teacher of a `teacher` section.
+    """Make the teacher of a `teacher` section, whose `kind` chooses it.
 
     Parameters
     ----------
-    config
-        The section; its `kind` chooses the teacher.
     store
         The verdict store's file; made when missing.
     corpus
@@ -62,7 +60,6 @@ def build(
         stand there for every teacher: only the simulated one opens it, for "train" and "dev".
     records
         A folder of recorded verdicts (see `lmtx.teachers.records`); those of this teacher join the store.
-        None, or a folder without them: there are none.
     budget
         A limit in dollars that several teachers share; None: each has the `max_cost` of its section.
 

@@ -100,6 +100,8 @@ class Asker:
         """
         from tqdm.auto import tqdm
 
+        if not total:
+            return
         does, unit, done_text = task
         started, before, done = time.monotonic(), replace(self.cost), 0
         run = self.store.start_run(self._teacher)
@@ -126,6 +128,7 @@ class Asker:
             ) from None
         finally:
             account()  # also of requests that were not answered
+            self.cost.seconds += time.monotonic() - started
 
     def _check_missing(
         self, total: int, failed: int, useless: int, missing: str, are: str, remedy: str
@@ -195,11 +198,8 @@ class Teacher(Asker, ABC):
         """What `judge` would send, write, cost and take, without sending anything."""
         keys, _, unknown = self._look_up(pairs)
         new = pairs.select(unknown[_first_of_equal(keys[unknown])[0]])
-        return Plan(self.name, len(pairs), len(pairs) - len(unknown), **self.forecast(new))
-
-    def forecast(self, pairs: Pairs) -> dict[str, Any]:
-        """`estimate`, with seconds as earlier runs took."""
-        return self._timed(self.estimate(pairs), len(pairs))
+        estimate = self._timed(self.estimate(new), len(new))
+        return Plan(self.name, len(pairs), len(pairs) - len(unknown), **estimate)
 
     def judge(self, pairs: Pairs, progress: bool = True) -> Verdicts:
         """The verdicts on `pairs`: from the store, and by asking for the rest, with a `progress` bar.
@@ -208,7 +208,6 @@ class Teacher(Asker, ABC):
         `max_missing` of the pairs have no verdict (`TooFewAnswersError`). What was answered until then is
         stored, and not asked again.
         """
-        started = time.monotonic()
         keys, (p_yes, answer, is_stored), unknown = self._look_up(pairs)
         self.cost.cached += len(pairs) - len(unknown)
         # Equal pairs (documents may repeat) are asked once.
@@ -222,12 +221,8 @@ class Teacher(Asker, ABC):
             p_yes[rows], answer[rows], is_stored[rows] = new_p, new_answer, True
             return len(rows)
 
-        try:
-            if len(new):
-                task = ("judges", "pair", "pairs were answered")
-                self._keep(self.ask(pairs.select(new)), save, len(new), task, progress)
-        finally:
-            self.cost.seconds += time.monotonic() - started
+        task = ("judges", "pair", "pairs were answered")
+        self._keep(self.ask(pairs.select(new)), save, len(new), task, progress)
         for column in (p_yes, answer, is_stored):
             column[unknown] = column[new][twin]
         failed = int((~is_stored).sum())

@@ -57,17 +57,13 @@ class CombinedTeacher(Teacher):
     def estimate(self, pairs: Pairs) -> dict[str, Any]:
         return _total([member.estimate(pairs) for member in self._members])
 
-    def forecast(self, pairs: Pairs) -> dict[str, Any]:
-        """What the teachers' own stores do not answer."""
-        return _total([vars(member.plan(pairs)) for member in self._members])
-
     def plan(self, pairs: Pairs) -> Plan:
         """As `Teacher.plan`; the store also answers a pair for which no teacher needs a request."""
-        unknown = self.unknown(pairs)
-        new = pairs.select(unknown)
-        members = [member for member in self._members if member.sends] or self._members
-        open_ones = np.unique(np.concatenate([member.unknown(new) for member in members]))
-        return replace(super().plan(pairs), cached=len(pairs) - len(open_ones))
+        new = pairs.select(self.unknown(pairs))
+        senders = [member for member in self._members if member.sends] or self._members
+        unanswered = np.unique(np.concatenate([member.unknown(new) for member in senders]))
+        plans = _total([vars(member.plan(new)) for member in self._members])
+        return Plan(self.name, len(pairs), len(pairs) - len(unanswered), **plans)
 
     def close(self) -> None:
         for member in self._members:

@@ -39,34 +39,29 @@ def centred(
     reference
         The pairs whose means are taken, as two such arrays; None: these pairs.
     """
-    odds, (of, of_labels) = log_odds(p_yes), reference or (p_yes, labels)
-    of_odds = log_odds(of)
-    known = np.isfinite(of_odds)
-    if not known.any():
+    reference_p, reference_labels = reference or (p_yes, labels)
+    odds = log_odds(reference_p)
+    judged = np.isfinite(odds)
+    if not judged.any():
         return p_yes
-    mean, size = of_odds[known].mean(), max(of_labels.max(), labels.max(initial=0)) + 1
-    counts = np.bincount(of_labels[known], minlength=size)
-    sums = np.bincount(of_labels[known], weights=of_odds[known], minlength=size)
+    mean, size = odds[judged].mean(), max(reference_labels.max(), labels.max(initial=0)) + 1
+    counts = np.bincount(reference_labels[judged], minlength=size)
+    sums = np.bincount(reference_labels[judged], weights=odds[judged], minlength=size)
     own = (sums + strength * mean) / (counts + strength)
-    return expit(odds - own[labels] + mean).astype(np.float32)
+    return expit(log_odds(p_yes) - own[labels] + mean).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Discrimination:
     """Whether a teacher tells shortlisted pairs from random ones, found without annotations.
 
-    Attributes
-    ----------
-    power
-        Probability that a shortlisted pair has a higher p_yes than a random pair of the same document, where
-        they differ: 0.5 is blind, 1 is perfect.
-    yes, random_yes
-        Shares of yes among shortlisted and among random pairs.
+    `power` is the probability that a shortlisted pair has a higher p_yes than a random pair of the same
+    document, where they differ: 0.5 is blind, 1 is perfect.
     """
 
     power: float
-    yes: float
-    random_yes: float
+    yes: float  # share of yes among shortlisted pairs
+    random_yes: float  # and among random ones
 
     def __str__(self) -> str:
         return (

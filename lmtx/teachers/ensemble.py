@@ -40,11 +40,6 @@ class EnsembleTeacher(Teacher):
     `config.acceptance` of the pairs in E0's shortlists of ten of the training documents reach. Test
     documents are judged too, but nothing is learnt from them: what is measured on documents, train and
     dev decide.
-
-    Attributes
-    ----------
-    score_threshold
-        Score from which the answer is yes.
     """
 
     def __init__(
@@ -67,19 +62,16 @@ class EnsembleTeacher(Teacher):
         self._lexical, self._labels_lexical = letter_vectors(lexical_view(documents), labels)
         self._named = named_labels(documents["text"].to_pylist(), labels, n_counted)
         self.score_threshold = self._calibrate(corpus, embeddings["train"])
-        super().__init__(
-            config.name,
-            {
-                "kind": "ensemble",
-                "lexical_weight": config.lexical_weight,
-                "naming": config.naming,
-                "threshold": self.score_threshold,
-                # The weights of n-grams and names come from all labels and these documents.
-                "corpus": _digest(labels, documents["text"][:n_counted].to_pylist()),
-                "encoder": blake2b(np.ascontiguousarray(self._labels_dense), digest_size=8).hexdigest(),
-            },
-            store,
-        )
+        identity = {
+            "kind": "ensemble",
+            "lexical_weight": config.lexical_weight,
+            "naming": config.naming,
+            "threshold": self.score_threshold,
+            # The weights of n-grams and names come from all labels and these documents.
+            "corpus": _digest([*labels, *documents["text"][:n_counted].to_pylist()]),
+            "encoder": blake2b(np.ascontiguousarray(self._labels_dense), digest_size=8).hexdigest(),
+        }
+        super().__init__(config.name, identity, store)
 
     def ask(self, pairs: Pairs) -> Generator[Answers]:
         rows = np.array([self._rows.get(content, -1) for content in _contents(pairs.documents)])
@@ -158,9 +150,8 @@ def _contents(documents: pa.Table) -> list[bytes]:
     return [blake2b(content, digest_size=16).digest() for content in contents]
 
 
-def _digest(*texts: Sequence[str]) -> str:
+def _digest(texts: Sequence[str]) -> str:
     digest = blake2b(digest_size=8)
-    for part in texts:
-        for text in part:
-            digest.update(text.encode() + b"\0")
+    for text in texts:
+        digest.update(text.encode() + b"\0")
     return digest.hexdigest()

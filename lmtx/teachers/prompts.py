@@ -89,14 +89,14 @@ class Wording:
             raise ConfigError(f"no wording {wording!r}; there are {', '.join(WORDINGS)}")
         if question is not None and "{label}" not in question:
             raise ConfigError(f"teacher.question {question!r} lacks {{label}}, which stands for the label")
-        asked = question or WORDINGS[wording]
+        text = question or WORDINGS[wording]
         if prompt == "question":
-            return cls(asked, tail=asked + _POINTWISE)
+            return cls(text, tail=text + _POINTWISE)
         name, when = STRICT[wording]
         if question is not None:
             name, when = "label", f"so is the answer to “{question.replace('{label}', '[label]')}”"
         foot = f"{_FOOT}{name.capitalize()}: "
-        return cls(asked, _STRICT.format(name=name, when=when), foot, "{label}")
+        return cls(text, _STRICT.format(name=name, when=when), foot, "{label}")
 
     def prefix(self, document: str) -> str:
         """The part of a prompt that all labels of a document share."""

@@ -4,7 +4,6 @@ The same models that judge as teachers can write: `build_writer` takes the same 
 parameters. A text is found by a hash of the model, the prompt and the settings.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -68,7 +67,6 @@ class Writer(Asker):
         for each question, without the thought before it; None where the request failed. Raises
         `TeacherError` as `Teacher.judge` does, where empty answers count as missing ones.
         """
-        started = time.monotonic()
         keys = self._keys(questions)
         stored = self.store.lookup_texts(keys)
         self.cost.cached += sum(key in stored for key in keys)
@@ -79,14 +77,12 @@ class Writer(Asker):
             self.store.save_texts(self._teacher, {new_keys[i]: text for i, text in texts})
             return len(texts)
 
+        requests = [replace(q, answer_tokens=self.model.limit(q.answer_tokens)) for q in new.values()]
+        answers = self.model.write(requests, lambda text: self.say(text))
+        words = (f"writes {task}", "answer", f"texts ({task}) were written")
         try:
-            if new:
-                requests = [replace(q, answer_tokens=self.model.limit(q.answer_tokens)) for q in new.values()]
-                answers = self.model.write(requests, lambda text: self.say(text))
-                words = (f"writes {task}", "answer", f"texts ({task}) were written")
-                self._keep(answers, save, len(new), words, progress)
+            self._keep(answers, save, len(new), words, progress)
         finally:
-            self.cost.seconds += time.monotonic() - started
             self.last_fault = self.model.last_fault
         # As the store has them: where another process asked the same, its answer may have come first.
         texts = self._answers(keys)
