@@ -125,21 +125,11 @@ def first_interrupt(act: Callable[[], None]) -> Iterator[None]:
 
 
 class Dispatcher:
-    """Sends jobs, tries again after passing faults, and stops at lasting ones.
+    """Sends jobs, `concurrency` at once, tries again after passing faults, and stops at lasting ones.
 
-    Parameters
-    ----------
-    open_client
-        Makes the async context manager whose value `send` gets; called in the worker thread.
-    send
-        Its None is no answer and no failure.
-    prove
-        Sends a harmless request in the form of a job, to tell a server that refuses every request from one
-        that refuses this job.
-    model
-        The model's name, for messages.
-    concurrency
-        Requests at once.
+    `open_client` makes the async context manager whose value `send` and `prove` get, in the worker thread. A
+    None of `send` is no answer and no failure. `prove` sends a harmless request in the form of a job, to tell
+    a server that refuses every request from one that refuses this job.
     """
 
     def __init__(

@@ -50,16 +50,8 @@ class Unanswered(Exception):
 class ServerError(Exception):
     """What a server sends in the place of a completion.
 
-    Attributes
-    ----------
-    status
-        The HTTP status, or the error's code in the body of a reply with the status 200.
-    said
-        Every text in the body, whatever its shape, on one line.
-    codes
-        What the body calls the error, in any of its fields for that.
-    headers
-        Of the reply.
+    `status` is the HTTP status, or the error's code in the body of a reply with the status 200; `said` every
+    text in the body, whatever its shape, on one line; `codes` what the body calls the error.
     """
 
     def __init__(self, status: int, body: Any, headers: Mapping[str, str] | None = None):
@@ -96,22 +88,15 @@ class ServerError(Exception):
 class Fault:
     """What became of a request that was not answered.
 
-    Attributes
-    ----------
-    kind
-        "passing": try again after a pause. "lasting": stop, `message` names cause and remedy.
-        "refused": the server does not take this request; another one it may. "filtered": the
-        provider refuses to answer for this document, which is an answer: none. "page": no answer of a
-        language model; passing where there has been one before, else lasting.
-    message
-        For people; holds no key.
-    pause
-        Seconds the server asks to wait; None when it does not say.
+    "passing": try again after a pause. "lasting": stop, `message` names cause and remedy. "refused": the
+    server does not take this request; another one it may. "filtered": the provider refuses to answer for
+    this document, which is an answer: none. "page": no answer of a language model; passing where there has
+    been one before, else lasting.
     """
 
     kind: Literal["passing", "lasting", "refused", "filtered", "page"]
-    message: str
-    pause: float | None = None
+    message: str  # for people; holds no key
+    pause: float | None = None  # seconds the server asks to wait; None: it does not say
 
 
 def read_json(raw: bytes) -> Any:

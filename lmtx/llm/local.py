@@ -25,21 +25,9 @@ _CPU_TOKENS = 8192
 class LocalModel:
     """Loads each of its parts when it is first needed, the weights last.
 
-    Writes the likeliest token at each step (greedily), several answers at once.
-
-    Attributes
-    ----------
-    name
-        As the parameters name it.
-    precision
-        "bf16" or "fp32".
-    cost
-        What it did since it was made.
-
-    Raises
-    ------
-    TeacherError
-        By whatever is first needed of a model that cannot be found or used, also without a network.
+    Writes the likeliest token at each step (greedily), several answers at once. `cost` is what it did since
+    it was made. Whatever is first needed of a model that cannot be found or used raises `TeacherError`, also
+    without a network.
     """
 
     last_fault = ""

@@ -35,22 +35,9 @@ _OVERHEAD = 1.5
 class OddsReader:
     """ln P(yes) - ln P(no), each probability summed over all single tokens that spell the word.
 
-    Parameters
-    ----------
-    model
-        Its account is charged.
-    stem
-        The tokens with which all prompts begin, read once.
-
-    Attributes
-    ----------
-    packs
-        Whether the prompts of a document share one reading of it; else each is read whole.
-
-    Raises
-    ------
-    TeacherError
-        For a model without a token for *yes* and one for *no*.
+    `model`'s account is charged; `stem` are the tokens with which all prompts begin, read once. `packs` says
+    whether the prompts of a document share one reading of it; else each is read whole. Raises `TeacherError`
+    for a model without a token for *yes* and one for *no*.
     """
 
     def __init__(self, model: LocalModel, stem: list[int]):

@@ -37,18 +37,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Stem:
-    """What the prompts of all documents begin with.
+    """What the prompts of all documents begin with."""
 
-    Attributes
-    ----------
-    ids
-        Its token ids; each prefix holds more than these.
-    layers
-        Its keys and values in each layer of the model, (1, heads, len(ids), size) each.
-    """
-
-    ids: list[int]
-    layers: list[tuple[torch.Tensor, torch.Tensor]]
+    ids: list[int]  # token ids; each prefix holds more than these
+    layers: list[tuple[torch.Tensor, torch.Tensor]]  # keys and values, (1, heads, len(ids), size) each
 
     def starts(self, row: Row) -> bool:
         """Whether the row's prefix begins with this stem and goes on after it."""
@@ -57,22 +49,13 @@ class Stem:
 
 @dataclass(frozen=True)
 class Ends:
-    """The ends of a batch of rows, padded on the right.
+    """The ends of a batch of rows, padded on the right: int64 (b, s) and (n,)."""
 
-    Attributes
-    ----------
-    ids, positions, numbers
-        int64 (b, s): tokens, their positions in their own prompts, and the number of the end they
-        belong to, from 0 in each row; -1 is padding.
-    rows, columns
-        int64 (n,): where the last token of each end stands, row by row, end by end.
-    """
-
-    ids: torch.Tensor
-    positions: torch.Tensor
-    numbers: torch.Tensor
-    rows: torch.Tensor
-    columns: torch.Tensor
+    ids: torch.Tensor  # (b, s): tokens
+    positions: torch.Tensor  # (b, s): those of the tokens in their own prompts
+    numbers: torch.Tensor  # (b, s): the end a token belongs to, from 0 in each row; -1 is padding
+    rows: torch.Tensor  # (n,): where the last token of each end stands, row by row, end by end
+    columns: torch.Tensor  # (n,)
 
 
 def pack(rows: Sequence[Row], padding_id: int, device: torch.device | None = None) -> Ends:

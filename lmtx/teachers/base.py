@@ -32,29 +32,18 @@ class TooFewAnswersError(TeacherError):
 class Asker:
     """Somebody who answers, with a store of the answers. A context manager.
 
-    Attributes
-    ----------
-    name
-        For people: in tables, figures and progress bars.
-    identity
-        JSON-able; everything an answer depends on beside the texts.
-    cost
-        What was spent since it was built.
-    max_missing
-        Largest share of answers that may be missing; 1 accepts all.
-    last_fault
-        Of the last request that failed, for the message when too many do.
-    say
-        Tells the user something beside the progress bar.
+    `name` is for tables, figures and progress bars; `identity`, JSON-able, holds everything an answer depends
+    on beside the texts; `cost` is what was spent since it was built.
     """
 
     max_missing: float = 1.0
+    """Largest share of answers that may be missing; 1 accepts all."""
 
     def __init__(self, name: str, identity: dict[str, Any], store: VerdictStore, cost: Cost | None = None):
         self.name, self.identity, self.store = name, identity, store
         self.cost = cost or Cost()
-        self.last_fault = ""
-        self.say: Callable[[str], None] = _silent
+        self.last_fault = ""  # of the last request that failed, for the message when too many do
+        self.say: Callable[[str], None] = _silent  # tells the user something beside the progress bar
         self._teacher = store.teacher(name, identity)
 
     def speed(self) -> float | None:
@@ -148,32 +137,20 @@ class Asker:
 
 
 class Teacher(Asker, ABC):
-    """A judge of (document, label) pairs, with a store of its verdicts. A context manager.
-
-    Attributes
-    ----------
-    notes
-        What a table or figure made from its verdicts must say, such as "simulation: reads annotations".
-    sends
-        Whether a pair costs a request; else it is judged for free.
-    retry_none
-        Whether `judge` asks again where the stored answer is neither yes nor no.
-    threshold
-        The p_yes from which on an answer is yes; no part of the identity, so that stored verdicts serve
-        every threshold.
-    centred
-        Whether `lmtx.curriculum.judge` takes each label's own mean off its pairs before it decides.
-    acceptance
-        The share of a cycle's shortlisted pairs that are to get a yes; `lmtx.curriculum.judge` sets
-        `threshold` by it. None: `threshold` decides.
-    """
+    """A judge of (document, label) pairs, with a store of its verdicts. A context manager."""
 
     notes: tuple[str, ...] = ()
+    """What a table or figure of its verdicts must say, such as "simulation: reads annotations"."""
     sends: bool = False
+    """Whether a pair costs a request; else it is judged for free."""
     retry_none: bool = False
+    """Whether `judge` asks again where the stored answer is neither yes nor no."""
     threshold: float = 0.5
+    """The p_yes from which on an answer is yes. No part of the identity: verdicts serve every threshold."""
     acceptance: float | None = None
+    """The share of a cycle's pairs that `lmtx.curriculum.judge` sets `threshold` by; None: it stays."""
     centred: bool = False
+    """Whether `lmtx.curriculum.judge` takes each label's own mean off its pairs before it decides."""
 
     @abstractmethod
     def ask(self, pairs: Pairs) -> Generator[Answers]:

@@ -31,18 +31,8 @@ class HuggingFaceTeacher(Teacher):
     tokenizer's chat template where it has one.
 
     The weights are loaded when the first pair is asked for. Of a GGUF file whose SHA-256 the parameters
-    give, nothing is: a run that the store can answer needs no model.
-
-    Attributes
-    ----------
-    model
-        The model that it asks.
-
-    Raises
-    ------
-    TeacherError
-        When the model cannot be found or used: at once, also without a network, or, for a GGUF file of a
-        known SHA-256, when it is first needed.
+    give, nothing is: a run that the store can answer needs no model. Raises `TeacherError` when the model
+    cannot be found or used: at once, also without a network, or, for such a file, when it is first needed.
     """
 
     sends = True
