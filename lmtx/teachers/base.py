@@ -161,7 +161,7 @@ class Teacher(Asker, ABC):
         """
 
     def estimate(self, pairs: Pairs) -> dict[str, Any]:
-        """Fields of the `Plan` for pairs that the store does not know; a free teacher sends nothing.
+        """Fields of the `Plan` for some pairs that the store does not know; a free teacher sends nothing.
 
         Earlier runs correct its seconds; None for requests that cannot be timed.
         """
@@ -175,8 +175,8 @@ class Teacher(Asker, ABC):
         """What `judge` would send, write, cost and take, without sending anything."""
         keys, _, unknown = self._look_up(pairs)
         new = pairs.select(unknown[_first_of_equal(keys[unknown])[0]])
-        estimate = self._timed(self.estimate(new), len(new))
-        return Plan(self.name, len(pairs), len(pairs) - len(unknown), **estimate)
+        sent = self._timed(self.estimate(new) if len(new) else estimate(), len(new))
+        return Plan(self.name, len(pairs), len(pairs) - len(unknown), **sent)
 
     def judge(self, pairs: Pairs, progress: bool = True) -> Verdicts:
         """The verdicts on `pairs`: from the store, and by asking for the rest, with a `progress` bar.

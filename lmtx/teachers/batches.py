@@ -51,8 +51,7 @@ class _Batches:
         self._backoff = Backoff(teacher.model.config.patience, teacher.say)
         self._keys = teacher.keys(pairs)
         self._missing = np.ones(len(pairs), dtype=bool)
-        # By a request's id: its positions, and whether it is listwise.
-        self._open: dict[str, tuple[np.ndarray, bool]] = {}
+        self._open: dict[str, Job] = {}  # by a request's id
         self._again: list[Job] = []
         self._over_budget: BudgetError | None = None
         self._as_sent = teacher.model.dialect.copy()
@@ -63,8 +62,7 @@ class _Batches:
         if earlier:
             teacher.say(f"taking up {len(earlier)} batches of an earlier run")
             for job in self._jobs(np.flatnonzero(self._missing)):
-                for one in (job, *teacher.pointwise(job)):
-                    self._open[self._id(one)] = (one.positions, one.listwise)
+                self._open |= {self._id(one): one for one in (job, *teacher.pointwise(job))}
             yield from self._collect(earlier)
         rest = self._missing.copy()
         for job in self._again:
@@ -103,7 +101,7 @@ class _Batches:
             except BudgetError as error:
                 self._over_budget = error
                 return
-            self._open[request_id] = (job.positions, job.listwise)
+            self._open[request_id] = job
             yield request_id, question
 
     def _send(self, questions: Iterator[tuple[str, Question]]) -> Iterator[Batch]:
@@ -236,17 +234,12 @@ class _Batches:
             # Not asked for now: settled if its answer is stored, else left for a run that asks for it.
             first = np.frombuffer(bytes.fromhex(request_id.partition("-")[0]), dtype=np.uint8)[None]
             return bool(teacher.store.lookup(first)[2][0]), None
-        positions, listwise = self._open[request_id]
-        if not self._missing[positions].all():
+        job = self._open[request_id]
+        if not self._missing[job.positions].all():
             return True, None
-        # The request is made anew, so that prompts do not fill the memory.
-        (job,) = teacher.jobs(self._pairs.select(positions))
-        if job.listwise and not listwise:
-            (job,) = teacher.pointwise(job)
-        job = replace(job, positions=positions)
         reply = self._reply(job, result)
         answer = reply and teacher.read(job, reply)
-        if reply and answer is None and listwise:
+        if reply and answer is None and job.listwise:
             self._again += teacher.pointwise(job)
         elif reply and answer is None:
             teacher.last_fault = reply.shortfall(teacher.model.name)

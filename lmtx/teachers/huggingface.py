@@ -75,8 +75,6 @@ class HuggingFaceTeacher(Teacher):
                 yield positions[ends], expit(odds), np.where(odds >= 0, YES, NO).astype(np.int8)
 
     def estimate(self, pairs: Pairs) -> dict[str, Any]:
-        if not len(pairs):
-            return super().estimate(pairs)
         try:
             reader = self._reader
         except TeacherError:

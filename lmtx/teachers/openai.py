@@ -77,8 +77,6 @@ class OpenAITeacher(Teacher):
         super().__init__(config.name, identity, store, self.model.cost)
 
     def estimate(self, pairs: Pairs) -> dict[str, Any]:
-        if not len(pairs):
-            return super().estimate(pairs)
         sample, documents, all_documents = pairs.sample(_SAMPLE)
         prompt = answer = 0
         for document in sample.by_document():

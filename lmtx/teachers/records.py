@@ -160,7 +160,7 @@ def read_record(
     """Take the verdicts, or the texts, of a record into the store; returns how many it holds.
 
     `teacher` is the teacher's row id in the store, and `corpus` has the uids of the verdicts; None: any. A
-    record of another identity is left alone, with a warning that names the difference. So is one that was
+    record of another identity is left alone, with a warning that names the difference; so is one that was
     taken over before, and a file that is not there. Raises `StoreError` when the file is no record, or has a
     newer format, a p_yes outside [0, 1] or an unknown uid.
     """
@@ -218,8 +218,8 @@ def _tables(store: VerdictStore, select: str, values: tuple, schema: pa.Schema) 
     """Yield the rows of a SELECT as tables; the first has none."""
     yield schema.empty_table()
     for rows in store.query(select, values):
-        arrays = [pa.array(c, t) for c, t in zip(zip(*rows, strict=True), schema.types, strict=True)]
-        yield pa.table(arrays, schema=schema)
+        columns = dict(zip(schema.names, zip(*rows, strict=True), strict=True))
+        yield pa.Table.from_pydict(columns, schema=schema)
 
 
 def _uids(corpus: Corpus) -> dict[str, pa.Array]:
