@@ -36,6 +36,14 @@ def offline():
         yield
 
 
+@pytest.fixture
+def ask(tmp_path, monkeypatch):
+    """`ask(server, pairs, **config)` judges by a scripted server; see `judging.asking`."""
+    from judging import asking
+
+    yield from asking(tmp_path, monkeypatch)
+
+
 def pytest_collection_modifyitems(items):
     """The longest file is first: side by side with the others it ends with them."""
     items.sort(key=lambda item: item.path.stem != "test_stages")

@@ -80,7 +80,7 @@ def judge(path: str, url: str, documents: int, first: int, concurrency: int) -> 
 
 
 def asking(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Callable]:
-    """The body of a fixture: `ask(server, pairs, **config)` judges, and gives the verdicts and the teacher.
+    """The body of the fixture: `ask(server, pairs, **config)` judges, and gives the verdicts and the teacher.
 
     With `plan=True` it only plans. All share one store in `folder`; pauses after faults are short.
     """

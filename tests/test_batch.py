@@ -3,17 +3,12 @@
 import json
 
 import pytest
-from judging import asking, make_pairs
+from judging import make_pairs
 from servers import BatchApi, Server, completion, error, prompt
 
 from lmtx.llm.faults import BudgetError, TeacherError
 from lmtx.teachers import batches
 from lmtx.teachers.pairs import NO, NONE, YES
-
-
-@pytest.fixture
-def ask(tmp_path, monkeypatch):
-    yield from asking(tmp_path, monkeypatch)
 
 
 @pytest.fixture

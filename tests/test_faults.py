@@ -9,7 +9,7 @@ import time
 import traceback
 
 import pytest
-from judging import KEY, asking, make_config, make_pairs
+from judging import KEY, make_config, make_pairs
 from servers import Reply, Server, completion, error, prompt
 
 import lmtx.teachers
@@ -19,12 +19,6 @@ from lmtx.teachers.base import TooFewAnswersError
 from lmtx.teachers.pairs import NONE, YES
 from lmtx.teachers.records import summary
 from lmtx.teachers.store import VerdictStore
-
-
-@pytest.fixture
-def ask(tmp_path, monkeypatch):
-    yield from asking(tmp_path, monkeypatch)
-
 
 PASSING = {
     "429": error(429, "slow down"),

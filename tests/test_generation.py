@@ -13,7 +13,7 @@ from lmtx.config import HuggingFaceConfig
 from lmtx.llm import dispatch
 from lmtx.llm.chat import Question
 from lmtx.llm.faults import BudgetError, TeacherError
-from lmtx.llm.replies import read_items, read_selection, without_thought
+from lmtx.llm.replies import read_items, read_selection
 from lmtx.teachers.base import TooFewAnswersError
 from lmtx.teachers.records import merge
 from lmtx.teachers.store import VerdictStore
@@ -75,12 +75,6 @@ LABELS = ["red apple", "2001: a film", "blue car: a car", "sky", "tree", "sea", 
 )
 def test_a_selection_is_read_in_any_form(text, places):
     assert read_selection(text, LABELS) == places
-
-
-def test_a_thought_is_no_answer():
-    assert without_thought("<think>well\n\n</think>\nyes") == "\nyes"
-    assert without_thought("<think>well\n") == ""
-    assert without_thought("I <think> so") == "I <think> so"
 
 
 # --- behind an address -------------------------------------------------------------------------

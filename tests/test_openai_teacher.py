@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from judging import KEY, asking, make_config, make_pairs
+from judging import KEY, make_config, make_pairs
 from servers import Server, completion, error, judge_by_length, prompt, with_logprobs
 
 import lmtx.teachers
@@ -21,11 +21,6 @@ from lmtx.llm.faults import BudgetError
 from lmtx.teachers.pairs import NO, NONE, YES
 from lmtx.teachers.prompts import Wording
 from lmtx.teachers.store import VerdictStore
-
-
-@pytest.fixture
-def ask(tmp_path, monkeypatch):
-    yield from asking(tmp_path, monkeypatch)
 
 
 def test_pointwise_answers_by_text(ask):

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
-from judging import asking, make_config, make_pairs
+from judging import make_config, make_pairs
 from servers import Server, completion
 
 import lmtx.teachers
@@ -16,11 +16,6 @@ from lmtx.corpus import DOCUMENT_SCHEMA
 from lmtx.llm.tokens import Tokens
 from lmtx.teachers.pairs import NO, NONE, YES, Pairs
 from lmtx.teachers.prompts import WORDINGS, Wording, read_list, read_logprobs, read_text, read_word
-
-
-@pytest.fixture
-def ask(tmp_path, monkeypatch):
-    yield from asking(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
-from judging import asking, make_config, make_pairs
+from judging import make_config, make_pairs
 from test_icxml import rank, real_inputs
 from tiny_models import save_answering_model
 
@@ -50,11 +50,6 @@ def server(tmp_path_factory):
             yield SimpleNamespace(url=f"http://127.0.0.1:{port}/v1", model=str(model))
         finally:
             process.terminate()
-
-
-@pytest.fixture
-def ask(tmp_path, monkeypatch):
-    yield from asking(tmp_path, monkeypatch)
 
 
 def varied_pairs(documents: int) -> Pairs:

@@ -4,7 +4,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from judging import asking, make_config, make_pairs
+from judging import make_config, make_pairs
 from servers import Reply, Server, completion, error, prompt, with_logprobs
 
 from lmtx.llm import dispatch, faults
@@ -13,11 +13,6 @@ from lmtx.llm.faults import BudgetError, TeacherError
 from lmtx.teachers.base import TooFewAnswersError
 from lmtx.teachers.pairs import NO, NONE, YES
 from lmtx.teachers.writer import build_writer
-
-
-@pytest.fixture
-def ask(tmp_path, monkeypatch):
-    yield from asking(tmp_path, monkeypatch)
 
 
 def judged(request):
