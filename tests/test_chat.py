@@ -73,7 +73,13 @@ def test_a_thought_behind_the_answer_is_left_out(text):
 
 
 def test_a_text_about_thoughts_stays():
-    for text in ("yes, I think", "I <think> so", "think: no", "<answer>yes</answer>", "The <b>analysis</b> fits"):
+    for text in (
+        "yes, I think",
+        "I <think> so",
+        "think: no",
+        "<answer>yes</answer>",
+        "The <b>analysis</b> fits",
+    ):
         assert without_thought(text) == text
 
 

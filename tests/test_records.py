@@ -14,7 +14,7 @@ from lmtx.config import EnsembleConfig
 from lmtx.corpus import SPLITS, Corpus
 from lmtx.teachers import NO, NONE, YES, Pairs, StoreError, build
 from lmtx.teachers.base import Teacher
-from lmtx.teachers.records import read_record, write_record, write_texts
+from lmtx.teachers.records import read_record, recorded_pairs, write_record, write_texts
 from lmtx.teachers.store import KEY_BYTES, VerdictStore
 
 TEXTS = ["ant", "bee", "cat", "dog"]
@@ -221,8 +221,11 @@ def test_a_file_that_is_no_record_is_named(record, counting, kind):
     else:
         content = {"text": b"version https://git-lfs\n", "empty": b"", "half": file.read_bytes()[:-40]}
         file.write_bytes(content[kind])
-    with pytest.raises(StoreError, match=r"counting\.parquet is no record of verdicts .*restore it from git"):
+    message = r"counting\.parquet is no record of verdicts .*restore it from git"
+    with pytest.raises(StoreError, match=message):
         counting().take_record(file, CORPUS)
+    with pytest.raises(StoreError, match=message):
+        recorded_pairs(file, CORPUS)
 
 
 def test_texts_come_back_as_they_were(tmp_path):

@@ -168,19 +168,11 @@ def read_record(
     if not file.is_file():
         return 0
     mark = f"record {hashlib.sha256(file.read_bytes()).hexdigest()}"
-    try:
-        schema = pq.read_schema(file)
-        told = json.loads((schema.metadata or {})[b"lmtx"])
-        told_format, told_identity = told["format"], told["identity"]
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{file} is no record of verdicts ({error}); restore it from git") from None
-    if told_format > FORMAT:
-        raise StoreError(f"{file} has the format {told_format}, and this version reads {FORMAT}; update lmtx")
-    if told_identity != identity:
-        differs = [k for k in {*told_identity, *identity} if told_identity.get(k) != identity.get(k)]
+    name, recorded = _header(file)
+    if recorded != identity:
+        differs = [key for key in {*recorded, *identity} if recorded.get(key) != identity.get(key)]
         warnings.warn(
-            f"{file} is not used: it records {told['teacher']} with another {', '.join(sorted(differs))}",
-            stacklevel=2,
+            f"{file} is not used: it records {name} with another {', '.join(sorted(differs))}", stacklevel=2
         )
         return 0
     if store.is_collected(mark):
@@ -205,6 +197,7 @@ def recorded_pairs(file: str | Path, corpus: Corpus) -> tuple[Pairs, np.ndarray]
 
     Raises `StoreError` for what `read_record` refuses.
     """
+    _header(Path(file))
     table = pq.read_table(file)
     _check(table, Path(file), corpus)
     documents = pa.concat_tables([corpus.documents(split) for split in SPLITS])
@@ -226,6 +219,18 @@ def _uids(corpus: Corpus) -> dict[str, pa.Array]:
     """The uids of a corpus by the columns of a record."""
     documents = pa.concat_tables([corpus.documents(split) for split in SPLITS])
     return {"document": documents["uid"].combine_chunks(), "label": corpus.labels["uid"].combine_chunks()}
+
+
+def _header(file: Path) -> tuple[str, dict[str, Any]]:
+    """The teacher's name and identity that a record gives; raises `StoreError` for a file that is none."""
+    try:
+        told = json.loads((pq.read_schema(file).metadata or {})[b"lmtx"])
+        form, name, identity = told["format"], told["teacher"], told["identity"]
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{file} is no record of verdicts ({error}); restore it from git") from None
+    if form > FORMAT:
+        raise StoreError(f"{file} has the format {form}, and this version reads {FORMAT}; update lmtx")
+    return name, identity
 
 
 def _check(table: pa.Table, file: Path, corpus: Corpus | None) -> None:
