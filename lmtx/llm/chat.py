@@ -1,4 +1,4 @@
-"""Chat completions: the form of a request, and what a reply holds."""
+"""Chat completions: the form of a request, and the content of a reply."""
 
 import copy
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from lmtx.config import OpenAIConfig
 from lmtx.llm.faults import ServerError, unsupported
 from lmtx.llm.replies import without_thought
 
-CHAT_TOKENS = 8  # what the chat format adds to a prompt
+CHAT_TOKENS = 8  # that the chat format adds to a prompt
 _TOP = (20, 5, 0)  # alternatives to ask for: OpenAI's limit, then that of stricter servers, then none
 
 
@@ -49,12 +49,12 @@ class Usage:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back.
+    """The answer to a question.
 
     Attributes
     ----------
     text
-        The answer, a thought before it included; where the model refuses, what it says.
+        The answer, a thought before it included; where the model refuses, its words.
     refused
         Whether the provider, or the model, refuses to answer for the prompt's content.
     cut
@@ -97,7 +97,7 @@ class Reply:
 
 
 FILTERED = Reply(refused=True)
-"""What the provider's filter answers in the place of the model."""
+"""The answer of a provider's filter in the place of the model."""
 
 
 class Dialect:
@@ -115,7 +115,7 @@ class Dialect:
         return other
 
     def body(self, question: Question) -> dict[str, Any]:
-        """The body of a request, without what the server has rejected."""
+        """The body of a request, without the parameters that the server has rejected."""
         limit = "max_completion_tokens" if "max_tokens" in self._rejected else "max_tokens"
         optional: dict[str, Any] = {"temperature": 0}
         if question.form == "json":
@@ -143,7 +143,7 @@ class Dialect:
 
 
 def _at(value: Any, *path: str | int) -> Any:
-    """What a JSON value holds there; None where it holds nothing."""
+    """The value at a path into a JSON value; None where there is none."""
     try:
         for step in path:
             value = value[step]

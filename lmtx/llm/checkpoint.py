@@ -24,7 +24,7 @@ _in_use: WeakValueDictionary = WeakValueDictionary()  # models, as long as a tea
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a model's files are, and what tells it from every other.
+    """The files of a model, and its identity.
 
     `identity` is the hub's commit; of a GGUF file "sha256:…"; of another folder a hash of its configuration,
     tokenizer and weights.
@@ -159,7 +159,7 @@ def _has_weights(folder: Path) -> bool:
 
 
 def _fingerprint(folder: Path) -> str:
-    """A hash of what decides a model's answers, quick enough for any size.
+    """A hash of the files that decide a model's answers, quick enough for any size.
 
     Of each weights file it takes the size and parts spread over it (all of a small one): training
     changes every part of a file, so another model does not pass for this one.

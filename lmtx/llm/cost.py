@@ -1,4 +1,4 @@
-"""What requests cost: prices, the plan before spending, the account and the limit while spending."""
+"""The cost of requests: prices, the plan before spending, the account and the limit while spending."""
 
 import html
 from collections.abc import Iterable
@@ -70,7 +70,7 @@ class Cost:
     seconds: float = 0.0  # spent in `judge` or `write`
 
     def since(self, before: "Cost") -> dict[str, Any]:
-        """What was spent since the account stood at `before`: columns of the store's runs."""
+        """The difference to an earlier state of the account: columns of the store's runs."""
         names = ("verdicts", "requests", "prompt_tokens", "answer_tokens", "usd")
         now, then = asdict(self), asdict(before)
         return {name: None if now[name] is None else now[name] - then[name] for name in names}
@@ -81,8 +81,8 @@ class Budget:
     """A limit in dollars, for one model or for several that share it."""
 
     max_cost: float | None = None  # None: no limit
-    spent: float = 0.0  # what replies have cost
-    reserved: float = 0.0  # what the requests in work may still cost
+    spent: float = 0.0  # by replies
+    reserved: float = 0.0  # for the requests in work
 
     def reserve(self, most: float) -> None:
         """Set `most` dollars aside for a request; raises `BudgetError` where there is no room for it."""
@@ -97,7 +97,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Plan:
-    """What judging some pairs, or writing some texts, will take, known before the first request.
+    """The cost of judging some pairs, or of writing some texts, before the first request.
 
     Tokens are estimates unless `notes` says otherwise.
     """
@@ -110,7 +110,7 @@ class Plan:
     answer_tokens: int
     usd: float | None  # None: the price of the model is unknown
     seconds: float | None  # None: nothing is known about the speed
-    notes: tuple[str, ...] = ()  # what the figures rest on
+    notes: tuple[str, ...] = ()  # on the grounds of the figures
     task: str = "pairs to judge"
 
     def __str__(self) -> str:
@@ -139,7 +139,7 @@ def estimate(
     seconds: float | None = None,
     notes: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """The fields of a `Plan` that tell what is sent; without arguments, nothing is."""
+    """The fields of a `Plan` about requests; without arguments, there are none."""
     return {
         "requests": requests,
         "prompt_tokens": prompt_tokens,

@@ -228,7 +228,7 @@ class Dispatcher:
             await is_kept
 
     async def _persist(self, client: Any, job: Any, send: Callable[[Any, Any], Awaitable[Any]]) -> Any:
-        """The answer to a job; None when it failed, or everything stops. Raises what must stop the rest."""
+        """The answer to a job; None when it failed, or all stop. Raises an error that stops the others."""
         attempts = Attempts(self._backoff)
         while True:
             while (seconds := attempts.wait()) and not self._stopping.is_set():
@@ -263,7 +263,7 @@ class Dispatcher:
                 await self._persist(client, job, self._prove)
 
     def _stop(self, error: BaseException | None) -> None:
-        """Take no more jobs; what is in work may finish."""
+        """Take no more jobs; those in work may finish."""
         self._error = self._error or error
         self._stopping.set()
 

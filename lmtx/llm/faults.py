@@ -1,4 +1,4 @@
-"""What can go wrong with a request, and what to do about it."""
+"""Faults of requests: their kinds, their causes and their remedies."""
 
 import email.utils
 import json
@@ -40,7 +40,7 @@ class TeacherError(RuntimeError):
 
 
 class BudgetError(TeacherError):
-    """`max_cost` or `max_requests` is reached; the message says what is missing and how to go on."""
+    """`max_cost` or `max_requests` is reached; the message names the remedy."""
 
 
 class Unanswered(Exception):
@@ -48,10 +48,10 @@ class Unanswered(Exception):
 
 
 class ServerError(Exception):
-    """What a server sends in the place of a completion.
+    """An error that a server sends in the place of a completion.
 
     `status` is the HTTP status, or the error's code in the body of a reply with the status 200; `said` every
-    text in the body, whatever its shape, on one line; `codes` what the body calls the error.
+    text in the body, whatever its shape, on one line; `codes` the body's names of the error.
     """
 
     def __init__(self, status: int, body: Any, headers: Mapping[str, str] | None = None):
@@ -86,7 +86,7 @@ class ServerError(Exception):
 
 @dataclass(frozen=True)
 class Fault:
-    """What became of a request that was not answered.
+    """The reason why a request was not answered.
 
     "passing": try again after a pause. "lasting": stop, `message` names cause and remedy. "refused": the
     server does not take this request; another one it may. "filtered": the provider refuses to answer for

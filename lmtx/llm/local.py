@@ -25,9 +25,9 @@ _CPU_TOKENS = 8192
 class LocalModel:
     """Loads each of its parts when it is first needed, the weights last.
 
-    Writes the likeliest token at each step (greedily), several answers at once. `cost` is what it did since
-    it was made. Whatever is first needed of a model that cannot be found or used raises `TeacherError`, also
-    without a network.
+    Writes the likeliest token at each step (greedily), several answers at once. `cost` counts from
+    its making. A part of a model that cannot be found or used raises `TeacherError` when it is first needed,
+    also without a network.
     """
 
     last_fault = ""
@@ -41,7 +41,7 @@ class LocalModel:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What its answers depend on beside the prompt.
+        """Everything that its answers depend on beside the prompt.
 
         Needs the model's small files, but for a GGUF file whose SHA-256 the parameters give: that tells its
         chat template too.
@@ -108,7 +108,7 @@ class LocalModel:
 
     @cached_property
     def frame(self) -> tuple[str, str]:
-        """What stands before and after a message in the model's chat template."""
+        """The text before and after a message in the model's chat template."""
         return chat_frame(self.tokenizer, self.name)
 
     @cached_property

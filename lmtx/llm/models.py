@@ -143,7 +143,7 @@ def _from_packages(name: str, model: Model, say: Callable[[str], None]) -> None:
 def _reach(repository: str) -> None:
     """Ask the hub for a model once, which fails at once; a download would try again for minutes.
 
-    What it raises is of the HTTP library that the hub's client happens to use: catch `Exception`.
+    Its errors are those of the HTTP library that the hub's client happens to use: catch `Exception`.
     """
     from huggingface_hub import HfApi
 
@@ -185,7 +185,7 @@ def fetch_snapshot(name: str, commit: str | None, patterns: tuple[str, ...]) -> 
 
 
 def find_snapshot(name: str) -> Path:
-    """The newest commit of a model, its small files fetched; without a network, what the cache has.
+    """The newest commit of a model, its small files fetched; without a network, the files in the cache.
 
     Raises `TeacherError` when the model is not in the hub, or neither there nor in the cache.
     """

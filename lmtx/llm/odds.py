@@ -105,8 +105,8 @@ class OddsReader:
     def _check_packing(self, rows: list[Row]) -> None:
         """Compare packed with whole prompts on the longest row yet; where they differ, pack no more.
 
-        What a model does with masks and positions shows in its answers only, and some limits of
-        attention show in long rows only.
+        A model's use of masks and positions shows in its answers only, and some limits of attention
+        show in long rows only.
         """
         row = max((row for row in rows if len(row.suffixes) > 1), key=len, default=None)
         if not self.packs or row is None or len(row) <= self._checked:

@@ -7,7 +7,7 @@ and values in a cache; a second one reads the ends, packed into one row behind i
     positions   0  1  2  3 |  4  5  6    4  5    4  5  6
 
 The attention mask lets an end see the document and itself, and no other end; its positions go on
-from the document's last. So each end meets what it would meet in a prompt of its own. The instruction with
+from the document's last. So each end reads the same as in a prompt of its own. The instruction with
 which all prompts of a run begin, the stem, is read once for the run.
 """
 
@@ -26,7 +26,7 @@ class UnshareableError(RuntimeError):
 
 @dataclass(frozen=True)
 class Row:
-    """The prompts of one document: what they share, and their ends. Token ids, none empty."""
+    """The prompts of one document: their common beginning, and their ends. Token ids, none empty."""
 
     prefix: list[int]
     suffixes: list[list[int]]
@@ -37,7 +37,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Stem:
-    """What the prompts of all documents begin with."""
+    """The beginning of the prompts of all documents."""
 
     ids: list[int]  # token ids; each prefix holds more than these
     layers: list[tuple[torch.Tensor, torch.Tensor]]  # keys and values, (1, heads, len(ids), size) each
@@ -80,7 +80,7 @@ def _padded(rows: Sequence[list[int]], padding: int, device: torch.device | None
 def attention_mask(
     ends: Ends, prefix_lengths: torch.Tensor, dtype: torch.dtype, window: int | None = None
 ) -> torch.Tensor:
-    """What the ends see of the documents and of themselves: 0 where they look, else the least number.
+    """The tokens of documents and ends that each end sees: 0 where it looks, else the least number.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def attention_windows(config) -> dict[str, int | None]:
 
 @torch.inference_mode()
 def read_stem(model, ids: list[int], device: torch.device) -> Stem:
-    """Read what all prompts begin with."""
+    """Read the beginning of all prompts."""
     from transformers import DynamicCache
 
     cache = DynamicCache()
@@ -141,7 +141,7 @@ def packed_logits(
 ) -> torch.Tensor:
     """Logits (n, vocabulary), float32, of the token after each end; the document is read once.
 
-    `stem`: what all rows begin with, read beforehand; None: nothing was.
+    `stem`: the beginning of all rows, read beforehand; None: nothing was.
     """
     from transformers import DynamicCache
 

@@ -1,4 +1,4 @@
-"""What a language model writes: without its thought, and as the entries of a list."""
+"""The text of an answer: without a thought, and as the entries of a list."""
 
 import json
 import re

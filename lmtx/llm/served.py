@@ -115,12 +115,12 @@ class ServedModel:
         Parameters
         ----------
         next_job
-            Gives one question after the other, each with what it is about; None at the end.
+            Gives one question after the other, each with its subject; None at the end.
         read
-            `read(about, reply)` gives what a reply says (None: nothing), and whether it answers the question
-            (None: it is asked in another form).
+            `read(subject, reply)` gives the answer in a reply (None: there is none), and whether it answers
+            the question (None: it is asked in another form).
         complaint
-            What to say of a model whose first replies all answer nothing; `{n}`, `{model}` and `{last}` stand
+            The error for a model whose first replies all answer nothing; `{n}`, `{model}` and `{last}` stand
             for their number, its name and the last of them.
         say
             Tells the user something.
@@ -129,9 +129,9 @@ class ServedModel:
         async def send(client: openai.AsyncOpenAI, job: tuple[Any, Question]) -> Any:
             if self._answered >= _TRIAL and self._useless == self._answered and self.max_missing < 1:
                 raise TeacherError(complaint.format(n=self._answered, model=self.name, last=self._last[:80]))
-            about, question = job
+            subject, question = job
             reply = await self._send(client, question)
-            answer, useful = read(about, reply)
+            answer, useful = read(subject, reply)
             # That a provider filters a question tells nothing of the model.
             if useful is not None and reply != FILTERED:
                 self._answered += 1
@@ -195,7 +195,7 @@ class ServedModel:
         return most
 
     def account(self, question: Question, body: Any) -> None:
-        """Enter what a reply has cost, if anything, and how far its prompt was underestimated."""
+        """Enter the cost of a reply, and how far its prompt was underestimated."""
         usage = Usage.of(question, body)
         if usage is None:
             return

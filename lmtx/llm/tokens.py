@@ -69,7 +69,7 @@ def _load(name: str):
 
 
 def chat_frame(tokenizer, model: str) -> tuple[str, str]:
-    """What stands before and after the user's message in the chat template of a tokenizer of transformers.
+    """The text before and after the user's message in the chat template of a tokenizer of transformers.
 
     Without a template nothing stands before it, and an opening for the answer after it. Raises
     `TeacherError` for a template that cannot hold one message of a user.

@@ -1,4 +1,4 @@
-"""What all who answer do: they look up what is stored, ask for the rest, and keep each answer as it arrives.
+"""Teachers look up stored answers, ask for the others, and keep each answer as it arrives.
 
 A subclass of `Teacher` says who it is (`identity`) and how it answers (`ask`).
 """
@@ -33,7 +33,7 @@ class Asker:
     """Somebody who answers, with a store of the answers. A context manager.
 
     `name` is for tables, figures and progress bars; `identity`, JSON-able, holds everything an answer depends
-    on beside the texts; `cost` is what was spent since it was built.
+    on beside the texts; `cost` counts from its building.
     """
 
     max_missing: float = 1.0
@@ -124,7 +124,7 @@ class Asker:
     ) -> None:
         """Raise `TooFewAnswersError` where more than `max_missing` of `total` answers are no answers.
 
-        `failed` were not answered, and `useless` answers are what `are` says.
+        `failed` were not answered; `are` describes the `useless` answers.
         """
         if not total or (failed + useless) / total <= self.max_missing:
             return
@@ -140,7 +140,7 @@ class Teacher(Asker, ABC):
     """A judge of (document, label) pairs, with a store of its verdicts. A context manager."""
 
     notes: tuple[str, ...] = ()
-    """What a table or figure of its verdicts must say, such as "simulation: reads annotations"."""
+    """Remarks for each table and figure of its verdicts, such as "simulation: reads annotations"."""
     sends: bool = False
     """Whether a pair costs a request; else it is judged for free."""
     retry_none: bool = False
@@ -156,8 +156,8 @@ class Teacher(Asker, ABC):
     def ask(self, pairs: Pairs) -> Generator[Answers]:
         """Judge pairs that the store does not know; a generator.
 
-        Yields verdicts as they arrive, in any order. What was yielded is stored when the next item is
-        asked for. A position that is never yielded has failed. Adds what it spends to `self.cost`.
+        Yields verdicts as they arrive, in any order. They are stored when the next item is asked for. A
+        position that is never yielded has failed. Adds its costs to `self.cost`.
         """
 
     def estimate(self, pairs: Pairs) -> dict[str, Any]:
@@ -168,11 +168,11 @@ class Teacher(Asker, ABC):
         return estimate()
 
     def document_key(self, document: DocumentPairs) -> bytes:
-        """What of a document its verdicts depend on, for the store's key."""
+        """The content of a document that its verdicts depend on, for the store's key."""
         return f"{document.title}\x00{document.text}".encode()
 
     def plan(self, pairs: Pairs) -> Plan:
-        """What `judge` would send, write, cost and take, without sending anything."""
+        """The requests, cost and time of `judge`, without sending anything."""
         keys, _, unknown = self._look_up(pairs)
         new = pairs.select(unknown[_first_of_equal(keys[unknown])[0]])
         sent = self._timed(self.estimate(new) if len(new) else estimate(), len(new))
@@ -182,7 +182,7 @@ class Teacher(Asker, ABC):
         """The verdicts on `pairs`: from the store, and by asking for the rest, with a `progress` bar.
 
         Raises `TeacherError` when the teacher cannot go on, a budget is reached (`BudgetError`), or more than
-        `max_missing` of the pairs have no verdict (`TooFewAnswersError`). What was answered until then is
+        `max_missing` of the pairs have no verdict (`TooFewAnswersError`). Answers until then are
         stored, and not asked again.
         """
         keys, (p_yes, answer, is_stored), unknown = self._look_up(pairs)
@@ -243,7 +243,7 @@ class Teacher(Asker, ABC):
         return np.frombuffer(keys, dtype=np.uint8).reshape(-1, KEY_BYTES)
 
     def _look_up(self, pairs: Pairs) -> tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray]:
-        """The keys of pairs, what the store has of each (see its `lookup`), and the positions to ask for."""
+        """The keys of pairs, the store's `lookup` of them, and the positions to ask for."""
         keys = self.keys(pairs)
         p_yes, answer, is_stored = self.store.lookup(keys)
         unknown = np.flatnonzero(~is_stored | ((answer == NONE) & self.retry_none))

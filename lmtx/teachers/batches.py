@@ -1,7 +1,7 @@
 """Judging through the Batch API: half the price, answers within a day, and no connection to hold.
 
 Each request carries its pair's key, and each batch the teacher's identity as metadata, so that a later
-run finds the batches of an earlier one at the provider, collects them first, and sends only what is missing.
+run finds the batches of an earlier one at the provider, collects them first, and sends the missing requests.
 """
 
 import json
@@ -35,7 +35,7 @@ _PATH = "/v1/chat/completions"
 
 
 def ask_in_batches(teacher: OpenAITeacher, pairs: Pairs) -> Generator[Answers]:
-    """`ask` for an OpenAI teacher, through the Batch API; see there for what it yields."""
+    """Ask for verdicts through the Batch API; yields as `Teacher.ask`."""
     with environment() as key:
         client = openai.OpenAI(api_key=key, max_retries=0, timeout=teacher.model.config.timeout)
     with client:
@@ -43,7 +43,7 @@ def ask_in_batches(teacher: OpenAITeacher, pairs: Pairs) -> Generator[Answers]:
 
 
 class _Batches:
-    """Sends what is missing, and collects it; a bad listwise answer is asked again pointwise."""
+    """Sends missing requests, and collects answers; a bad listwise answer is asked again pointwise."""
 
     def __init__(self, teacher: OpenAITeacher, pairs: Pairs, client: openai.OpenAI):
         self._teacher, self._pairs, self._client = teacher, pairs, client

@@ -31,7 +31,7 @@ class CombinedTeacher(Teacher):
         self.notes = tuple(dict.fromkeys(note for member in members for note in member.notes))
         self.max_missing = max(member.max_missing for member in members)
         for member in members:
-            # What a member lacks is counted here, among all pairs: it is asked for the unknown ones only.
+            # Missing verdicts of a member are counted here, among all pairs: it is asked for new ones only.
             member.max_missing = 1.0 if member.max_missing else 0.0
         identity = {
             "kind": "combined",

@@ -1,4 +1,4 @@
-"""What `lmtx verdicts` does: list, export, record, judge again and merge the verdicts of teachers."""
+"""The actions of `lmtx verdicts`: list, export, record, judge again and merge the verdicts of teachers."""
 
 import argparse
 from pathlib import Path

@@ -23,7 +23,7 @@ def centred(
     reference: tuple[np.ndarray, np.ndarray] | None = None,
     strength: float = 3.0,
 ) -> np.ndarray:
-    """The probabilities without what a judge says of a label whatever the document: float32 (n,).
+    """The probabilities without a judge's opinion of a label for any document: float32 (n,).
 
     A small model agrees to some labels (*email*) for nearly every document and to others for hardly one. The
     mean log-odds of a label's pairs, drawn towards the mean of all pairs as if `strength` more pairs had it,
@@ -71,7 +71,7 @@ class Discrimination:
 
     @property
     def warning(self) -> str | None:
-        """What is wrong with the teacher and what to do about it; None: nothing."""
+        """A fault of the teacher and its remedy; None: there is none."""
         if self.power >= BLIND and self.random_yes < MOST_RANDOM_YES:
             return None
         return (
@@ -131,7 +131,7 @@ def agreement(first: Verdicts, second: Verdicts) -> dict[str, float]:
     """Agreement of two teachers on the pairs that both answered with yes or no.
 
     Returns pairs (how many both answered), agreement (share of equal answers), kappa (Cohen 1960: agreement
-    beyond what the two yes-rates alone give; 1 is perfect, 0 is chance), and the yes-rate of each. kappa is
+    beyond that of the two yes-rates alone; 1 is perfect, 0 is chance), and the yes-rate of each. kappa is
     NaN where a teacher gave one answer only, all are where no pair has two answers.
     """
     from sklearn.metrics import cohen_kappa_score

@@ -38,8 +38,8 @@ class EnsembleTeacher(Teacher):
     The score is the weighted mean of the lexical and the dense cosine, plus `config.naming` where the
     document names the label. The threshold is set without annotations: it is the score that
     `config.acceptance` of the pairs in E0's shortlists of ten of the training documents reach. Test
-    documents are judged too, but nothing is learnt from them: what is measured on documents, train and
-    dev decide.
+    documents are judged too, but nothing is learnt from them: documents of train and dev alone are
+    measured.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class EnsembleTeacher(Teacher):
 def named_labels(texts: Sequence[str], labels: Sequence[str], counted: int | None = None) -> sp.csr_array:
     """Which labels the texts name: float32 CSR (n, L).
 
-    A label's name is what stands before its first ": ", or all of it; a dotted name also goes by its
+    A label's name is the text before its first ": ", or all of it; a dotted name also goes by its
     last parts (`linalg.norm`). A name that few labels share and few of the texts hold, as it is
     written, counts 1 divided by the labels that share it. How many texts hold a name is counted in the
     first `counted` of them; None: in all.

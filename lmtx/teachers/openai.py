@@ -35,7 +35,7 @@ _COMPLAINT = (
 
 @dataclass(frozen=True)
 class Job:
-    """What a request is about.
+    """The subject of a request.
 
     `positions` int64 (m,) in the pairs; `labels` the m label texts; `prefix` the part of the prompt that
     holds the document; `listwise`: whether it asks about all labels at once.

@@ -1,4 +1,4 @@
-"""What a teacher is asked, and what it answers: plain arrays over the tables of a corpus."""
+"""Pairs to judge and verdicts on them: plain arrays over the tables of a corpus."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

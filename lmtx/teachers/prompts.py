@@ -1,4 +1,4 @@
-"""What a language model is asked, and what its answers mean: yes, no, or neither.
+"""The prompts for a language model, and the meaning of its answers: yes, no, or neither.
 
 Every word of a prompt is part of a verdict's identity.
 
@@ -45,13 +45,13 @@ STRICT = {
     "related-page": ("link", "the article's “See also” section should link to it"),
     "api-page": ("link", "the page's “See also” section should link to it"),
 }
-"""For each kind of data set what a label is called, and when the strict answer is yes."""
+"""For each kind of data set the noun for a label, and the condition of a strict yes."""
 _STRICT = (
     "Judge strictly whether a {name} fits the document below. Most {name}s do not fit: answer yes only if \
 {when}. Answer with one word: yes or no.\n\n<document>\n"
 )
 
-# What ends the document for the reader or, in common chat formats, the user's turn.
+# Marks that end the document for the reader or, in common chat formats, the user's turn.
 _MARKS = re.compile(
     r"<(?=/?\s*document\b|\||\uff5c|/?s>|/?(?:start|end)_of_turn|/?(?:think|tool_call)>)|\[(?=/?(?:INST|SYS)\])",
     re.IGNORECASE,
@@ -144,7 +144,7 @@ def read_text(text: str, cut: bool = False) -> int:
     """YES or NO when the answer begins with that word, NONE for anything else.
 
     A thought before it is skipped; "yes or no" is neither. Of a text that was cut off the word must be a
-    sentence: what begins with "No mention of" may have become a thought.
+    sentence: a text that begins with "No mention of" may have become a thought.
     """
     match = _FIRST_WORD.match(without_thought(text))
     if match and cut and re.match(r"[^\S\n]+\w", match.string[match.end() :]):

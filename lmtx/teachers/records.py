@@ -1,4 +1,4 @@
-"""What leaves a verdict store and enters it: lists, exports, records that ship with a study, other stores.
+"""Ways out of a verdict store and into it: lists, exports, records that ship with a study, other stores.
 
 `verdicts/DATASET/TEACHER.parquet` records the verdicts that a study's results were made with: a row a
 verdict, with the document's and the label's uid, p_yes (null for none), and the store's key, a hash of the
@@ -195,7 +195,7 @@ def read_record(
 def recorded_pairs(file: str | Path, corpus: Corpus) -> tuple[Pairs, np.ndarray]:
     """The pairs of a record, those of one document together, and their p_yes, float32 (n,).
 
-    Raises `StoreError` for what `read_record` refuses.
+    Raises `StoreError` as `read_record`.
     """
     _header(Path(file))
     table = pq.read_table(file)

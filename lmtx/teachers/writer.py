@@ -37,7 +37,7 @@ class Writer(Asker):
         return self.model.cut(texts)
 
     def plan(self, questions: Sequence[Question]) -> Plan:
-        """What `write` would send, cost and take, without sending anything."""
+        """The requests, cost and time of `write`, without sending anything."""
         keys = self._keys(questions)
         stored = self.store.lookup_texts(keys)
         new = list({k: q for k, q in zip(keys, questions, strict=True) if k not in stored}.values())
@@ -50,7 +50,7 @@ class Writer(Asker):
         return Plan(self.name, len(questions), cached, **estimate, task="answers to write")
 
     def bill(self, questions: Sequence[Question], answers: Sequence[str | None]) -> dict[str, float | None]:
-        """What these answers cost where nothing is stored: requests, prompt_tokens, answer_tokens and usd."""
+        """The cost of these answers with an empty store: requests, prompt_tokens, answer_tokens and usd."""
         prompt = sum(self.model.count(question.prompt) for question in questions)
         answer = sum(self.model.count(text) for text in answers if text)
         estimate = self.model.estimate(len(questions), prompt, answer)
@@ -63,7 +63,7 @@ class Writer(Asker):
     def write(self, questions: Sequence[Question], task: str, progress: bool = True) -> list[str | None]:
         """The answers to `questions`: from the store, and by asking for the rest.
 
-        Equal questions are asked once. `task` says in the bar of `progress` what is written. Returns a text
+        Equal questions are asked once. `task` names the texts in the bar of `progress`. Returns a text
         for each question, without the thought before it; None where the request failed. Raises
         `TeacherError` as `Teacher.judge` does, where empty answers count as missing ones.
         """
