@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,11 +135,7 @@ def write_record(store: VerdictStore, name: str, corpus: Corpus, file: str | Pat
 
     Raises `StoreError` when the store has none, and `DestinationError` where the file cannot be written.
     """
-
-    def of_corpus(table: pa.Table) -> pa.Table:
-        return table.filter(pc.and_(*(pc.is_in(table[name], uids) for name, uids in _uids(corpus).items())))
-
-    return _write(store, name, file, "verdicts", of_corpus)
+    return _write(store, name, file, "verdicts", corpus)
 
 
 def write_texts(store: VerdictStore, name: str, file: str | Path) -> int:
@@ -147,7 +143,7 @@ def write_texts(store: VerdictStore, name: str, file: str | Path) -> int:
 
     They are those on all corpora: the store knows a text's prompt by its hash alone.
     """
-    return _write(store, name, file, "texts", lambda table: table)
+    return _write(store, name, file, "texts", None)
 
 
 def read_record(
@@ -247,10 +243,11 @@ def _check(table: pa.Table, file: Path, corpus: Corpus | None) -> None:
             )
 
 
-def _write(
-    store: VerdictStore, name: str, file: str | Path, kind: str, of_corpus: Callable[[pa.Table], pa.Table]
-) -> int:
-    """Write the rows of a table of the store that belong to the teacher of that name with most of them."""
+def _write(store: VerdictStore, name: str, file: str | Path, kind: str, corpus: Corpus | None) -> int:
+    """Write the rows of a table of the store that belong to the teacher of that name with most of them.
+
+    Of verdicts, those on the corpus.
+    """
     check_destination(file, begins=_PARQUET, source=store.path)
     select = (
         f"SELECT t.id, t.identity, (SELECT count(*) FROM {kind} WHERE teacher = t.id) AS n"
@@ -261,7 +258,9 @@ def _write(
         raise StoreError(f"{store.path} holds no {kind} of a teacher {name!r}")
     schema = _SCHEMAS[kind]
     select = f"SELECT {', '.join(schema.names)} FROM {kind} WHERE teacher = ? ORDER BY {_ORDER[kind]}"
-    table = of_corpus(pa.concat_tables(_tables(store, select, (teacher,), schema)))
+    table = pa.concat_tables(_tables(store, select, (teacher,), schema))
+    if corpus is not None:
+        table = table.filter(pc.and_(*(pc.is_in(table[name], uids) for name, uids in _uids(corpus).items())))
     if not table.num_rows:
         raise StoreError(f"{store.path} holds nothing of {name!r} on this corpus")
     totals = f"SELECT {', '.join(f'sum({name})' for name in _TOTALS)} FROM runs WHERE teacher = ?"
