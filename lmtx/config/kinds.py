@@ -207,7 +207,7 @@ class HuggingFaceConfig(_LanguageModelConfig):
     device: str
     """A device of torch, or "auto": all GPUs, and the CPU where there is none."""
     batch_tokens: Annotated[int, Field(ge=64)]
-    """Tokens in one forward pass, after padding."""
+    """Tokens in one forward pass, after padding; on a CPU at most 8,192 where texts are written."""
     max_missing: Fraction = 0.0
     """Share of pairs that may lack a verdict: those that no record has where the model is not here."""
 
