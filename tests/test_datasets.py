@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from lmtx.config import ExpectedConfig, FolderConfig, HubConfig
 from lmtx.corpus import SPLITS, CorpusError, load_corpus, load_truth
 from lmtx.datasets import differences, read, statistics, word_counts
-from lmtx.datasets.lines import Faults, Lines
+from lmtx.datasets.lines import Faults, lines
 
 BASE = {
     "name": "toy",
@@ -345,13 +345,16 @@ def test_statistics_count_words_batch_by_batch(xmc, tmp_path):
 
 def test_no_line_end_but_the_newline_divides_lines(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\xe2\x80\xa8two\x0cthree\r\nfour\rfive")
-    assert list(Lines(tmp_path / "a.txt")) == [(1, "one\u2028two\x0cthree"), (2, "four\rfive")]
+    assert list(lines(tmp_path / "a.txt", Faults(tmp_path / "a.txt"))) == [
+        (1, "one\u2028two\x0cthree"),
+        (2, "four\rfive"),
+    ]
 
 
 def test_utf16_is_named(tmp_path):
     (tmp_path / "a.txt").write_bytes("text\n".encode("utf-16"))
     with pytest.raises(CorpusError, match=r"a\.txt is UTF-16 text; save it as UTF-8"):
-        list(Lines(tmp_path / "a.txt", Faults(tmp_path / "a.txt")))
+        list(lines(tmp_path / "a.txt", Faults(tmp_path / "a.txt")))
 
 
 @pytest.fixture

@@ -168,7 +168,8 @@ def test_6500_concepts_in_seconds(write):
 def test_a_name_before_a_colon_names_the_label_where_no_label_has_it(write):
     labels = Labels(write("labels.txt", "C\nC: a language\nJava: an island\nGo: a game\nGo: a language\n"))
     assert [labels.find(name) for name in ("C", "C: a language", "Java")] == [0, 1, 2]
-    assert labels.find("Go") is None and "label 'Go' is the name of several labels" in labels.fault("Go")
+    with pytest.raises(ValueError, match="label 'Go' is the name of several labels"):
+        labels.find("Go")
 
 
 def test_annifs_vocabulary(write):
@@ -298,4 +299,5 @@ def test_an_annif_vocabulary_that_cannot_be_used_is_named(write, content, expect
 
 def test_a_notation_of_two_labels_names_neither(write):
     labels = Labels(write("v.tsv", f"<{V}dog>\tdog\t5\n<{V}cat>\tcat\t5\n"))
-    assert labels.find("5") is None and "'5' is the name of several labels" in labels.fault("5")
+    with pytest.raises(ValueError, match="'5' is the name of several labels"):
+        labels.find("5")

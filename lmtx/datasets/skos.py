@@ -16,9 +16,8 @@ from rdflib.term import Node
 
 from lmtx.config import Describe
 from lmtx.corpus import CorpusError
-from lmtx.datasets.lines import Faults, Lines, kind
+from lmtx.datasets.lines import Faults, kind, lines
 
-_PARSERS = {"turtle": "turtle", "rdf": "xml"}
 _READ = {
     *(RDF.type, OWL.deprecated),
     *(SKOS.prefLabel, SKOS.altLabel, SKOS.notation, SKOS.broader, SKOS.narrower),
@@ -111,10 +110,10 @@ class _Graph(Graph):
 
 def _parse(path: Path) -> Graph:
     faults = Faults(path)
-    content = "".join(line for _, line in Lines(path, faults, keep_ends=True))
+    content = "".join(line for _, line in lines(path, faults, keep_ends=True))
     faults.check()
     try:
-        return _Graph().parse(data=content, format=_PARSERS[kind(path)])
+        return _Graph().parse(data=content, format="turtle" if kind(path) == "turtle" else "xml")
     except (BadSyntax, ParserError, SAXException, ValueError, IndexError, AssertionError) as error:
         number, reason = _located(error, content)
         line = content.split("\n")[number - 1].strip()[:60]
