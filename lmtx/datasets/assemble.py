@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lmtx.config import DebianConfig, FolderConfig, HubConfig, SemanlinkConfig
+from lmtx.config import FolderConfig, HeldOutConfig, HubConfig
 from lmtx.corpus import LABEL_SCHEMA, SPLITS, Corpus, CorpusError, check_table
 from lmtx.datasets import Reading
 from lmtx.datasets.lines import Faults, whole
@@ -169,16 +169,32 @@ def assemble_sides(
     return assemble(config.name, labels, train, assigned, sides["test"], manifest)
 
 
-def assemble_grouped(
-    config: SemanlinkConfig | DebianConfig,
+def assemble_held_out(
+    config: HeldOutConfig,
     labels: pa.Table,
     source: str,
-    documents: Iterable[tuple[str, str, str, list[int]]],
-    groups: np.ndarray,
+    documents: Iterable[tuple[str, str, str, Iterable[int]]],
     scratch: Path,
-    manifest: dict[str, Any],
+    groups: np.ndarray | None = None,
+    manifest: dict[str, Any] | None = None,
 ) -> Reading:
-    """Make a `Reading` of one source, divided by hashes of the uids, each of the `groups` on one side."""
+    """Make a `Reading` of one source, divided by hashes of the uids.
+
+    Parameters
+    ----------
+    labels
+        Made by `label_table`; a label's row number is its id.
+    source
+        Its name in errors.
+    documents
+        The uid, title, text and annotated label ids of each.
+    groups
+        int (n,): the number of each document's group; a group stays on one side. None: each stands alone.
+    manifest
+        Entries besides the counts of all readers.
+    """
     side = spool(source, ((number, *document) for number, document in enumerate(documents)), scratch)
+    groups = np.arange(len(side)) if groups is None else groups
     sizes = config.test_documents, config.dev_documents, config.train_documents
-    return assemble(config.name, labels, side, split_by_group(side, groups, *sizes), None, manifest)
+    assigned = split_by_group(side, groups, *sizes)
+    return assemble(config.name, labels, side, assigned, None, manifest or {})
