@@ -249,9 +249,8 @@ class Labels:
         if form in SKOS:
             from lmtx.datasets import skos  # its library takes a while to import
 
-            vocabulary = skos.read(self.path, language, describe)
-            self.left_out, self.note = vocabulary.left_out, f"{self.path}: {vocabulary}"
-            return enumerate(vocabulary.concepts, 1)
+            concepts, self.left_out, self.note = skos.read(self.path, language, describe)
+            return enumerate(concepts, 1)
         if language is not None or describe != "name":
             raise CorpusError(
                 f"{self.path} is no SKOS vocabulary, for which alone `language` and `describe` are; "
