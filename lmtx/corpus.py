@@ -130,16 +130,16 @@ def doubled_uids(table: pa.Table) -> dict[str, int]:
 
 
 @contextmanager
-def _reading(what: str, folder: Path) -> Iterator[None]:
+def _reading(content: str, folder: Path) -> Iterator[None]:
     """Turn errors in reading result files into a `CorpusError` that says how to make new ones."""
     try:
         yield
     except FileNotFoundError as error:
         missing = error.filename or error
-        raise CorpusError(f"no {what} in {folder} ({missing}); run the `prepare` stage first") from None
+        raise CorpusError(f"no {content} in {folder} ({missing}); run the `prepare` stage first") from None
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise CorpusError(
-            f"the {what} in {folder} cannot be read ({error}); run the `prepare` stage again"
+            f"the {content} in {folder} cannot be read ({error}); run the `prepare` stage again"
         ) from None
 
 

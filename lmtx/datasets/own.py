@@ -204,8 +204,7 @@ class Labels:
         self.left_out: dict[str, str] = {}
         self._uids: list[str] = []
         self._texts: list[str] = []
-        # The ids of labels by uid, by text, and by what names a label where no uid and no text does; None:
-        # several labels have this name.
+        # The ids of labels by uid, by text, and by other names; None: several labels have this name.
         self._by_uid: dict[str, int] = {}
         self._by_name: dict[str, int | None] = {}
         self._by_alias: dict[str, int | None] = {}
