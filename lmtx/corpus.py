@@ -89,12 +89,14 @@ def load_corpus(folder: str | Path) -> Corpus:
     """
     folder = Path(folder)
     with _reading("corpus", folder):
-        tables = {
-            name: pa.ipc.open_file(pa.memory_map(str(folder / f"{name}.arrow"))).read_all()
-            for name in (*SPLITS, "labels")
-        }
+        tables = {name: mapped(folder / f"{name}.arrow") for name in (*SPLITS, "labels")}
         excluded = {split: sp.csr_array(sp.load_npz(folder / f"excluded-{split}.npz")) for split in SPLITS}
     return Corpus(**tables, excluded=excluded)
+
+
+def mapped(path: Path) -> pa.Table:
+    """Open the table of an Arrow file, memory-mapped."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
 def save_truth(folder: str | Path, truth: dict[str, sp.csr_array]) -> None:

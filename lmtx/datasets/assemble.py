@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from lmtx.config import FolderConfig, HeldOutConfig, HubConfig
-from lmtx.corpus import LABEL_SCHEMA, SPLITS, Corpus, CorpusError, check_table
+from lmtx.corpus import LABEL_SCHEMA, SPLITS, Corpus, CorpusError, check_table, mapped
 from lmtx.datasets import Reading
 from lmtx.datasets.lines import Faults, whole
 from lmtx.datasets.spool import (
@@ -21,7 +21,6 @@ from lmtx.datasets.spool import (
     divide,
     hashes,
     lowest,
-    mapped,
     split_by_group,
     spool,
 )

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 
-from lmtx.corpus import DOCUMENT_SCHEMA, CorpusError, doubled_uids
+from lmtx.corpus import DOCUMENT_SCHEMA, CorpusError, doubled_uids, mapped
 from lmtx.datasets.lines import Faults, whole
 
 TRAIN, DEV, TEST = range(3)
@@ -222,8 +222,3 @@ def divide(path: Path, assigned: np.ndarray, files: Sequence[Path]) -> None:
                 writer.write_batch(batch if chosen.all() else batch.filter(pa.array(chosen)))
     for opened in (*writers, *sinks, source):
         opened.close()
-
-
-def mapped(path: Path) -> pa.Table:
-    """Open the table of an Arrow file, memory-mapped."""
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
