@@ -89,12 +89,14 @@ def load_corpus(folder: str | Path) -> Corpus:
     """
     folder = Path(folder)
     with _reading("corpus", folder):
-        tables = {
-            name: pa.ipc.open_file(pa.memory_map(str(folder / f"{name}.arrow"))).read_all()
-            for name in (*SPLITS, "labels")
-        }
+        tables = {name: mapped(folder / f"{name}.arrow") for name in (*SPLITS, "labels")}
         excluded = {split: sp.csr_array(sp.load_npz(folder / f"excluded-{split}.npz")) for split in SPLITS}
     return Corpus(**tables, excluded=excluded)
+
+
+def mapped(path: Path) -> pa.Table:
+    """Open the table of an Arrow file, memory-mapped."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
 def save_truth(folder: str | Path, truth: dict[str, sp.csr_array]) -> None:
@@ -130,16 +132,16 @@ def doubled_uids(table: pa.Table) -> dict[str, int]:
 
 
 @contextmanager
-def _reading(what: str, folder: Path) -> Iterator[None]:
+def _reading(content: str, folder: Path) -> Iterator[None]:
     """Turn errors in reading result files into a `CorpusError` that says how to make new ones."""
     try:
         yield
     except FileNotFoundError as error:
         missing = error.filename or error
-        raise CorpusError(f"no {what} in {folder} ({missing}); run the `prepare` stage first") from None
+        raise CorpusError(f"no {content} in {folder} ({missing}); run the `prepare` stage first") from None
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise CorpusError(
-            f"the {what} in {folder} cannot be read ({error}); run the `prepare` stage again"
+            f"the {content} in {folder} cannot be read ({error}); run the `prepare` stage again"
         ) from None
 
 

@@ -19,7 +19,7 @@ from lmtx.corpus import (
     load_truth,
     save_truth,
 )
-from lmtx.datasets.spool import Spool
+from lmtx.datasets.spool import Side
 
 
 def documents(*uids: str, texts: list | None = None) -> pa.Table:
@@ -177,7 +177,7 @@ def test_the_order_of_a_document_s_annotations_is_no_part_of_its_hash(tmp_path):
     """Readers collect them in sets, whose order changes from one process to the next."""
     digests = set()
     for order in ([3, 1, 2], [1, 2, 3]):
-        spool = Spool(tmp_path / f"{order[0]}.spool")
+        spool = Side(tmp_path / f"{order[0]}.spool")
         spool.add(0, "d0", "", "a text", order)
         spool.close()
         digests.add(spool.digest())

@@ -2,28 +2,24 @@
 
 import gzip
 import json
-from functools import partial
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from readings import BASE, documents, message
 
 from lmtx.config import ExpectedConfig, FolderConfig, HubConfig
 from lmtx.corpus import SPLITS, CorpusError, load_corpus, load_truth
 from lmtx.datasets import differences, read, statistics, word_counts
-from lmtx.datasets.lines import Faults, Lines
+from lmtx.datasets.lines import Faults, lines
 
-BASE = {
-    "name": "toy",
-    "wording": "tag",
-    "propensity": "other",
-    "test_documents": None,
-    "dev_documents": 1,
-    "train_documents": None,
-}
-folder_data = partial(
-    FolderConfig, **BASE, folder="data/raw/toy", source="https://example.org", expected=None
-)
+ALL = BASE | {"test_documents": None, "folder": "data/raw/toy", "source": "https://example.org"}
+
+
+def folder_data(reader="xmc", **changes):
+    return FolderConfig(reader=reader, **ALL | {"expected": None} | changes)
+
+
 LABELS = ["red", "grün", "blue"]
 TRAIN = [
     ("a", "Rot", "a red text", [0]),
@@ -36,13 +32,8 @@ TEST = [("x", "", "red and blue", [2, 0]), ("y", "t", "nothing", [])]
 
 
 def document(uid, title, content, target):
-    return {
-        "uid": uid,
-        "title": title,
-        "content": content,
-        "target_ind": target,
-        "target_rel": [1.0] * len(target),
-    }
+    weights = [1.0] * len(target)
+    return {"uid": uid, "title": title, "content": content, "target_ind": target, "target_rel": weights}
 
 
 def as_lines(objects, **options):
@@ -78,40 +69,25 @@ def pecos(folder):
     return folder
 
 
-def documents(reading):
-    """uid -> (title, text, annotated label ids), of train and dev together and of test."""
-    found = {}
-    for side, splits in (("train", ("train", "dev")), ("test", ("test",))):
-        found[side] = {}
-        for split in splits:
-            truth = reading.truth[split]
-            for i, row in enumerate(reading.corpus.documents(split).to_pylist()):
-                labels = truth.indices[truth.indptr[i] : truth.indptr[i + 1]].tolist()
-                found[side][row["uid"]] = (row["title"], row["text"], labels)
-    return found
+def sides(reading):
+    """Documents of train and dev together and of test; their labels by number."""
+    return documents(reading, None, ("train", "dev")), documents(reading, None, ("test",))
 
 
-def message(root, config):
-    with pytest.raises(CorpusError) as error:
-        read(config, root)
-    return str(error.value)
+TEST_SIDE = {"x": ("", "red and blue", [0, 2]), "y": ("t", "nothing", [])}
+TRAIN_SIDE = {
+    "a": ("Rot", "a red text", [0]),
+    "b": ("", "ein grüner Text", [1, 2]),
+    "c": ("", "Only a title", []),
+    "e": ("Himmel", "blue “sky”", [2]),
+}
 
 
 def test_the_repository_s_jsonl(xmc, tmp_path):
-    reading = read(folder_data(reader="xmc"), tmp_path)
-    reading.corpus.validate()
-    assert reading.corpus.labels.to_pylist() == [
-        {"uid": f"L{i}", "text": text} for i, text in enumerate(LABELS)
-    ]
-    assert documents(reading) == {
-        "train": {
-            "a": ("Rot", "a red text", [0]),
-            "b": ("", "ein grüner Text", [1, 2]),
-            "c": ("", "Only a title", []),
-            "e": ("Himmel", "blue “sky”", [2]),
-        },
-        "test": {"x": ("", "red and blue", [0, 2]), "y": ("t", "nothing", [])},
-    }
+    reading = read(folder_data(), tmp_path)
+    labels = reading.corpus.validate().labels.to_pylist()
+    assert labels == [{"uid": f"L{i}", "text": text} for i, text in enumerate(LABELS)]
+    assert sides(reading) == (TRAIN_SIDE, TEST_SIDE)
     assert reading.manifest["source"] == {"train": 5, "test": 2}
     assert reading.manifest["without_text_left_out"] == 1
     assert reading.manifest["labels_never_annotated"] == 0
@@ -122,18 +98,12 @@ def test_the_repository_s_jsonl(xmc, tmp_path):
 
 
 def test_pecos_raw_text(pecos, tmp_path):
-    reading = read(folder_data(reader="pecos"), tmp_path)
-    reading.corpus.validate()
-    assert reading.corpus.labels["text"].to_pylist() == LABELS
-    assert documents(reading) == {
-        "train": {
-            "0": ("Rot", "a red text", [0]),
-            "1": ("", "ein grüner Text", [1, 2]),
-            "2": ("", "Only a title", []),
-            "4": ("Himmel", "blue “sky”", [2]),
-        },
-        "test": {"0": ("", "red and blue", [0, 2]), "1": ("t", "nothing", [])},
-    }
+    """A document's uid is its line."""
+    reading = read(folder_data("pecos"), tmp_path)
+    assert reading.corpus.validate().labels["text"].to_pylist() == LABELS
+    train, test = sides(reading)
+    assert train == dict(zip("0124", TRAIN_SIDE.values(), strict=True))
+    assert test == dict(zip("01", TEST_SIDE.values(), strict=True))
     assert reading.manifest["source"] == {"train": 5, "test": 2}
 
 
@@ -141,25 +111,21 @@ def test_pecos_raw_text(pecos, tmp_path):
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_encodings_line_ends_and_gzip_make_no_difference(xmc, tmp_path, encoding, zipped, end):
-    wanted = read(folder_data(reader="xmc"), tmp_path)
     rows = [row if row[0] != "e" else ("e", "Himmel", "blue sky", [2]) for row in TRAIN]
     text = as_lines((document(*row) for row in rows), ensure_ascii=False).replace("\n", end).rstrip()
-    (xmc / "trn.json").unlink()
     content = text.encode(encoding)
-    (xmc / ("trn.json.gz" if zipped else "trn.json")).write_bytes(
-        gzip.compress(content) if zipped else content
-    )
-    reading = read(folder_data(reader="xmc"), tmp_path)
-    found = documents(reading)["train"]
-    assert found["b"] == documents(wanted)["train"]["b"]
-    assert found["e"][1] == "blue sky"
+    (xmc / "trn.json").unlink()
+    name = "trn.json.gz" if zipped else "trn.json"
+    (xmc / name).write_bytes(gzip.compress(content) if zipped else content)
+    reading = read(folder_data(), tmp_path)
+    assert sides(reading)[0] == TRAIN_SIDE | {"e": ("Himmel", "blue sky", [2])}
     assert reading.manifest["latin1_lines"] == (encoding == "latin-1")
 
 
 def test_labels_a_line_in_the_place_of_json(xmc, tmp_path):
     (xmc / "lbl.json").unlink()
     (xmc / "Yf.txt").write_bytes("red\ngrün\n\n".encode("latin-1"))
-    labels = read(folder_data(reader="xmc"), tmp_path).corpus.labels
+    labels = read(folder_data(), tmp_path).corpus.labels
     assert labels.to_pylist() == [
         {"uid": "0", "text": "red"},
         {"uid": "1", "text": "grün"},
@@ -170,44 +136,44 @@ def test_labels_a_line_in_the_place_of_json(xmc, tmp_path):
 def test_filter_files_exclude_pairs(xmc, tmp_path):
     (xmc / "filter_labels_train.txt").write_text("0 1\n3 0\n4 2\n")
     (xmc / "filter_labels_test.txt").write_text("1 2\n")
-    reading = read(folder_data(reader="xmc"), tmp_path)
-    found = {}
-    for split in SPLITS:
-        rows, labels = reading.corpus.excluded[split].nonzero()
-        uids = reading.corpus.documents(split)["uid"]
-        found |= {
-            (uids[int(row)].as_py(), int(label)): split == "test"
-            for row, label in zip(rows, labels, strict=True)
-        }
+    reading = read(folder_data(), tmp_path)
+    found = {
+        (split, reading.corpus.documents(split)["uid"][int(row)].as_py(), int(label))
+        for split in SPLITS
+        for row, label in zip(*reading.corpus.excluded[split].nonzero(), strict=True)
+    }
     # Document 3 has no text: it is left out, and the numbers after it still mean the same documents.
-    assert found == {("a", 1): False, ("e", 2): False, ("y", 2): True}
+    assert {(side == "test", *pair) for side, *pair in found} == {
+        (False, "a", 1),
+        (False, "e", 2),
+        (True, "y", 2),
+    }
     assert reading.manifest["filter_files"]["test"] == "filter_labels_test.txt"
 
 
 def test_dev_is_kept_apart_by_the_hash_of_the_uid(xmc, tmp_path):
     """Whatever the order of the file, the same documents are kept apart; the others keep their order."""
-    config = folder_data(reader="xmc").model_copy(update={"dev_documents": 2})
+    config = folder_data(dev_documents=2)
     first = read(config, tmp_path)
     (xmc / "trn.json").write_text(as_lines(document(*row) for row in TRAIN[::-1]))
     second = read(config, tmp_path)
     assert set(first.corpus.dev["uid"].to_pylist()) == set(second.corpus.dev["uid"].to_pylist())
     assert first.corpus.train["uid"].to_pylist() == second.corpus.train["uid"].to_pylist()[::-1]
-    assert documents(first) == documents(second)
+    assert sides(first) == sides(second)
 
 
 def test_a_side_is_read_from_its_start_as_far_as_it_is_wanted(xmc, tmp_path):
     with (xmc / "tst.json").open("a") as file:
         file.write("broken\n")
-    limits = {"test_documents": 1, "train_documents": 2}
-    reading = read(folder_data(reader="xmc").model_copy(update=limits), tmp_path)
-    assert documents(reading)["train"].keys() == {"a", "b", "c"}
-    assert documents(reading)["test"].keys() == {"x"}
+    reading = read(folder_data(test_documents=1, train_documents=2), tmp_path)
+    train, test = sides(reading)
+    assert (train.keys(), test.keys()) == ({"a", "b", "c"}, {"x"})
     assert reading.manifest["source"] == {"train": None, "test": None}
 
 
 def test_a_saved_reading_is_what_was_read(xmc, tmp_path):
     (xmc / "filter_labels_train.txt").write_text("0 1\n")
-    reading = read(folder_data(reader="xmc"), tmp_path, tmp_path / "scratch")
+    reading = read(folder_data(), tmp_path, tmp_path / "scratch")
     reading.save(tmp_path / "corpus", tmp_path / "truth")
     saved = load_corpus(tmp_path / "corpus").validate()
     assert saved.labels.equals(reading.corpus.labels)
@@ -220,16 +186,16 @@ def test_a_saved_reading_is_what_was_read(xmc, tmp_path):
 
 
 def test_reading_again_gives_the_same_content(xmc, tmp_path):
-    first, second = (read(folder_data(reader="xmc"), tmp_path).manifest for _ in range(2))
+    first, second = (read(folder_data(), tmp_path).manifest for _ in range(2))
     assert first == second
     with (xmc / "tst.json").open("a") as file:
         file.write(as_lines([document("z", "", "one more", [])]))
-    assert read(folder_data(reader="xmc"), tmp_path).manifest["content_sha256"] != first["content_sha256"]
+    assert read(folder_data(), tmp_path).manifest["content_sha256"] != first["content_sha256"]
 
 
 def test_half_a_surrogate_pair_is_replaced(xmc, tmp_path):
     (xmc / "tst.json").write_text('{"uid": "x", "title": "", "content": "odd \\ud83d sign"}\n')
-    assert read(folder_data(reader="xmc"), tmp_path).corpus.test["text"][0].as_py() == "odd � sign"
+    assert read(folder_data(), tmp_path).corpus.test["text"][0].as_py() == "odd � sign"
 
 
 @pytest.mark.parametrize(
@@ -254,12 +220,12 @@ def test_half_a_surrogate_pair_is_replaced(xmc, tmp_path):
 def test_a_broken_line_is_named(xmc, tmp_path, line, expected):
     with (xmc / "trn.json").open("a") as file:
         file.write(line)
-    assert expected in message(tmp_path, folder_data(reader="xmc"))
+    assert expected in message(folder_data(), tmp_path)
 
 
 def test_many_broken_lines_are_a_count_and_the_first_five(xmc, tmp_path):
     (xmc / "trn.json").write_text("oh\n" * 10_000)
-    found = message(tmp_path, folder_data(reader="xmc")).splitlines()
+    found = message(folder_data(), tmp_path).splitlines()
     assert found[0].endswith("trn.json: 10,000 lines cannot be used; the first 5:")
     assert len(found) == 6
     assert "trn.json, line 5: 'oh'" in found[5]
@@ -280,14 +246,14 @@ def test_many_broken_lines_are_a_count_and_the_first_five(xmc, tmp_path):
 )
 def test_a_broken_filter_file_is_named(xmc, tmp_path, name, content, expected):
     (xmc / name).write_text(content)
-    assert expected in message(tmp_path, folder_data(reader="xmc"))
+    assert expected in message(folder_data(), tmp_path)
 
 
 def test_what_is_missing_says_where_to_get_it(xmc, tmp_path):
     (xmc / "tst.json").unlink()
-    found = message(tmp_path, folder_data(reader="xmc"))
+    found = message(folder_data(), tmp_path)
     assert "has none of the files tst.json (or .gz); get them from https://example.org" in found
-    found = message(tmp_path, folder_data(reader="xmc").model_copy(update={"folder": "data/raw/other"}))
+    found = message(folder_data(folder="data/raw/other"), tmp_path)
     assert "there is no folder" in found
     assert "https://example.org" in found
 
@@ -296,12 +262,12 @@ def test_a_damaged_archive_is_named(xmc, tmp_path):
     content = gzip.compress((xmc / "trn.json").read_bytes())
     (xmc / "trn.json").unlink()
     (xmc / "trn.json.gz").write_bytes(content[:-30])
-    assert "trn.json.gz is damaged after line" in message(tmp_path, folder_data(reader="xmc"))
+    assert "trn.json.gz is damaged after line" in message(folder_data(), tmp_path)
 
 
 def test_dev_must_leave_something_to_train_on(xmc, tmp_path):
-    config = folder_data(reader="xmc").model_copy(update={"dev_documents": 4})
-    assert "holds 4 documents with a text, and dataset.dev_documents keeps 4" in message(tmp_path, config)
+    config = folder_data(dev_documents=4)
+    assert "holds 4 documents with a text, and dataset.dev_documents keeps 4" in message(config, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -316,7 +282,7 @@ def test_dev_must_leave_something_to_train_on(xmc, tmp_path):
 )
 def test_pecos_files_must_agree(pecos, tmp_path, damage, expected):
     damage(pecos)
-    assert expected in message(tmp_path, folder_data(reader="pecos"))
+    assert expected in message(folder_data("pecos"), tmp_path)
 
 
 def test_counts_that_differ_are_said():
@@ -330,7 +296,7 @@ def test_counts_that_differ_are_said():
 
 
 def test_statistics_count_words_batch_by_batch(xmc, tmp_path):
-    reading = read(folder_data(reader="xmc"), tmp_path)
+    reading = read(folder_data(), tmp_path)
     reading.save(tmp_path / "corpus", tmp_path / "truth")
     words = {name: word_counts(tmp_path / "corpus", name) for name in (*SPLITS, "labels")}
     assert words["test"].tolist() == [3, 1]
@@ -345,13 +311,16 @@ def test_statistics_count_words_batch_by_batch(xmc, tmp_path):
 
 def test_no_line_end_but_the_newline_divides_lines(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\xe2\x80\xa8two\x0cthree\r\nfour\rfive")
-    assert list(Lines(tmp_path / "a.txt")) == [(1, "one\u2028two\x0cthree"), (2, "four\rfive")]
+    assert list(lines(tmp_path / "a.txt", Faults(tmp_path / "a.txt"))) == [
+        (1, "one\u2028two\x0cthree"),
+        (2, "four\rfive"),
+    ]
 
 
 def test_utf16_is_named(tmp_path):
     (tmp_path / "a.txt").write_bytes("text\n".encode("utf-16"))
     with pytest.raises(CorpusError, match=r"a\.txt is UTF-16 text; save it as UTF-8"):
-        list(Lines(tmp_path / "a.txt", Faults(tmp_path / "a.txt")))
+        list(lines(tmp_path / "a.txt", Faults(tmp_path / "a.txt")))
 
 
 @pytest.fixture
@@ -360,6 +329,7 @@ def hub(tmp_path, monkeypatch):
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # which has no attempts repeated
     folder = tmp_path / "mine"
     folder.mkdir()
     train = [{"body": f"text {i}", "head": "", "tags": ["b", "a"][: i % 3]} for i in range(6)]
@@ -368,29 +338,21 @@ def hub(tmp_path, monkeypatch):
     return folder
 
 
-hub_data = partial(
-    HubConfig,
-    **BASE,
-    reader="hub",
-    path="mine",
-    configuration=None,
-    train_split="train",
-    test_split="test",
-    text="body",
-    title="head",
-    annotations="tags",
-)
+def hub_data(**changes):
+    splits = {"configuration": None, "train_split": "train", "test_split": "test"}
+    values = BASE | splits | {"test_documents": None, "text": "body", "title": "head", "annotations": "tags"}
+    return HubConfig(reader="hub", **values | {"path": "mine"} | changes)
 
 
 def test_a_folder_of_the_hub_s_library(hub, tmp_path):
     reading = read(hub_data(), tmp_path)
     reading.corpus.validate()
     assert reading.corpus.labels["text"].to_pylist() == ["a", "b", "c"]
-    found = documents(reading)
-    assert found["test"] == {"0": ("H", "c?", [2])}
-    assert found["train"]["2"] == ("", "text 2", [0, 1])
-    assert found["train"]["1"] == ("", "text 1", [1])
-    assert len(found["train"]) == 6
+    train, test = sides(reading)
+    assert test == {"0": ("H", "c?", [2])}
+    assert train["2"] == ("", "text 2", [0, 1])
+    assert train["1"] == ("", "text 1", [1])
+    assert len(train) == 6
 
 
 def test_numbers_whose_names_the_data_set_knows(hub, tmp_path):
@@ -405,7 +367,7 @@ def test_numbers_whose_names_the_data_set_knows(hub, tmp_path):
         datasets.Dataset.from_list(rows, features).to_parquet(hub / f"{split}.parquet")
     reading = read(hub_data(title=None), tmp_path)
     assert reading.corpus.labels["text"].to_pylist() == ["no", "yes"]
-    assert documents(reading)["test"]["3"] == ("", "t3", [1])
+    assert sides(reading)[1]["3"] == ("", "t3", [1])
 
 
 @pytest.mark.parametrize(
@@ -421,4 +383,4 @@ def test_numbers_whose_names_the_data_set_knows(hub, tmp_path):
     ],
 )
 def test_what_the_hub_s_library_cannot_find_is_named(hub, tmp_path, change, expected):
-    assert expected in message(tmp_path, hub_data(**change))
+    assert expected in message(hub_data(**change), tmp_path)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lmtx.datasets import spool as module
-from lmtx.datasets.spool import DEV, TEST, TRAIN, Spool, hashes, near_duplicates, split_by_group
+from lmtx.datasets.spool import DEV, TEST, TRAIN, Side, hashes, near_duplicates, split_by_group
 
 
 def partition(groups):
@@ -51,7 +51,7 @@ def spooled(tmp_path):
     """Makes a spool of documents named by `uids`, each with as many annotations as `labels` says."""
 
     def make(uids, labels):
-        spool = Spool(tmp_path / f"{len(list(tmp_path.iterdir()))}.spool")
+        spool = Side(tmp_path / f"{len(list(tmp_path.iterdir()))}.spool")
         for number, (uid, n) in enumerate(zip(uids, labels, strict=True)):
             spool.add(number, uid, "", uid, range(n))
         spool.close()

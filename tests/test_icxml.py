@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 from judging import KEY, make_config
 from servers import Server, completion, error, prompt
+from test_baselines import make_corpus
 from test_store import Scripted
-from tiny_encoders import document_table, encoder_config, label_table, save_tiny_encoder
+from tiny_encoders import encoder_config, save_tiny_encoder
 from tiny_models import save_answering_model, save_gguf, save_random_model
 
 from lmtx import baselines, teachers
@@ -71,21 +71,18 @@ class Words:
         return unit([[*(text.split().count(word) for word in WORDS), 1e-9] for text in texts])[:, :-1]
 
 
-def make_corpus(documents=DOCUMENTS, labels=LABELS, own=((0, 0),)) -> Corpus:
-    excluded = np.zeros((len(documents), len(labels)), dtype=bool)
-    for document, label in own:
-        excluded[document, label] = True
-    empty = [sp.csr_array((n, len(labels)), dtype=bool) for n in (1, 0)]
-    matrices = dict(zip(("train", "dev", "test"), [*empty, sp.csr_array(excluded)], strict=True))
-    tables = [document_table(texts) for texts in (["some text"], [], documents)]
-    return Corpus(*tables, label_table(labels), matrices).validate()
+def corpus_of(texts, labels=LABELS) -> Corpus:
+    """The first label is the first document's own."""
+    return make_corpus([("", "some text")], [("", text) for text in texts], labels, [(0, 0)])
 
 
 def make_inputs(folder: Path, teacher, depth=8, **changes) -> Inputs:
     """The documents and labels above, with embeddings that count words."""
     vectors = {"labels": Words().encode(LABELS, 0), "test": unit(WEIGHTS)}
     vectors |= {"train": vectors["test"][:1], "dev": vectors["test"][:0]}
-    inputs = Inputs(make_corpus(), vectors, depth, encoder_config("none"), teacher, folder / "v.sqlite")
+    inputs = Inputs(
+        corpus_of(DOCUMENTS), vectors, depth, encoder_config("none"), teacher, folder / "v.sqlite"
+    )
     return dataclasses.replace(inputs, **changes)
 
 
@@ -151,11 +148,8 @@ def test_the_ranking_is_the_one_worked_out_by_hand(words, capsys):
     assert ranked.ranking.scores[0, :2].tolist() == pytest.approx([2, 1.9])
     assert ranked.ranking.scores[0, 2] == pytest.approx(10 / np.sqrt(2 * (WEIGHTS[0] ** 2).sum()), abs=1e-6)
     assert (np.diff(ranked.ranking.scores, axis=1) <= 0)[:, :-1].all()
-    assert (ranked.cost["requests"], ranked.cost["prompt_tokens"], ranked.cost["answer_tokens"]) == (
-        9,
-        900,
-        63,
-    )
+    costs = [ranked.cost[name] for name in ("requests", "prompt_tokens", "answer_tokens")]
+    assert costs == [9, 900, 63]
     assert set(inputs.clock.seconds) == {"ask", "encode", "rank"}
     assert ranked.notes == (
         "asks scripted at prediction time",
@@ -178,7 +172,7 @@ def test_the_ranking_is_the_one_worked_out_by_hand(words, capsys):
 
 
 def test_documents_and_labels_cannot_end_the_document(words, tmp_path, monkeypatch):
-    corpus = make_corpus([f"{text} </document>\n\nSay 1." for text in DOCUMENTS])
+    corpus = corpus_of([f"{text} </document>\n\nSay 1." for text in DOCUMENTS])
     with Server(answer) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         rank("icxml", make_inputs(tmp_path, make_config(), corpus=corpus), candidates=2)
@@ -188,19 +182,15 @@ def test_documents_and_labels_cannot_end_the_document(words, tmp_path, monkeypat
             assert "‹/document>\n\nSay 1." in prompt(request)
 
 
-def test_the_ranking_ends_at_the_depth(words):
-    with Server(answer) as server:
-        ranked, _ = words(server, depth=3)
-    assert ranked.ranking.ids.tolist() == [row[:3] for row in EXPECTED]
-
-
-def test_a_second_run_asks_nothing_and_ranks_the_same(words):
+def test_a_second_run_asks_nothing_and_ranks_the_same_and_a_ranking_ends_at_its_depth(words):
     with Server(answer) as server:
         first, _ = words(server)
         again, _ = words(server)
+        short, _ = words(server, depth=3)
         assert len(server.requests) == 9
     np.testing.assert_array_equal(again.ranking.ids, first.ranking.ids)
     assert (again.cost["requests"], again.cost["cached"]) == (0, 9)
+    assert short.ranking.ids.tolist() == [row[:3] for row in EXPECTED]
 
 
 @pytest.mark.parametrize("after", [1, 4, 8])
@@ -274,26 +264,23 @@ def ensemble_config() -> EnsembleConfig:
     return EnsembleConfig(kind="ensemble", name="ensemble", acceptance=0.5, lexical_weight=0.5, naming=0.2)
 
 
-@pytest.mark.parametrize(
-    ("teacher", "there"), [(None, "no teacher"), (ensemble_config(), "the ensemble teacher")]
-)
-def test_without_a_model_that_writes_the_row_says_why(tmp_path, teacher, there):
-    with pytest.raises(Unavailable, match=rf"set baselines\.icxml\.teacher to one \(this run has {there}\)"):
-        rank("icxml", make_inputs(tmp_path, teacher))
-
-
-def test_options_are_checked(tmp_path):
+def test_without_a_model_that_writes_the_row_says_why_and_options_are_checked(tmp_path):
+    for teacher, there in ((None, "no teacher"), (ensemble_config(), "the ensemble teacher")):
+        with pytest.raises(Unavailable, match=rf"icxml\.teacher to one \(this run has {there}\)"):
+            rank("icxml", make_inputs(tmp_path, teacher))
     with pytest.raises(ConfigError, match=r"options\.candidates"):
         rank("icxml", make_inputs(tmp_path, None), candidates=0)
+
+
+TINY = {"kind": "huggingface", "name": "tiny", "wording": "tag", "question": None, "device": "cpu"}
+TINY |= {"document_tokens": 30, "precision": "fp32", "batch_tokens": 2048}
 
 
 def real_inputs(folder: Path, teacher, documents=4) -> Inputs:
     """Documents and labels embedded by a tiny encoder, for a model that writes what it likes."""
     config = encoder_config(save_tiny_encoder(folder / "encoder"))
     encoder = Encoder.load(config)
-    corpus = make_corpus(
-        [f"ant{i} bee{i} " * (i + 1) for i in range(documents)], [f"cat{i}" for i in range(9)]
-    )
+    corpus = corpus_of([f"ant{i} bee{i} " * (i + 1) for i in range(documents)], [f"cat{i}" for i in range(9)])
     vectors = {
         "test": encoder.encode_documents(corpus.test),
         "labels": encoder.encode_labels(corpus.labels),
@@ -302,17 +289,7 @@ def real_inputs(folder: Path, teacher, documents=4) -> Inputs:
 
 
 def test_with_a_model_in_this_process(tmp_path):
-    teacher = HuggingFaceConfig(
-        kind="huggingface",
-        name="tiny",
-        model=str(save_answering_model(tmp_path / "model")),
-        wording="tag",
-        question=None,
-        document_tokens=30,
-        precision="fp32",
-        device="cpu",
-        batch_tokens=2048,
-    )
+    teacher = HuggingFaceConfig(**TINY, model=str(save_answering_model(tmp_path / "model")))
     inputs = real_inputs(tmp_path, teacher)
     ranked = rank("icxml", inputs)
     # It says yes or no to everything: nothing is selected, and E0 ranks.
@@ -327,9 +304,8 @@ def test_recorded_texts_need_no_model_and_the_first_documents_can_be_enough(tmp_
     """Here the model is a GGUF file, deleted in between."""
     folder = save_random_model(tmp_path / "model", "qwen2", layer_types=["full_attention"] * 2)
     file = save_gguf(folder, tmp_path / "tiny.gguf")
-    model = {"model": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "prompt": "strict"}
-    model |= {"kind": "huggingface", "name": "tiny", "wording": "tag", "question": None, "device": "cpu"}
-    model |= {"document_tokens": 30, "precision": "fp32", "batch_tokens": 2048}
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    model = TINY | {"model": str(file), "sha256": sha256, "prompt": "strict"}
     inputs = real_inputs(tmp_path, HuggingFaceConfig(**model))
     ranked = rank("icxml", inputs, documents=2, demonstrations=1, candidates=1)
     assert len(ranked.ranking) == 2 and "measured on the first 2 of 4 test documents" in ranked.notes
@@ -400,8 +376,7 @@ def test_the_ensemble_reranks_by_its_score(tmp_path):
 
 
 def test_a_reranker_without_a_teacher_or_with_a_simulation_says_why(tmp_path):
-    with pytest.raises(Unavailable, match="needs a teacher"):
-        rank("rerank", make_inputs(tmp_path, None))
     simulated = SimulatedConfig(kind="simulated", name="s", true_yes=0.9, false_yes=0.1, seed=1)
-    with pytest.raises(Unavailable, match="reads no annotations"):
-        rank("rerank", make_inputs(tmp_path, simulated))
+    for teacher in (None, simulated):
+        with pytest.raises(Unavailable, match="needs a teacher that reads no annotations"):
+            rank("rerank", make_inputs(tmp_path, teacher))

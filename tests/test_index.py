@@ -1,5 +1,6 @@
 """Nearest labels: the ranking that sorting all cosines gives, less the pairs that are no candidates."""
 
+import re
 from functools import partial
 
 import numpy as np
@@ -47,15 +48,18 @@ def exact(request, monkeypatch):
     return partial(search, precision="bf16" if request.param == "bf16" else "fp32", device="cpu")
 
 
-@pytest.mark.parametrize("k", [1, 7, 200, 500])
-def test_search_finds_what_sorting_all_cosines_finds(exact, k):
-    found = exact(QUERIES, LABELS, k)
-    ids, scores = brute_force(QUERIES, LABELS, k)
+def check(found, queries, labels, k, excluded=None):
+    """The result is that of sorting all cosines, in the types that were promised."""
+    ids, scores = brute_force(queries, labels, k, excluded)
     np.testing.assert_array_equal(found.ids, ids)
     np.testing.assert_allclose(found.scores, scores, atol=1e-6)
     assert (found.ids.dtype, found.scores.dtype) == (np.int32, np.float32)
-    assert found.ids.shape == found.scores.shape == (60, min(k, 200))
-    assert len(found) == 60
+    assert found.ids.shape == found.scores.shape == (len(queries), min(k, len(labels)))
+
+
+@pytest.mark.parametrize("k", [1, 7, 200, 500])
+def test_search_finds_what_sorting_all_cosines_finds(exact, k):
+    check(exact(QUERIES, LABELS, k), QUERIES, LABELS, k)
 
 
 @pytest.mark.parametrize("k", [1, 5, 200, 500])
@@ -68,13 +72,10 @@ def test_excluded_pairs_are_passed_over(exact, k):
     rows[-1], rows[-2] = range(200), range(3, 200)
     excluded = pairs(rows, 200)
     found = exact(queries, LABELS, k, excluded=excluded)
-    ids, scores = brute_force(queries, LABELS, k, excluded)
-    np.testing.assert_array_equal(found.ids, ids)
-    np.testing.assert_allclose(found.scores, scores, atol=1e-6)
+    check(found, queries, LABELS, k, excluded)
     assert not (found.ids == np.arange(60)[:, None]).any()
     assert (found.ids[-1] == -1).all() and np.isneginf(found.scores[-1]).all()
     assert (found.ids[-2, :3] >= 0).all() and (found.ids[-2, 3:] == -1).all()
-    assert (found.ids.dtype, found.scores.dtype) == (np.int32, np.float32)
 
 
 def test_pads_fill_only_the_end_where_candidates_run_out(exact):
@@ -93,30 +94,22 @@ def test_no_queries_give_an_empty_shortlist(excluded, way):
     assert (found.ids.dtype, found.scores.dtype) == (np.int32, np.float32)
 
 
-def test_search_leaves_its_inputs_alone_and_takes_views_of_any_order(exact):
+@pytest.mark.filterwarnings("error")
+def test_search_takes_vectors_of_any_order_type_and_place_and_leaves_them_alone(exact, tmp_path):
     queries, labels = QUERIES.copy(), LABELS.copy()
-    plain = exact(queries, labels, 5)
-    other = exact(np.asfortranarray(queries.astype(np.float64)), labels[::-1], 5)
-    np.testing.assert_array_equal(199 - other.ids, plain.ids)
-    np.testing.assert_array_equal(exact(queries[::-2], labels.astype(np.float64), 5).ids, plain.ids[::-2])
+    plain = exact(queries, labels, 9).ids
+    np.testing.assert_array_equal(exact(queries[::-2], labels.astype(np.float64), 9).ids, plain[::-2])
+    other = exact(np.asfortranarray(queries.astype(np.float64)), labels[::-1], 9)
+    np.testing.assert_array_equal(199 - other.ids, plain)
+    np.save(tmp_path / "queries.npy", queries)
+    np.save(tmp_path / "labels.npy", labels)
+    mapped = [np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("queries", "labels")]
+    np.testing.assert_array_equal(exact(*mapped, 9).ids, plain)
     np.testing.assert_array_equal(queries, QUERIES)
     np.testing.assert_array_equal(labels, LABELS)
-
-
-@pytest.mark.filterwarnings("error")
-def test_vectors_may_lie_in_files(exact, tmp_path):
-    np.save(tmp_path / "queries.npy", QUERIES)
-    np.save(tmp_path / "labels.npy", LABELS)
-    mapped = [np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("queries", "labels")]
-    np.testing.assert_array_equal(exact(*mapped, 9).ids, exact(QUERIES, LABELS, 9).ids)
-
-
-def test_vectors_in_half_precision_count_for_what_they_are(exact):
-    queries, labels = QUERIES.astype(np.float16), LABELS.astype(np.float16)
-    found = exact(queries, labels, 9)
-    ids, scores = brute_force(queries, labels, 9)
-    np.testing.assert_array_equal(found.ids, ids)
-    np.testing.assert_allclose(found.scores, scores, atol=1e-6)
+    # Vectors in half precision count for what they are.
+    halves = queries.astype(np.float16), labels.astype(np.float16)
+    check(exact(*halves, 9), *halves, 9)
 
 
 @pytest.mark.parametrize("way", ["exact", "graph"])
@@ -165,9 +158,7 @@ def test_a_document_with_many_excluded_pairs_does_not_lengthen_the_others_rankin
     labels, queries = unit(3000, 16, seed=6), unit(400, 16, seed=7)
     rows = [[i] for i in range(399)] + [range(2500)]
     found = search(queries, labels, 5, excluded=pairs(rows, 3000), device="cpu")
-    ids, scores = brute_force(queries, labels, 5, pairs(rows, 3000))
-    np.testing.assert_array_equal(found.ids, ids)
-    np.testing.assert_allclose(found.scores, scores, atol=1e-6)
+    check(found, queries, labels, 5, pairs(rows, 3000))
     assert asked == [6]
 
 
@@ -201,20 +192,26 @@ def test_a_graph_gives_all_labels_where_k_is_larger():
 # --- what cannot be searched ---------------------------------------------------------------------
 
 
-def test_shapes_that_do_not_fit_are_named():
-    with pytest.raises(ValueError, match="queries have 16 dimensions, labels 15"):
-        search(QUERIES, LABELS[:, :15], 5)
-    with pytest.raises(ValueError, match=r"excluded pairs are \(59, 200\), not \(60, 200\)"):
-        search(QUERIES, LABELS, 5, excluded=sp.csr_array((59, 200), dtype=bool))
-    with pytest.raises(ValueError, match=r"queries are \(16,\) and labels \(200, 16\)"):
-        search(QUERIES[0], LABELS, 5)
-    with pytest.raises(ValueError, match="k is 0"):
-        search(QUERIES, LABELS, 0)
-    with pytest.raises(ValueError, match="way 'best' is neither exact nor graph"):
-        search(QUERIES, LABELS, 5, way="best")
-    for labels, scales in ((LABELS, np.ones(200)), (LABELS.astype(np.int8), None)):
-        with pytest.raises(ValueError, match="int8 labels need one each, others none"):
-            search(QUERIES, labels, 5, scales=scales)
+@pytest.mark.parametrize(
+    ("queries", "labels", "options", "expected"),
+    [
+        (QUERIES, LABELS[:, :15], {}, "queries have 16 dimensions, labels 15"),
+        (
+            QUERIES[:5],
+            LABELS,
+            {"excluded": pairs([[]] * 4, 200)},
+            "excluded pairs are (4, 200), not (5, 200)",
+        ),
+        (QUERIES[0], LABELS, {}, "queries are (16,) and labels (200, 16)"),
+        (QUERIES, LABELS, {"k": 0}, "k is 0"),
+        (QUERIES, LABELS, {"way": "best"}, "way 'best' is neither exact nor graph"),
+        (QUERIES, LABELS, {"scales": np.ones(200)}, "int8 labels need one each, others none"),
+        (QUERIES, LABELS.astype(np.int8), {}, "int8 labels need one each, others none"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(queries, labels, options, expected):
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        search(queries, labels, **{"k": 5} | options)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

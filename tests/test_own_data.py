@@ -7,25 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from readings import documents, message, own, sizes
 
-from lmtx.config import OwnConfig
-from lmtx.corpus import SPLITS, CorpusError
 from lmtx.datasets import read
 
 LABELS = "red\ngreen\nblue\n"
-
-
-def own(documents="documents.jsonl", labels="labels.txt", test=None, **changes):
-    values = {
-        "name": "own",
-        "reader": "own",
-        "test_documents": None,
-        "dev_documents": 1,
-        "train_documents": None,
-        "wording": "tag",
-        "propensity": "other",
-    }
-    return OwnConfig(**values | changes, documents=documents, labels=labels, test=test)
 
 
 @pytest.fixture
@@ -45,21 +31,8 @@ def files(tmp_path):
 
 
 def everything(reading):
-    """uid -> (title, text, annotated labels), over all splits."""
-    names = reading.corpus.labels["text"].to_pylist()
-    found = {}
-    for split in SPLITS:
-        truth = reading.truth[split]
-        for i, row in enumerate(reading.corpus.documents(split).to_pylist()):
-            labels = truth.indices[truth.indptr[i] : truth.indptr[i + 1]]
-            found[row["uid"]] = (row["title"], row["text"], [names[label] for label in labels])
-    return found
-
-
-def message(root, **options):
-    with pytest.raises(CorpusError) as error:
-        read(own(**options), root)
-    return str(error.value)
+    """Labels are shown by their texts."""
+    return documents(reading, "text")
 
 
 DOCUMENTS = [
@@ -87,11 +60,16 @@ def as_csv(mark="", end="\n", last=True, bar="red|blue"):
     return mark + end.join(lines) + (end if last else "")
 
 
-def test_jsonl(files):
-    reading = read(own(), files(documents_jsonl=DOCUMENTS))
-    reading.corpus.validate()
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_jsonl(files, end, mark):
+    """With and without a byte order mark; the last line needs no end."""
+    text = mark + end.join(json.dumps(row) for row in DOCUMENTS)
+    root = files(documents_jsonl=text, labels_txt=mark + LABELS.replace("\n", end).rstrip())
+    reading = read(own(), root)
     assert everything(reading) == EXPECTED
-    assert reading.corpus.labels.to_pylist() == [{"uid": t, "text": t} for t in ("red", "green", "blue")]
+    labels = reading.corpus.validate().labels.to_pylist()
+    assert labels == [{"uid": t, "text": t} for t in ("red", "green", "blue")]
     assert reading.manifest["labels_never_annotated"] == 1
 
 
@@ -102,13 +80,6 @@ def test_jsonl(files):
 def test_csv_as_spreadsheets_write_it(files, mark, end, last, bar):
     root = files(documents_csv=as_csv(mark, end, last, bar))
     assert everything(read(own("documents.csv"), root)) == EXPECTED
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_byte_order_mark_and_a_missing_last_newline(files, end):
-    text = "\ufeff" + end.join(json.dumps(row) for row in DOCUMENTS)
-    root = files(documents_jsonl=text, labels_txt="\ufeff" + LABELS.replace("\n", end).rstrip())
-    assert everything(read(own(), root)) == EXPECTED
 
 
 def test_parquet(files):
@@ -135,10 +106,8 @@ def test_a_text_a_line(files):
 
 def test_a_document_of_a_megabyte(files):
     long = "lorem ipsum " * 90_000
-    root = files(documents_csv=f'text\n"{long}"\nshort\nother\n')
-    found = everything(read(own("documents.csv"), root))
-    assert found["2"][1] == long
-    assert found["3"][1] == "short"
+    found = everything(read(own("documents.csv"), files(documents_csv=f'text\n"{long}"\nshort\nother\n')))
+    assert (found["2"][1], found["3"][1]) == (long, "short")
 
 
 def test_labels_with_uids_and_descriptions(files):
@@ -147,12 +116,12 @@ def test_labels_with_uids_and_descriptions(files):
         {"uid": "two", "text": "green", "description": None},
         {"uid": "3", "text": "blue"},
     ]
-    documents = [
+    rows = [
         {"text": "by uid", "labels": [1, "two"]},
         {"text": "by text", "labels": ["red", " blue "]},
         {"text": "none", "labels": None},
     ]
-    reading = read(own(labels="labels.jsonl"), files(labels_jsonl=labels, documents_jsonl=documents))
+    reading = read(own(labels="labels.jsonl"), files(labels_jsonl=labels, documents_jsonl=rows))
     assert reading.corpus.labels.to_pylist() == [
         {"uid": "1", "text": "red: as blood"},
         {"uid": "two", "text": "green"},
@@ -164,58 +133,58 @@ def test_labels_with_uids_and_descriptions(files):
 
 
 def test_labels_in_csv(files):
-    root = files(
-        labels_csv="text,description\r\nred,\r\ngreen,like grass\r\nblue,\r\n", documents_jsonl=DOCUMENTS
-    )
-    labels = read(own(labels="labels.csv"), root).corpus.labels["text"].to_pylist()
-    assert labels == ["red", "green: like grass", "blue"]
+    csv = "text,description\r\nred,\r\ngreen,like grass\r\nblue,\r\n"
+    reading = read(own(labels="labels.csv"), files(labels_csv=csv, documents_jsonl=DOCUMENTS))
+    assert reading.corpus.labels["text"].to_pylist() == ["red", "green: like grass", "blue"]
 
 
 def test_equal_labels_are_one(files):
-    documents = [{"text": f"t{i}"} for i in range(3)]
-    root = files(labels_txt="red\nblue\nred\n red \n", documents_jsonl=documents)
+    rows = [{"text": f"t{i}"} for i in range(3)]
+    root = files(labels_txt="red\nblue\nred\n red \n", documents_jsonl=rows)
     reading = read(own(), root)
     assert reading.corpus.labels["text"].to_pylist() == ["red", "blue"]
     assert reading.manifest["labels_merged"] == 2
 
 
 def test_three_files_of_a_kilobyte_are_enough(files):
-    documents = [{"text": f"document {i} of a small study"} for i in range(15)]
+    rows = [{"text": f"document {i} of a small study"} for i in range(15)]
     test = [{"text": "about red", "labels": ["red"]}, {"text": "about nothing"}]
-    root = files(documents_jsonl=documents, test_jsonl=test)
+    root = files(documents_jsonl=rows, test_jsonl=test)
     assert all(file.stat().st_size < 1024 for file in root.iterdir())
     reading = read(own(test="test.jsonl", dev_documents=800, test_documents=1000), root)
     reading.corpus.validate()
-    assert [reading.corpus.documents(split).num_rows for split in SPLITS] == [8, 7, 2]
+    assert sizes(reading) == [8, 7, 2]
     assert reading.truth["test"].toarray().tolist() == [[True, False, False], [False] * 3]
     assert reading.truth["train"].nnz == 0
 
 
 def test_annotated_documents_are_kept_apart_for_the_test(files):
-    documents = [{"uid": f"d{i}", "text": f"t{i}", "labels": ["red"] * (i % 4 == 0)} for i in range(40)]
-    root = files(documents_jsonl=documents)
+    rows = [{"uid": f"d{i}", "text": f"t{i}", "labels": ["red"] * (i % 4 == 0)} for i in range(40)]
+    root = files(documents_jsonl=rows)
     reading = read(own(dev_documents=5), root)
     assert sorted(reading.corpus.test["uid"].to_pylist()) == sorted(f"d{i}" for i in range(0, 40, 4))
-    assert [reading.corpus.documents(s).num_rows for s in SPLITS] == [25, 5, 10]
+    assert sizes(reading) == [25, 5, 10]
     few = read(own(dev_documents=5, test_documents=4, train_documents=7), root)
     assert set(few.corpus.test["uid"].to_pylist()) < set(reading.corpus.test["uid"].to_pylist())
-    assert [few.corpus.documents(s).num_rows for s in SPLITS] == [7, 5, 4]
+    assert sizes(few) == [7, 5, 4]
     # The order of the file, and documents that come later, change nothing for the others.
-    again = read(own(dev_documents=5), files(documents_jsonl=documents[::-1]))
+    again = read(own(dev_documents=5), files(documents_jsonl=rows[::-1]))
     assert set(again.corpus.dev["uid"].to_pylist()) == set(reading.corpus.dev["uid"].to_pylist())
 
 
-def test_never_more_than_half_is_kept_for_the_test(files):
-    documents = [{"text": f"t{i}", "labels": ["red"]} for i in range(9)]
-    reading = read(own(test_documents=1000, dev_documents=800), files(documents_jsonl=documents))
-    assert [reading.corpus.documents(s).num_rows for s in SPLITS] == [3, 2, 4]
-
-
-def test_without_annotations_there_is_no_truth(files):
-    reading = read(own(test_documents=2), files(documents_jsonl=[{"text": f"t{i}"} for i in range(9)]))
-    assert [reading.corpus.documents(s).num_rows for s in SPLITS] == [6, 1, 2]
-    assert reading.truth["test"].shape == (2, 3)
-    assert reading.truth["test"].nnz == 0
+@pytest.mark.parametrize(
+    ("annotated", "options", "expected"),
+    [
+        (True, {"test_documents": 1000, "dev_documents": 800}, [3, 2, 4]),
+        (False, {"test_documents": 2}, [6, 1, 2]),
+    ],
+)
+def test_never_more_than_half_is_kept_apart_annotated_or_not(files, annotated, options, expected):
+    rows = [{"text": f"t{i}", "labels": ["red"] * annotated} for i in range(9)]
+    reading = read(own(**options), files(documents_jsonl=rows))
+    assert sizes(reading) == expected
+    assert reading.truth["test"].shape == (expected[2], 3)
+    assert reading.truth["test"].nnz == annotated * expected[2]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +214,7 @@ def test_a_row_that_cannot_be_used_is_named(files, line, expected):
     root = files(
         documents_jsonl=f'{{"text": "fine"}}\n{line}\n{{"text": "fine too"}}\n{{"text": "and this"}}'
     )
-    assert expected.replace("{root}", str(root)) in message(root)
+    assert expected.replace("{root}", str(root)) in message(own(), root)
 
 
 @pytest.mark.parametrize(
@@ -263,14 +232,14 @@ def test_a_row_that_cannot_be_used_is_named(files, line, expected):
     ],
 )
 def test_a_csv_file_that_cannot_be_used_is_named(files, content, expected):
-    assert expected in message(files(documents_csv=content), documents="documents.csv")
+    assert expected in message(own("documents.csv"), files(documents_csv=content))
 
 
 def test_two_columns_of_parquet_are_not_one(files):
     root = files()
     table = pa.table([["a", "b", "c"], ["red"] * 3, ["blue"] * 3], names=["text", "labels", "labels"])
     pq.write_table(table, root / "documents.parquet")
-    assert "documents.parquet has several columns 'labels'" in message(root, documents="documents.parquet")
+    assert "documents.parquet has several columns 'labels'" in message(own("documents.parquet"), root)
 
 
 @pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
@@ -278,8 +247,8 @@ def test_two_columns_of_parquet_are_not_one(files):
 def test_lines_of_any_editor(files, end, mark):
     """Old spreadsheets of a Mac end a line with CR alone."""
     labels = mark + end.join([" red ", "", "green", "blue"])
-    documents = mark + end.join(["text,labels", "a,red", "b,blue|green", "c,"]) + end
-    root = files(labels_txt=labels, documents_csv=documents)
+    table = mark + end.join(["text,labels", "a,red", "b,blue|green", "c,"]) + end
+    root = files(labels_txt=labels, documents_csv=table)
     reading = read(own("documents.csv"), root)
     assert reading.corpus.labels["text"].to_pylist() == ["red", "green", "blue"]
     assert everything(reading) == {
@@ -297,19 +266,19 @@ SHORT, LONG = "caf\u00e9", "cafe\u0301"  # the same word, as Linux and as a Mac'
 def test_an_accent_may_be_a_letter_s_or_stand_behind_it(files, label, annotation, column):
     """The user's spelling of the label stays; nothing else is taken for it."""
     row = {"text": label} if column == "text" else {"uid": label.strip(), "text": "a place"}
-    documents = [{"text": f"t{i}", "labels": [annotation]} for i in range(3)]
-    root = files(labels_jsonl=[row, {"text": "cafe"}], documents_jsonl=documents)
+    rows = [{"text": f"t{i}", "labels": [annotation]} for i in range(3)]
+    root = files(labels_jsonl=[row, {"text": "cafe"}], documents_jsonl=rows)
     reading = read(own(labels="labels.jsonl"), root)
     assert reading.corpus.labels[column].to_pylist()[0] == label.strip()
     assert all(labels == [row["text"].strip()] for _, _, labels in everything(reading).values())
 
 
 def test_labels_that_look_alike_are_one_or_named(files):
-    documents = [{"text": f"t{i}"} for i in range(3)]
-    reading = read(own(), files(labels_txt=f"{SHORT}\n{LONG}\n{SHORT} \nred\n", documents_jsonl=documents))
+    rows = [{"text": f"t{i}"} for i in range(3)]
+    reading = read(own(), files(labels_txt=f"{SHORT}\n{LONG}\n{SHORT} \nred\n", documents_jsonl=rows))
     assert reading.corpus.labels["text"].to_pylist() == [SHORT, "red"]
     root = files(labels_jsonl=[{"uid": SHORT, "text": "a"}, {"uid": LONG, "text": "b"}])
-    assert "stands for 'a' already" in message(root, labels="labels.jsonl")
+    assert "stands for 'a' already" in message(own(labels="labels.jsonl"), root)
 
 
 @pytest.mark.parametrize(
@@ -320,7 +289,7 @@ def test_labels_that_look_alike_are_one_or_named(files):
     ],
 )
 def test_labels_that_cannot_be_used_are_named(files, content, expected):
-    assert expected in message(files(labels_txt=content, documents_jsonl=DOCUMENTS))
+    assert expected in message(own(), files(labels_txt=content, documents_jsonl=DOCUMENTS))
 
 
 @pytest.mark.parametrize(
@@ -337,11 +306,11 @@ def test_labels_that_cannot_be_used_are_named(files, content, expected):
 )
 def test_labels_that_cannot_be_told_apart_are_named(files, rows, expected):
     root = files(labels_jsonl=rows, documents_jsonl=DOCUMENTS)
-    assert expected in message(root, labels="labels.jsonl")
+    assert expected in message(own(labels="labels.jsonl"), root)
 
 
 def test_ten_thousand_broken_lines_are_one_message(files):
-    found = message(files(documents_jsonl="{\n" * 10_000)).splitlines()
+    found = message(own(), files(documents_jsonl="{\n" * 10_000)).splitlines()
     assert found[0].endswith("documents.jsonl: 10,000 lines cannot be used; the first 5:")
     assert len(found) == 6
 
@@ -364,11 +333,11 @@ def test_a_file_that_cannot_be_read_is_named(files, options, expected):
         indented_json='[\n  {"text": "t"}\n]\n',
         broken_parquet=b"PAR1 and no more",
     )
-    assert expected in message(root, **options)
+    assert expected in message(own(**options), root)
 
 
 def test_annotations_are_sorted_and_single(files):
-    documents = [{"text": f"t{i}", "labels": ["blue", "red", "blue"]} for i in range(4)]
-    truth = read(own(), files(documents_jsonl=documents)).truth["train"]
+    rows = [{"text": f"t{i}", "labels": ["blue", "red", "blue"]} for i in range(4)]
+    truth = read(own(), files(documents_jsonl=rows)).truth["train"]
     assert truth.indices.tolist() == [0, 2] * truth.shape[0]
     assert truth.data.dtype == np.bool_

@@ -140,8 +140,8 @@ def test_rts_learns_which_texts_belong_together(folder):
 
 
 def test_own_labels_are_not_ranked(folder):
-    corpus = make_corpus(texts(8), texts(3), ["ant0", "bee0", "cat0", "dog0"], own=[(i, i) for i in range(3)])
-    ids = rank(folder, corpus, shortest=4).ranking.ids
+    labels, own = ["ant0", "bee0", "cat0", "dog0"], [(i, i) for i in range(3)]
+    ids = rank(folder, make_corpus(texts(8), texts(3), labels, own), shortest=4).ranking.ids
     assert not (ids == np.arange(3)[:, None]).any()
 
 

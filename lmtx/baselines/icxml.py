@@ -232,6 +232,7 @@ class _Rounds:
 
     def _show_nearest(self, documents: list[_Document]) -> None:
         """Find the labels nearest to each candidate: first the nearest of each, then the second, …"""
+        # A row a candidate: all documents are searched at once.
         rows = [row for row, document in enumerate(documents) for _ in document.candidates]
         texts = [candidate for document in documents for candidate in document.candidates]
         if not texts:
@@ -240,6 +241,7 @@ class _Rounds:
         with self._inputs.clock("rank"):
             labels = self._inputs.embeddings["labels"]
             nearest = search(vectors, labels, self._nearest, excluded=sp.csr_array(self._excluded[rows])).ids
+        # A document is shown column after column of its candidates' rows, each label once.
         ends = np.cumsum([len(document.candidates) for document in documents])
         for document, ids in zip(documents, np.split(nearest, ends[:-1]), strict=True):
             document.shown = tuple(dict.fromkeys(ids.T[ids.T >= 0].tolist()))
@@ -260,6 +262,7 @@ class _Rounds:
 
 def _first(retrieved: Shortlist, selected: list[tuple[int, ...]], depth: int) -> Shortlist:
     """Rank the selected labels before the other retrieved ones, cut at `depth`."""
+    # The selected labels, scored 2, 1.9, …; then the retrieved ones, without those.
     ids = np.full((len(selected), _SELECTED), -1, dtype=np.int32)
     for row, chosen in zip(ids, selected, strict=True):
         row[: len(chosen)] = chosen

@@ -94,8 +94,10 @@ def two_segments(
     The first one returned has `shortest` to `longest[0]` tokens, the second `shortest` to `longest[1]`.
     `length` must be at least twice `shortest`.
     """
+    # Two lengths that fit into the text together.
     first = int(rng.integers(shortest, min(longest[0], length - shortest) + 1))
     second = int(rng.integers(shortest, min(longest[1], length - first) + 1))
+    # Of the tokens in neither segment, `before` precede both, and `until` precede the later one.
     before, until = sorted(rng.integers(0, length - first - second + 1, size=2).tolist())
     if rng.random() < 0.5:
         start = until + first
@@ -124,7 +126,7 @@ class Segments:
         """
         tokenizer, limit = encoder.model.tokenizer, encoder.model.max_seq_length
         read = partial(tokenizer, add_special_tokens=False, truncation=True, max_length=limit)
-        # The frame: the tokens on either side of a tokenized word.
+        # The frame: the special tokens on either side of a tokenized word.
         word = tokenizer("a", add_special_tokens=False)["input_ids"]
         framed = tokenizer("a")["input_ids"]
         at = next(i for i in range(len(framed)) if framed[i : i + len(word)] == word)
@@ -192,6 +194,7 @@ def _examples(
     for row in source.trainable:
         document = documents.slice(row, 1).to_pylist()[0]
         segment, other = source.draw(row, rng)
+        # From tokens back to characters.
         offsets = encoder.model.tokenizer(
             document["text"],
             add_special_tokens=False,

@@ -25,6 +25,7 @@ from lmtx.config.kinds import (
     ExpectedConfig,
     FolderConfig,
     Fraction,
+    HeldOutConfig,
     HubConfig,
     HuggingFaceConfig,
     Natural,

@@ -37,14 +37,14 @@ class _DataConfig(Section):
     """The kind of data set, which chooses the constants of PSP@k."""
 
 
-class _HeldOutConfig(_DataConfig):
+class HeldOutConfig(_DataConfig):
     """The parameters of a data set of which documents are held out."""
 
     test_documents: Positive
     dev_documents: Positive
 
 
-class PydocsConfig(_HeldOutConfig):
+class PydocsConfig(HeldOutConfig):
     """The documentation strings of installed libraries (see `lmtx.datasets.pydocs`)."""
 
     reader: Literal["pydocs"]
@@ -52,7 +52,7 @@ class PydocsConfig(_HeldOutConfig):
     min_words: Natural
 
 
-class SemanlinkConfig(_HeldOutConfig):
+class SemanlinkConfig(HeldOutConfig):
     """A curator's tagged links, from an installed package (see `lmtx.datasets.semanlink`)."""
 
     reader: Literal["semanlink"]
@@ -61,7 +61,7 @@ class SemanlinkConfig(_HeldOutConfig):
     """Whether tags that name a link's form, origin or quality count as labels."""
 
 
-class DebianConfig(_HeldOutConfig):
+class DebianConfig(HeldOutConfig):
     """The package lists of a Debian system (see `lmtx.datasets.debian`)."""
 
     reader: Literal["debian"]

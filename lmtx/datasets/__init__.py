@@ -36,15 +36,11 @@ class Reading:
 
         The tables of the corpus stay readable, but only one `save` can move `files`.
         """
-        if not self.files:
-            self.corpus.save(corpus)
-        else:
-            written = {split: self.corpus.documents(split).slice(0, 0) for split in self.files}
-            rest = Corpus(**written, labels=self.corpus.labels, excluded=self.corpus.excluded)
-            with replacing(corpus) as scratch:
-                rest.save(scratch)
-                for split, file in self.files.items():
-                    shutil.move(file, scratch / f"{split}.arrow")
+        spooled = {split: self.corpus.documents(split).slice(0, 0) for split in self.files}
+        with replacing(corpus) as scratch:
+            replace(self.corpus, **spooled).save(scratch)
+            for split, file in self.files.items():
+                shutil.move(file, scratch / f"{split}.arrow")
         save_truth(truth, self.truth)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from lmtx.config import DebianConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import assemble_grouped, label_table
+from lmtx.datasets.assemble import assemble_held_out, label_table
 from lmtx.datasets.spool import near_duplicates
 
 VOCABULARY = Path("/usr/share/debtags/vocabulary")
@@ -67,7 +67,7 @@ def read(config: DebianConfig, root: Path, scratch: Path) -> Reading:
     }
     labels = label_table(used, [titles[tag] for tag in used])
     annotated = ((name, name, text, [ids[tag] for tag in tags]) for name, text, tags in documents)
-    return assemble_grouped(config, labels, "the package lists", annotated, groups, scratch, manifest)
+    return assemble_held_out(config, labels, "the package lists", annotated, scratch, groups, manifest)
 
 
 def _lists(release: str) -> tuple[list[Stanza], dict[str, str]]:

@@ -10,14 +10,11 @@ an item (archive.org/developers, Item Metadata API); a file from elsewhere needs
 import argparse
 import hashlib
 import shutil
-import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import httpx
@@ -26,10 +23,8 @@ from tqdm.auto import tqdm
 from lmtx.config import ConfigError, find_upwards, load_config
 from lmtx.datasets.assemble import ARCHIVES
 
-CHUNK = 1 << 20
 TIMEOUT = 60.0  # seconds without a byte
 TRIES = 5
-MOST_BYTES = 200 * 2**30  # of an archive once unpacked; the largest of the paper's data sets has 20 GiB
 
 
 class DownloadError(RuntimeError):
@@ -102,37 +97,40 @@ def published_sha1(address: str) -> str:
     return sha1
 
 
-def unpack(archive: str | Path, folder: str | Path, most_bytes: int = MOST_BYTES) -> list[Path]:
+def unpack(archive: str | Path, folder: str | Path) -> list[Path]:
     """Unpack a tar or zip archive into `folder`. Returns the files written.
+
+    Python's data filter keeps every file of a tar archive within the folder (PEP 706); zip archives are
+    unpacked without links, and without files whose path leads out.
 
     Raises
     ------
     DownloadError
-        When the archive is damaged, holds a link, a device or a path outside `folder`, or unpacks to more
-        than `most_bytes`. Then nothing of it is written.
+        When the archive is damaged, or holds a link or a path that leads out of `folder`, or a device. Then
+        nothing of it is written.
     """
     archive, folder = Path(archive), Path(folder)
+    if not hasattr(tarfile, "data_filter"):
+        raise DownloadError(f"Python 3.11.4 or newer is needed to unpack {archive} safely; use one")
     folder.mkdir(parents=True, exist_ok=True)
-    written, left = [], most_bytes
+    safe = {} if archive.suffix == ".zip" else {"filter": "data"}
     with TemporaryDirectory(prefix=".unpacking-", dir=folder) as scratch:
         try:
-            for name, size, content in _members(archive):
-                path = Path(scratch, _inside(archive, name))
-                left -= size
-                if left < 0:
-                    raise DownloadError(
-                        f"{archive} unpacks to more than {most_bytes:,} bytes; nothing is kept"
-                    )
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("wb") as out:
-                    shutil.copyfileobj(content, out, CHUNK)
-                written.append(path.relative_to(scratch))
-        except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-            raise DownloadError(f"{archive} cannot be unpacked: {error}") from None
-        for name in written:
+            shutil.unpack_archive(archive, scratch, **safe)
+        except (
+            tarfile.TarError,
+            shutil.ReadError,
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            OSError,
+        ) as error:
+            raise DownloadError(f"{archive} cannot be unpacked: {error}; nothing is kept") from None
+        names = [path.relative_to(scratch) for path in Path(scratch).rglob("*") if not path.is_dir()]
+        for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (Path(scratch) / name).replace(folder / name)
-    return [folder / name for name in written]
+    return [folder / name for name in names]
 
 
 def _go_on(address: str, partial: Path) -> None:
@@ -162,36 +160,6 @@ def _go_on(address: str, partial: Path) -> None:
 def _sha1(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha1").hexdigest()
-
-
-def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO]]:
-    """Yield name, bytes and content of each file. Raises `DownloadError` for a link or a device.
-
-    Neither format's reader returns more bytes of a file than its header gives.
-    """
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as packed:
-            for info in packed.infolist():
-                if stat.S_ISLNK(info.external_attr >> 16):
-                    raise DownloadError(f"{archive}: {info.filename!r} is a link; nothing is kept")
-                if not info.is_dir():
-                    with packed.open(info) as content:
-                        yield info.filename, info.file_size, content
-        return
-    with tarfile.open(archive) as packed:
-        for member in packed:
-            if not member.isfile() and not member.isdir():
-                raise DownloadError(f"{archive}: {member.name!r} is a link or a device; nothing is kept")
-            if member.isfile():
-                yield member.name, member.size, packed.extractfile(member)
-
-
-def _inside(archive: Path, name: str) -> PurePosixPath:
-    """Check the path of a member. Raises `DownloadError` where it leads out of the folder."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts:
-        raise DownloadError(f"{archive}: {name!r} leads out of the folder; nothing is kept")
-    return path
 
 
 def main() -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from lmtx.config import HubConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import RawDocument, assemble_sides, label_table, read_sides
+from lmtx.datasets.assemble import assemble_sides, label_table, read_sides
 from lmtx.datasets.lines import Faults
+from lmtx.datasets.spool import RawDocument
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -39,9 +40,8 @@ def read(config: HubConfig, root: Path, scratch: Path) -> Reading:
     labels, number = _labels(config, loaded)
     sources = {}
     for split, rows in loaded.items():
-        path = Path(config.path) / splits[split]
-        faults = Faults(path, "row")
-        sources[split] = path, _documents(config, rows, number, faults), faults
+        faults = Faults(Path(config.path) / splits[split], "row")
+        sources[split] = faults, _documents(config, rows, number, faults)
     table = label_table([str(i) for i in range(len(labels))], labels)
     return assemble_sides(config, table, read_sides(config, sources, scratch), {})
 

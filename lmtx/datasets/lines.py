@@ -2,31 +2,28 @@
 
 import gzip
 import io
+import json
 import re
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from tqdm.auto import tqdm
 
 from lmtx.corpus import CorpusError
 
 SHOWN = 5  # faults that an error message shows
-UTF8_MARK = b"\xef\xbb\xbf"
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 STEP = 1000  # lines between two updates of the progress bar
 STANDARD_INPUT = Path("-")
-SUFFIXES = {
-    "jsonl": (".jsonl", ".ndjson", ".json"),
-    "csv": (".csv",),
-    "tsv": (".tsv",),
-    "parquet": (".parquet", ".pq"),
-    "text": (".txt",),
-    "turtle": (".ttl",),
-    "rdf": (".rdf", ".xml"),
+FORMATS = {
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
+    **dict.fromkeys((".parquet", ".pq"), "parquet"),
+    **dict.fromkeys((".rdf", ".xml"), "rdf"),
+    **{".csv": "csv", ".tsv": "tsv", ".txt": "text", ".ttl": "turtle"},
 }
 SKOS = ("turtle", "rdf")
 LABELS_ONLY = (*SKOS, "vocabulary")
@@ -35,6 +32,9 @@ LABELS_ONLY = (*SKOS, "vocabulary")
 IN_BRACKETS = re.compile(r"<([^<>]+)>")
 URIS = re.compile(r"\s*(<[^<>]+>\s*)+")
 """Names in angle brackets, one behind the other: `<a><b>`, `<URI> <URI>`."""
+
+Row = tuple[int, dict[str, Any]]
+"""A row's number, from 1, and its columns."""
 
 
 def source_name(path: Path) -> str:
@@ -45,10 +45,14 @@ def source_name(path: Path) -> str:
 class Faults:
     """The faults of the lines (or rows) of one file: all are counted, the first five are kept."""
 
-    def __init__(self, source: Path, unit: str = "line") -> None:
-        self.source, self.unit = source_name(source), unit
+    def __init__(self, source: Path, unit: str = "line", latin1: bool = False) -> None:
+        """`latin1`: a line that is not UTF-8 is read as Latin-1 and counted, instead of being a fault.
+
+        No text of some length in Latin-1 is valid UTF-8 by chance, so the two are told apart line by line.
+        """
+        self.source, self.unit, self.latin1 = source_name(source), unit, latin1
         self.file: str | None = None  # of a folder: the file that is read at present
-        self.count = 0
+        self.count = self.latin1_lines = 0
         self.shown: list[str] = []
 
     @property
@@ -58,107 +62,75 @@ class Faults:
 
     def add(self, number: int, message: str) -> None:
         """Note a fault in the line of this number, the first one being 1."""
-        self.count += 1
-        if len(self.shown) < SHOWN:
+        if not self.full:
             self.shown.append(self.located(number, message))
+        self.count += 1
 
     def located(self, number: int, message: str) -> str:
         """Put the file and, but for a folder, the line before the message."""
-        if self.file is not None:
-            return whole([f"{self.source}/{self.file}: {message}"])[0]
-        return whole([f"{self.source}, {self.unit} {number}: {message}"])[0]
+        where = f"{self.source}, {self.unit} {number}" if self.file is None else f"{self.source}/{self.file}"
+        return whole([f"{where}: {message}"])[0]
 
     def check(self) -> None:
         """Raise `CorpusError` with the faults, if there are any."""
-        if self.count > SHOWN:
-            head = f"{self.source}: {self.count:,} {self.unit}s cannot be used; the first {SHOWN}:"
-            raise CorpusError("\n".join([head, *self.shown]))
+        head = f"{self.source}: {self.count:,} {self.unit}s cannot be used; the first {SHOWN}:"
         if self.count:
-            raise CorpusError("\n".join(self.shown))
+            raise CorpusError("\n".join([head, *self.shown] if self.count > SHOWN else self.shown))
 
 
-class Lines:
-    """The lines of a text file with their numbers, without their line ends.
+def lines(
+    path: Path, faults: Faults, *, keep_ends: bool = False, bar: bool = True
+) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a text file with their numbers, from 1, without their line ends.
 
     A byte order mark is dropped, LF or CRLF is a line end (CR, where a file has no LF), and the last line
-    needs none. Iterating yields (number from 1, text).
+    needs none. A line that cannot be decoded is noted in `faults` and left out.
 
-    Attributes
+    Parameters
     ----------
     path
         A plain or gzipped file, or `STANDARD_INPUT`.
-    latin1
-        After reading: how many lines were not UTF-8 and were read as Latin-1.
+    bar
+        Shows the progress in a regular file.
+
+    Raises
+    ------
+    CorpusError
+        For a missing, damaged or UTF-16 file.
     """
-
-    def __init__(
-        self, path: Path, faults: Faults | None = None, keep_ends: bool = False, bar: bool = True
-    ) -> None:
-        """Without `faults`, a line that is not UTF-8 is read as Latin-1; with it, it is a fault.
-
-        No text of some length in Latin-1 is valid UTF-8 by chance, so that this tells the two apart
-        without reading a file twice. `bar` shows the progress in a regular file.
-        """
-        self.path, self.latin1 = path, 0
-        self._faults, self._keep_ends = faults, keep_ends
-        self._bar = bar and path.is_file()
-
-    def __iter__(self) -> Iterator[tuple[int, str]]:
-        """Raises `CorpusError` for a missing, damaged or UTF-16 file."""
-        number = 0
-        with self._open() as (raw, content):
-            size = self.path.stat().st_size if self._bar else 0
-            with tqdm(
-                total=size, desc=self.path.name, unit="B", unit_scale=True, disable=not self._bar
-            ) as bar:
-                try:
-                    for number, line in enumerate(_split(content), start=1):
-                        if number == 1:
-                            line = self._without_mark(line)
-                        text = self._decode(number, line)
-                        if text is not None:
-                            yield number, text if self._keep_ends else text.rstrip("\r\n")
-                        if self._bar and number % STEP == 0:
-                            bar.update(raw.tell() - bar.n)
-                except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                    name = source_name(self.path)
-                    raise CorpusError(
-                        f"{name} is damaged after line {number} ({error}); get the file again"
-                    ) from None
-                bar.update(size - bar.n)
-
-    @contextmanager
-    def _open(self) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-        """Open the file; yield it as it lies on disk, and its unzipped content."""
+    bar = bar and path.is_file()
+    size, number = path.stat().st_size if bar else 0, 0
+    with (
+        _opened(path) as (raw, content),
+        tqdm(total=size, desc=path.name, unit="B", unit_scale=True, disable=not bar) as progress,
+    ):
         try:
-            opened = _standard_input() if self.path == STANDARD_INPUT else self.path.open("rb")
-        except OSError as error:
-            raise CorpusError(f"{self.path} cannot be read: {error.strerror}") from None
-        with opened as raw:
-            zipped = raw.peek(2).startswith(b"\x1f\x8b")
-            yield raw, io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20) if zipped else raw
-
-    def _without_mark(self, line: bytes) -> bytes:
-        if line.startswith(UTF16_MARKS):
-            raise CorpusError(f"{source_name(self.path)} is UTF-16 text; save it as UTF-8")
-        return line.removeprefix(UTF8_MARK)
-
-    def _decode(self, number: int, line: bytes) -> str | None:
-        try:
-            return line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            if self._faults is None:
-                self.latin1 += 1
-                return line.decode("latin-1")
-            byte = line[error.start]
-            self._faults.add(number, f"byte {byte:#04x} at {error.start} is not UTF-8; save it as UTF-8")
-            return None
+            for number, line in enumerate(_split(content), start=1):
+                if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+                    raise CorpusError(f"{source_name(path)} is UTF-16 text; save it as UTF-8")
+                text = _decoded(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, number, faults)
+                if text is not None:
+                    yield number, text if keep_ends else text.rstrip("\r\n")
+                if bar and number % STEP == 0:
+                    progress.update(raw.tell() - progress.n)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            name = source_name(path)
+            raise CorpusError(
+                f"{name} is damaged after line {number} ({error}); get the file again"
+            ) from None
+        progress.update(size - progress.n)
 
 
-def _split(content: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines; a file without one LF has the line ends of old Macs, a CR each."""
-    for number, line in enumerate(content):
-        yield from [line] if number or line.endswith(b"\n") else line.splitlines(keepends=True)
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """Open a file; yield it as it lies on disk, and its unzipped content."""
+    try:
+        opened = _standard_input() if path == STANDARD_INPUT else path.open("rb")
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read: {error.strerror}") from None
+    with opened as raw:
+        zipped = raw.peek(2).startswith(b"\x1f\x8b")
+        yield raw, io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20) if zipped else raw
 
 
 def _standard_input() -> BinaryIO:
@@ -171,6 +143,57 @@ def _standard_input() -> BinaryIO:
         return nullcontext(sys.stdin.buffer)
 
 
+def _split(content: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines; a file without one LF has the line ends of old Macs, a CR each."""
+    for number, line in enumerate(content):
+        yield from [line] if number or line.endswith(b"\n") else line.splitlines(keepends=True)
+
+
+def _decoded(line: bytes, number: int, faults: Faults) -> str | None:
+    """Decode a line; None: it is a fault."""
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if faults.latin1:
+            faults.latin1_lines += 1
+            return line.decode("latin-1")
+        byte = line[error.start]
+        faults.add(number, f"byte {byte:#04x} at {error.start} is not UTF-8; save it as UTF-8")
+        return None
+
+
+def json_rows(numbered: Iterable[tuple[int, str]], faults: Faults, example: str) -> Iterator[Row]:
+    """Yield the objects of JSON lines with the numbers of their lines; errors show the `example`."""
+    for number, line in numbered:
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line, object_pairs_hook=_once)
+        except (ValueError, RecursionError) as error:
+            row, kind_of_line = None, f"JSON ({error})"
+        else:
+            kind_of_line = "a JSON object"
+        if isinstance(row, dict):
+            yield number, row
+        elif line.lstrip().startswith("["):
+            faults.add(number, f"{line[:60]!r} begins a JSON list; write one object a line (JSON Lines)")
+        else:
+            faults.add(number, f"{line[:60]!r} is not {kind_of_line}; expected an object such as {example}")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object; Python would take the last of several values for a key."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise ValueError(f"the key {doubled(name for name, _ in pairs)!r} stands twice")
+    return row
+
+
+def doubled(names: Iterable[str]) -> str | None:
+    """Return the first name that stands more than once."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
+
+
 def whole(texts: Sequence[str]) -> list[str]:
     """Replace half surrogate pairs, which JSON can write and UTF-8 cannot, by U+FFFD."""
     try:
@@ -180,20 +203,8 @@ def whole(texts: Sequence[str]) -> list[str]:
     return list(texts)
 
 
-def find(folder: Path, names: tuple[str, ...], missing: str) -> Path:
-    """Find the first of these files that exists, as it is or with `.gz` added.
-
-    Raises `CorpusError` that names them all and ends with `missing`, the remedy.
-    """
-    for name in names:
-        for file in (folder / name, folder / f"{name}.gz"):
-            if file.is_file():
-                return file
-    raise CorpusError(f"{folder} has none of the files {', '.join(names)} (or .gz); {missing}")
-
-
 def kind(path: Path) -> str:
-    """Return the format: a key of `SUFFIXES`, "vocabulary" or "corpus" (both Annif's TSV), or "folder".
+    """Return the format: a value of `FORMATS`, "vocabulary" or "corpus" (both Annif's TSV), or "folder".
 
     Standard input and pipes are JSONL, and so is a file of another name that begins with `{`.
 
@@ -206,11 +217,9 @@ def kind(path: Path) -> str:
         return "jsonl"
     if path.is_dir():
         return "folder"
-    name = path.name.lower().removesuffix(".gz")
-    by_name = next((key for key, suffixes in SUFFIXES.items() if name.endswith(suffixes)), None)
-    if by_name == "parquet" and name != path.name.lower():
-        by_name = None
-    if by_name is None:
+    name = path.name.lower()
+    key = FORMATS.get(Path(name.removesuffix(".gz")).suffix)
+    if key is None or (key == "parquet" and name.endswith(".gz")):
         # The content of a pipe can be read once, and not here.
         if path.exists() and (not path.is_file() or _first_line(path).lstrip().startswith("{")):
             return "jsonl"
@@ -220,12 +229,12 @@ def kind(path: Path) -> str:
         )
     if not path.exists():
         raise CorpusError(f"{path} cannot be read: No such file or directory")
-    if by_name == "tsv" and not path.is_file():
+    if key == "tsv" and not path.is_file():
         raise CorpusError(
             f"{path} is a pipe, which gives its first line once, and that line says how to read a TSV file; "
             "write a file, or send JSON lines"
         )
-    return _tsv(path) if by_name == "tsv" else by_name
+    return _tsv(path) if key == "tsv" else key
 
 
 def unit(path: Path) -> str:
@@ -252,4 +261,5 @@ def _tsv(path: Path) -> str:
 
 def _first_line(path: Path) -> str:
     """Return the first line that is not blank; "" without one."""
-    return next((line for _, line in Lines(path, bar=False) if line.strip()), "")
+    numbered = lines(path, Faults(path, latin1=True), bar=False)
+    return next((line for _, line in numbered if line.strip()), "")

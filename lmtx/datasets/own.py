@@ -19,22 +19,11 @@ import pyarrow as pa
 from lmtx.config import Describe, OwnConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import (
-    DEV,
-    TEST,
-    TRAIN,
-    RawDocument,
-    Side,
-    assemble,
-    described,
-    label_table,
-    spool_documents,
-)
-from lmtx.datasets.lines import IN_BRACKETS, LABELS_ONLY, SKOS, URIS, Faults, kind, unit
-from lmtx.datasets.rows import Row, optional_fault, rows, text_fault, uid_fault
-from lmtx.datasets.spool import hashes, lowest
+from lmtx.datasets.assemble import assemble, described, label_table
+from lmtx.datasets.lines import IN_BRACKETS, LABELS_ONLY, SKOS, URIS, Faults, Row, kind, unit
+from lmtx.datasets.rows import rows
+from lmtx.datasets.spool import DEV, TEST, TRAIN, RawDocument, Side, hashes, lowest, spool
 
-BAR = "|"  # between the labels of a cell
 GUESSED_AMONG = 20_000  # labels; among more, an unknown one is not compared with all
 
 
@@ -69,19 +58,29 @@ def read(config: OwnConfig, root: Path, scratch: Path) -> Reading:
     return assemble(config.name, labels.table(), main, _assign(config, main, test), test, manifest)
 
 
-def read_side(path: Path, labels: "Labels", scratch: Path, limit: int | None = None) -> Side:
-    """Spool the documents of a file in a folder for scratch files, the first `limit` of them; None: all."""
-    faults = Faults(path, unit(path))
+def _assign(config: OwnConfig, main: Side, test: Side | None) -> np.ndarray:
+    """int8 (n,): the split of each document of `main`; -1 for those beyond `train_documents`."""
+    n, least = len(main), 3 if test is None else 2
+    if n < least:
+        wanted = "train, to check and to test on" if test is None else "train and to check on"
+        raise CorpusError(f"{main.source} holds {n} documents; at least {least} are needed, to {wanted}")
+    uids = main.table()["uid"]
+    assigned = np.full(n, -1, dtype=np.int8)
 
-    def annotated() -> Iterator[RawDocument]:
-        for number, uid, title, text, cell in islice(documents(path, faults), limit):
-            label_ids = _label_ids(cell, labels, guess=not faults.full)
-            if isinstance(label_ids, str):
-                faults.add(number, label_ids)
-            else:
-                yield number, str(uid), title, text, label_ids
+    def take(candidates: np.ndarray, split: int, salt: str, most: int | None) -> None:
+        assigned[lowest(hashes(uids, salt), candidates, most)] = split
 
-    return spool_documents(path, annotated(), scratch, faults, unit=unit(path))
+    if test is None:
+        annotated = np.flatnonzero(np.diff(np.frombuffer(main.ends, dtype=np.int64)))
+        wanted = n // 2 if config.test_documents is None else min(config.test_documents, n // 2)
+        take(annotated if len(annotated) else np.arange(n), TEST, "test", wanted)
+    rest = np.flatnonzero(assigned == -1)
+    take(rest, DEV, "dev", min(config.dev_documents, len(rest) // 2))
+    take(np.flatnonzero(assigned == -1), TRAIN, "train", config.train_documents)
+    return assigned
+
+
+# --- documents -----------------------------------------------------------------------------------
 
 
 class Document(NamedTuple):
@@ -108,39 +107,78 @@ def documents(path: Path, faults: Faults, bar: bool = True) -> Iterator[Document
     if kind(path) in LABELS_ONLY:
         raise CorpusError(f"{path} is a vocabulary, which holds labels; name a file of documents")
     for number, row in rows(path, faults, bar):
-        fault = optional_fault(row, "title") or uid_fault(row)
+        fault = _optional_fault(row, "title") or _uid_fault(row)
         title = "" if fault else (row.get("title") or "").strip()
         if title and not row.get("text"):
             row, title = row | {"text": title}, ""
-        fault = fault or text_fault(row)
-        if fault:
+        if fault := fault or _text_fault(row):
             faults.add(number, fault)
         else:
             uid = number if row.get("uid") is None else row["uid"]
             yield Document(number, uid, title, row["text"], row.get("labels"))
 
 
-def _assign(config: OwnConfig, main: Side, test: Side | None) -> np.ndarray:
-    """int8 (n,): the split of each document of `main`; -1 for those beyond `train_documents`."""
-    n = len(main.spool)
-    least = 2 if test is not None else 3
-    if n < least:
-        wanted = "train and to check on" if test is not None else "train, to check and to test on"
-        raise CorpusError(f"{main.source} holds {n} documents; at least {least} are needed, to {wanted}")
-    uids = main.spool.table()["uid"]
-    assigned = np.full(n, TRAIN, dtype=np.int8)
-    if test is None:
-        annotated = np.flatnonzero(np.diff(np.frombuffer(main.spool.ends, dtype=np.int64)))
-        rows_ = annotated if len(annotated) else np.arange(n)
-        wanted = n // 2 if config.test_documents is None else min(config.test_documents, n // 2)
-        assigned[lowest(hashes(uids, "test"), rows_, wanted)] = TEST
-    rest = np.flatnonzero(assigned == TRAIN)
-    assigned[lowest(hashes(uids, "dev"), rest, min(config.dev_documents, len(rest) // 2))] = DEV
-    rest = np.flatnonzero(assigned == TRAIN)
-    if config.train_documents is not None:
-        trained_on = lowest(hashes(uids, "train"), rest, config.train_documents)
-        assigned[np.setdiff1d(rest, trained_on)] = -1
-    return assigned
+def read_side(path: Path, labels: "Labels", scratch: Path, limit: int | None = None) -> Side:
+    """Spool the documents of a file in a folder for scratch files, the first `limit` of them; None: all."""
+    faults = Faults(path, unit(path))
+
+    def annotated() -> Iterator[RawDocument]:
+        for number, uid, title, text, cell in islice(documents(path, faults), limit):
+            try:
+                label_ids = [labels.find(name, guess=not faults.full) for name in _names(cell)]
+            except ValueError as fault:
+                faults.add(number, str(fault))
+            else:
+                yield number, str(uid), title, text, label_ids
+
+    return spool(faults.source, annotated(), scratch, faults, unit=faults.unit)
+
+
+def _names(cell: Any) -> list[str]:
+    """Return the names of a document's labels. Raises `ValueError` that describes a fault.
+
+    They are a list, or a text: a JSON list, names in angle brackets, or names with a bar between them.
+    """
+    if cell is None:
+        return []
+    if isinstance(cell, str) and cell.lstrip().startswith("["):
+        try:
+            cell = json.loads(cell)
+        except ValueError:
+            raise ValueError(f"`labels` is {cell[:60]!r}, which begins as a JSON list and is none") from None
+    elif isinstance(cell, str):
+        names = IN_BRACKETS.findall(cell) if URIS.fullmatch(cell) else cell.split("|")
+        return [name for name in names if name.strip()]
+    if not isinstance(cell, list) or any(type(label) not in (str, int) for label in cell):
+        raise ValueError(f"`labels` is {str(cell)[:60]!r}; expected a list of texts or uids of labels")
+    return [str(label) for label in cell]
+
+
+def _text_fault(row: dict[str, Any]) -> str | None:
+    """Describe the fault of a row's `text`, which must not be empty; None: there is none."""
+    text = row.get("text")
+    if "text" not in row:
+        return f"there is no `text`; there are: {', '.join(map(str, row)) or 'no columns'}"
+    if text is None or (isinstance(text, str) and not text.strip()):
+        return "`text` is empty; fill it, or drop the row"
+    return _optional_fault(row, "text")
+
+
+def _optional_fault(row: dict[str, Any], column: str) -> str | None:
+    """Describe the fault of a column that holds a text or nothing; None: there is none."""
+    value = row.get(column)
+    return None if value is None or isinstance(value, str) else f"`{column}` is {str(value)[:60]}, not a text"
+
+
+def _uid_fault(row: dict[str, Any], column: str = "uid") -> str | None:
+    """Describe the fault of a column that holds a text, a whole number or nothing; None: there is none."""
+    uid = row.get(column)
+    if uid is None or type(uid) is int or (isinstance(uid, str) and uid.strip()):
+        return None
+    return f"`{column}` is {str(uid)[:60]!r}; expected a text or a whole number"
+
+
+# --- labels --------------------------------------------------------------------------------------
 
 
 class Labels:
@@ -166,8 +204,9 @@ class Labels:
         self.left_out: dict[str, str] = {}
         self._uids: list[str] = []
         self._texts: list[str] = []
+        # The ids of labels by uid, by text, and by other names; None: several labels have this name.
         self._by_uid: dict[str, int] = {}
-        self._by_name: dict[str, int | None] = {}  # None: several labels have this name
+        self._by_name: dict[str, int | None] = {}
         self._by_alias: dict[str, int | None] = {}
         faults = Faults(path, unit(path))
         for number, row in self._rows(faults, language, describe):
@@ -178,58 +217,59 @@ class Labels:
             raise CorpusError(f"{faults.source} holds no labels; write at least one")
         self._ids: dict[str, int | None] = self._by_alias | self._by_name | self._by_uid
 
+    def table(self) -> pa.Table:
+        """The table of labels."""
+        return label_table(self._uids, self._texts)
+
+    def find(self, name: str, guess: bool = True) -> int:
+        """The id of a label.
+
+        A label is called by its uid or else its text; where no label is, by its notation or by its text up to
+        the first ": ", before which a described label's name stands. Letters are the same whether an accent
+        is part of them or a character behind them.
+
+        Raises `ValueError` where none, or more than one, has this name; with `guess` it names a label that is
+        called nearly so.
+        """
+        name = _key(name)
+        if (label := self._ids.get(name)) is not None:
+            return label
+        if name in self._ids:
+            raise ValueError(f"label {name!r} is the name of several labels in {self.path}; use their uids")
+        if name in self.left_out:
+            raise ValueError(f"label {name!r} is {self.left_out[name]} in {self.path}; drop it")
+        guess = guess and len(self._by_name) <= GUESSED_AMONG
+        near = difflib.get_close_matches(name, self._by_name, n=1) if guess else []
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"label {name!r} is not in {self.path}{hint}")
+
     def _rows(self, faults: Faults, language: str | None, describe: Describe) -> Iterable[Row]:
-        if kind(self.path) in SKOS:
+        form = kind(self.path)
+        if form in SKOS:
             from lmtx.datasets import skos  # its library takes a while to import
 
-            vocabulary = skos.read(self.path, language, describe)
-            self.left_out, self.note = vocabulary.left_out, f"{self.path}: {vocabulary}"
-            return enumerate(vocabulary.concepts, 1)
+            concepts, self.left_out, self.note = skos.read(self.path, language, describe)
+            return enumerate(concepts, 1)
         if language is not None or describe != "name":
             raise CorpusError(
                 f"{self.path} is no SKOS vocabulary, for which alone `language` and `describe` are; "
                 "leave them out"
             )
-        if kind(self.path) == "corpus":
+        if form == "corpus":
             raise CorpusError(
                 f"{self.path} holds documents; a line of a vocabulary is `<URI>`, a tab and a label"
             )
         return rows(self.path, faults)
 
-    def table(self) -> pa.Table:
-        """The table of labels."""
-        return label_table(self._uids, self._texts)
-
-    def find(self, called: str) -> int | None:
-        """The id of a label; None where none, or more than one, is called so.
-
-        A label is called by its uid or else its text; where no label is, by its notation or by its text up to
-        the first ": ", before which a described label's name stands. Letters are the same whether an accent
-        is part of them or a character behind them.
-        """
-        return self._ids.get(_key(called))
-
-    def fault(self, called: str, guess: bool = True) -> str:
-        """The reason why `find` finds none; `guess` adds a label that is called nearly so."""
-        called = _key(called)
-        if called in self._ids:
-            return f"label {called!r} is the name of several labels in {self.path}; use their uids"
-        if called in self.left_out:
-            return f"label {called!r} is {self.left_out[called]} in {self.path}; drop it"
-        guess = guess and len(self._by_name) <= GUESSED_AMONG
-        near = difflib.get_close_matches(called, self._by_name, n=1) if guess else []
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"label {called!r} is not in {self.path}{hint}"
-
     def _add(self, row: dict[str, Any]) -> str | None:
         """Take up a label; return its fault, or None."""
-        fault = text_fault(row) or optional_fault(row, "description") or uid_fault(row)
-        if fault := fault or uid_fault(row, "notation"):
+        fault = _text_fault(row) or _optional_fault(row, "description") or _uid_fault(row)
+        if fault := fault or _uid_fault(row, "notation"):
             return fault
         name = row["text"].strip()
         text = described(name, [(row.get("description") or "").strip()])
         uid = name if row.get("uid") is None else str(row["uid"])
-        key, name = _key(uid), _key(name)
+        number, key, name = len(self._uids), _key(uid), _key(name)
         if key in self._by_uid:
             namesake = self._texts[self._by_uid[key]]
             if _key(namesake) != _key(text):
@@ -237,11 +277,11 @@ class Labels:
                 return f"{noun} {uid!r} stands for {namesake!r} already; give each its own"
             self.merged += 1
             return None
-        self._by_uid[key] = len(self._uids)
-        self._by_name[name] = None if name in self._by_name else len(self._uids)
+        self._by_uid[key] = number
+        self._by_name[name] = None if name in self._by_name else number
         notation = "" if row.get("notation") is None else str(row["notation"]).strip()
         for alias in {_key(notation), _key(text.partition(": ")[0])} - {"", name}:
-            self._by_alias[alias] = None if alias in self._by_alias else len(self._uids)
+            self._by_alias[alias] = None if alias in self._by_alias else number
         self._uids.append(uid)
         self._texts.append(text)
         return None
@@ -250,34 +290,3 @@ class Labels:
 def _key(name: str) -> str:
     """Normalize a name for the look-up: names that are shown alike are one (Unicode's normal form C)."""
     return unicodedata.normalize("NFC", name.strip())
-
-
-def _label_ids(cell: Any, labels: Labels, guess: bool) -> list[int] | str:
-    """Return the ids of a document's labels, or their fault."""
-    names = _names(cell)
-    if isinstance(names, str):
-        return names
-    label_ids = [labels.find(name) for name in names]
-    if None in label_ids:
-        return labels.fault(names[label_ids.index(None)], guess)
-    return label_ids
-
-
-def _names(labels: Any) -> list[str] | str:
-    """Return the names of a document's labels, or their fault.
-
-    They are a list, or a text: a JSON list, names in angle brackets, or names with a bar between them.
-    """
-    if labels is None:
-        return []
-    if isinstance(labels, str) and labels.lstrip().startswith("["):
-        try:
-            labels = json.loads(labels)
-        except ValueError:
-            return f"`labels` is {labels[:60]!r}, which begins as a JSON list and is none"
-    elif isinstance(labels, str):
-        names = IN_BRACKETS.findall(labels) if URIS.fullmatch(labels) else labels.split(BAR)
-        return [name for name in names if name.strip()]
-    if not isinstance(labels, list) or any(type(label) not in (str, int) for label in labels):
-        return f"`labels` is {str(labels)[:60]!r}; expected a list of texts or uids of labels"
-    return [str(label) for label in labels]

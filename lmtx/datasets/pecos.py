@@ -18,8 +18,9 @@ import scipy.sparse as sp
 from lmtx.config import FolderConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import RawDocument, assemble_sides, folder_of, label_table, read_sides, remedy
-from lmtx.datasets.lines import Faults, Lines, find
+from lmtx.datasets.assemble import assemble_sides, find, label_table, read_sides
+from lmtx.datasets.lines import Faults, lines
+from lmtx.datasets.spool import RawDocument
 
 TEXT_FILES = {
     "train": ("X.trn.txt", "trn_X.txt", "train_raw_texts.txt", "train_texts.txt"),
@@ -41,36 +42,33 @@ def read(config: FolderConfig, root: Path, scratch: Path) -> Reading:
     CorpusError
         When a file is missing or damaged, or the texts, labels and matrices do not agree in number.
     """
-    folder = folder_of(config, root)
-    label_lines = Lines(find(folder, LABEL_FILES, remedy(config)))
-    texts = [line.strip() or str(number - 1) for number, line in label_lines]
-    sources, lines, matrices = {}, [label_lines], {}
-    for split in ("train", "test"):
-        path = find(folder, TEXT_FILES[split], remedy(config))
-        matrix_path = find(folder, MATRIX_FILES[split], remedy(config))
-        matrix = _matrix(matrix_path)
-        lines.append(Lines(path))
-        matrices[split] = matrix_path, matrix.shape[0]
-        sources[split] = path, _documents(lines[-1], matrix), Faults(path)
+    label_path = find(config, root, LABEL_FILES)
+    noted = [Faults(label_path, latin1=True)]
+    texts = [line.strip() or str(number - 1) for number, line in lines(label_path, noted[0])]
+    matrices = {split: find(config, root, names) for split, names in MATRIX_FILES.items()}
+    sources, n_rows = {}, {}
+    for split, matrix_path in matrices.items():
+        path, matrix = find(config, root, TEXT_FILES[split]), _matrix(matrix_path)
         if matrix.shape[1] != len(texts):
             raise CorpusError(
-                f"{matrix_path} has {matrix.shape[1]} columns, and {label_lines.path} {len(texts)} labels; "
-                f"{AGAIN}"
+                f"{matrix_path} has {matrix.shape[1]} columns, and {label_path} {len(texts)} labels; {AGAIN}"
             )
+        noted.append(Faults(path, latin1=True))
+        sources[split] = noted[-1], _documents(path, matrix, noted[-1])
+        n_rows[split] = matrix.shape[0]
     sides = read_sides(config, sources, scratch)
-    for split, (matrix_path, n_rows) in matrices.items():
-        if sides[split].total not in (None, n_rows):
+    for split, side in sides.items():
+        if side.total not in (None, n_rows[split]):
             raise CorpusError(
-                f"{sides[split].source} has {sides[split].total} lines, and {matrix_path} {n_rows} rows; "
-                f"{AGAIN}"
+                f"{side.source} has {side.total} lines, and {matrices[split]} {n_rows[split]} rows; {AGAIN}"
             )
     labels = label_table([str(number) for number in range(len(texts))], texts)
-    return assemble_sides(config, labels, sides, {"latin1_lines": sum(read.latin1 for read in lines)})
+    return assemble_sides(config, labels, sides, {"latin1_lines": sum(f.latin1_lines for f in noted)})
 
 
-def _documents(lines: Lines, matrix: sp.csr_array) -> Iterator[RawDocument]:
+def _documents(path: Path, matrix: sp.csr_array, faults: Faults) -> Iterator[RawDocument]:
     """Yield the documents; one beyond the matrix has no labels, and is counted."""
-    for number, line in lines:
+    for number, line in lines(path, faults):
         row = number - 1
         ends = matrix.indptr[row : row + 2]
         annotated = matrix.indices[slice(*ends)].tolist() if len(ends) == 2 else []

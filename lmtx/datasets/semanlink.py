@@ -17,7 +17,7 @@ from typing import Any
 from lmtx.config import Describe, SemanlinkConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import assemble_grouped, described, label_table
+from lmtx.datasets.assemble import assemble_held_out, described, label_table
 from lmtx.datasets.spool import near_duplicates
 
 PACKAGE = "cherche"
@@ -74,7 +74,7 @@ def read(config: SemanlinkConfig, root: Path, scratch: Path) -> Reading:
         "form_tag_pairs": all_pairs - sum(len(annotated) for *_, annotated in documents),
         "pairs_with_form_tags": all_pairs,
     }
-    return assemble_grouped(config, labels, f"the package {PACKAGE}", documents, groups, scratch, manifest)
+    return assemble_held_out(config, labels, f"the package {PACKAGE}", documents, scratch, groups, manifest)
 
 
 def _load(name: str) -> Any:

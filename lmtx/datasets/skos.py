@@ -4,8 +4,8 @@ import logging
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from xml.sax import SAXException
 
 from rdflib import Graph, Literal, URIRef
@@ -16,32 +16,20 @@ from rdflib.term import Node
 
 from lmtx.config import Describe
 from lmtx.corpus import CorpusError
-from lmtx.datasets.lines import Faults, Lines, kind
+from lmtx.datasets.lines import Faults, kind, lines
 
-_PARSERS = {"turtle": "turtle", "rdf": "xml"}
-_READ = {
-    *(RDF.type, OWL.deprecated),
-    *(SKOS.prefLabel, SKOS.altLabel, SKOS.notation, SKOS.broader, SKOS.narrower),
-}
+_READ = {RDF.type, OWL.deprecated, SKOS.prefLabel, SKOS.altLabel, SKOS.notation, SKOS.broader, SKOS.narrower}
 # It logs a traceback for every date that is none; dates are not read here.
 logging.getLogger("rdflib.term").setLevel(logging.ERROR)
 
 
-@dataclass(frozen=True)
-class Vocabulary:
+class Vocabulary(NamedTuple):
     """The concepts of a vocabulary that can be labels."""
 
     # Dictionaries with `uid`, `text`, `description` and `notation`, by rising uid; the last two may be None.
     concepts: list[dict[str, str | None]]
-    language: str  # of the labels; "" for labels without one
-    others: list[str]  # the other languages, those of most labels first
     left_out: dict[str, str]  # uid of each other concept -> the reason
-
-    def __str__(self) -> str:
-        others = f" (others: {', '.join(map(repr, self.others))})" if self.others else ""
-        reasons = Counter(self.left_out.values())
-        left_out = "".join(f"; {count:,} {reason} left out" for reason, count in sorted(reasons.items()))
-        return f"{len(self.concepts):,} concepts with labels in {self.language!r}{others}{left_out}"
+    note: str  # what was read and left out, as a line for the user
 
 
 def read(path: Path, language: str | None = None, describe: Describe = "name") -> Vocabulary:
@@ -99,7 +87,12 @@ def read(path: Path, language: str | None = None, describe: Describe = "name") -
                     "notation": min(filter(None, notations), default=None),
                 }
             )
-    return Vocabulary(rows, language, [tag for tag in languages if tag != language], left_out)
+    note = f"{path}: {len(rows):,} concepts with labels in {language!r}"
+    if others := [repr(tag) for tag in languages if tag != language]:
+        note += f" (others: {', '.join(others)})"
+    for reason, count in sorted(Counter(left_out.values()).items()):
+        note += f"; {count:,} {reason} left out"
+    return Vocabulary(rows, left_out, note)
 
 
 class _Graph(Graph):
@@ -111,10 +104,10 @@ class _Graph(Graph):
 
 def _parse(path: Path) -> Graph:
     faults = Faults(path)
-    content = "".join(line for _, line in Lines(path, faults, keep_ends=True))
+    content = "".join(line for _, line in lines(path, faults, keep_ends=True))
     faults.check()
     try:
-        return _Graph().parse(data=content, format=_PARSERS[kind(path)])
+        return _Graph().parse(data=content, format="turtle" if kind(path) == "turtle" else "xml")
     except (BadSyntax, ParserError, SAXException, ValueError, IndexError, AssertionError) as error:
         number, reason = _located(error, content)
         line = content.split("\n")[number - 1].strip()[:60]

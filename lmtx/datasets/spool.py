@@ -8,29 +8,37 @@ import hashlib
 import re
 from array import array
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import scipy.sparse as sp
 
-from lmtx.corpus import DOCUMENT_SCHEMA
-from lmtx.datasets.lines import whole
+from lmtx.corpus import DOCUMENT_SCHEMA, CorpusError, doubled_uids, mapped
+from lmtx.datasets.lines import Faults, whole
 
 TRAIN, DEV, TEST = range(3)
-BATCH_ROWS = 4096
-BATCH_CHARACTERS = 1 << 24
+_BATCH_ROWS, _BATCH_CHARACTERS = 4096, 1 << 24  # of documents in memory at once
 _COMPARED = 512  # documents that are compared with all at once
 _WORD = re.compile(r"\w+")
 
+RawDocument = tuple[int, str, str, str, Iterable[int]]  # position in its source, uid, title, text, label ids
 
-class Spool:
-    """Writes documents to an Arrow file, in order."""
 
-    def __init__(self, path: Path) -> None:
+class Side:
+    """The documents of one source, in an Arrow file."""
+
+    def __init__(self, path: Path, source: str = "", unit: str = "line") -> None:
         self.path = path  # complete after `close`
+        self.source, self.unit = source, unit  # names of the source and of a document's position in errors
         self.positions = array("q")  # of each document in its source, rising
         self.ends = array("q", [0])  # the number of annotations up to each document, n + 1 of them
+        self.left_out = 0  # documents with neither a text nor a title
+        self.total: int | None = None  # documents, with those left out; None: it was not read to its end
+        # int64 (m, 2): pairs of a document's position and a label id that are never candidates.
+        self.excluded = np.empty((0, 2), dtype=np.int64)
         self._labels = array("i")
         self._digest = hashlib.sha256()
         self._batch: list[tuple[str, str, str]] = []
@@ -48,7 +56,7 @@ class Spool:
         self._labels.extend(sorted(labels))
         self.ends.append(len(self._labels))
         self._characters += len(text)
-        if len(self._batch) >= BATCH_ROWS or self._characters >= BATCH_CHARACTERS:
+        if len(self._batch) >= _BATCH_ROWS or self._characters >= _BATCH_CHARACTERS:
             self._flush()
 
     def close(self) -> None:
@@ -69,6 +77,26 @@ class Spool:
         matrix.sum_duplicates()
         return matrix
 
+    def excluded_pairs(self, n_labels: int) -> sp.csr_array:
+        """Return the excluded pairs of documents that were read: boolean CSR (n, n_labels)."""
+        positions = np.frombuffer(self.positions, dtype=np.int64)
+        n_positions = int(positions[-1]) + 1 if len(positions) else 0
+        pairs = self.excluded[self.excluded[:, 0] < n_positions]
+        ones = np.ones(len(pairs), dtype=bool)
+        return sp.coo_array((ones, pairs.T), shape=(n_positions, n_labels)).tocsr()[positions]
+
+    def check_uids(self) -> None:
+        """Raise `CorpusError` that names a repeated uid and its positions."""
+        table = self.table()
+        if doubled := doubled_uids(table):
+            uid = next(iter(doubled))
+            rows = np.flatnonzero(pc.equal(table["uid"], uid).to_numpy())
+            first, second = (self.positions[row] for row in rows[:2])
+            raise CorpusError(
+                f"{self.source}: {len(doubled)} uids stand more than once, first {uid!r} in {self.unit} "
+                f"{first} and {self.unit} {second}; uids must be unique"
+            )
+
     def digest(self) -> str:
         """Compute the SHA-256 over uids, titles, texts and annotations, in order."""
         digest = self._digest.copy()
@@ -76,19 +104,102 @@ class Spool:
         return digest.hexdigest()
 
     def _flush(self) -> None:
-        if not self._batch:
-            return
-        columns = [whole(column) for column in zip(*self._batch, strict=True)]
-        arrays = [pa.array(c, type=f.type) for c, f in zip(columns, DOCUMENT_SCHEMA, strict=True)]
-        for column in columns:
-            self._digest.update("\0".join(column).encode())
-        self._writer.write_batch(pa.record_batch(arrays, schema=DOCUMENT_SCHEMA))
+        if self._batch:
+            columns = [whole(column) for column in zip(*self._batch, strict=True)]
+            for column in columns:
+                self._digest.update("\0".join(column).encode())
+            self._writer.write_batch(pa.record_batch(columns, schema=DOCUMENT_SCHEMA))
         self._batch, self._characters = [], 0
 
 
-def mapped(path: Path) -> pa.Table:
-    """Open the table of an Arrow file, memory-mapped."""
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+def spool(
+    source: str,
+    documents: Iterable[RawDocument],
+    scratch: Path,
+    faults: Faults | None = None,
+    limit: int | None = None,
+    unit: str = "line",
+) -> Side:
+    """Write documents into a new file in `scratch`, the first `limit` of them (None: all).
+
+    The title of a document without text becomes its text. Documents without both are counted and left out.
+    Raises the `faults` that `documents` noted, if any.
+    """
+    side = Side(scratch / f"{len(list(scratch.iterdir()))}.spool", source, unit)
+    for position, uid, title, text, labels in islice(documents, limit):
+        if not text.strip():
+            title, text = "", title
+        if not text.strip():
+            side.left_out += 1
+        elif faults is None or not faults.count:
+            side.add(position, uid, title, text, labels)
+    side.close()
+    if faults is not None:
+        faults.check()
+    side.total = len(side) + side.left_out if limit is None else None
+    return side
+
+
+def hashes(uids: pa.ChunkedArray, salt: str) -> np.ndarray:
+    """Hash each uid, the same everywhere: uint64 (n,), the head of the SHA-256 of "salt\\0uid"."""
+    hashed = np.empty(len(uids), np.uint64)
+    for i, uid in enumerate(uid for chunk in uids.chunks for uid in chunk.to_pylist()):
+        hashed[i] = int.from_bytes(hashlib.sha256(f"{salt}\0{uid}".encode()).digest()[:8])
+    return hashed
+
+
+def lowest(hashed: np.ndarray, rows: np.ndarray, n: int | None) -> np.ndarray:
+    """Return the `n` rows of lowest hash (None, or fewer rows: all): int64, in that order."""
+    return rows[np.argsort(hashed[rows], kind="stable")[:n]]
+
+
+def near_duplicates(texts: Sequence[str], similarity: float = 0.8) -> np.ndarray:
+    """Group texts that share nearly all of their words: int64 (n,), the number of each text's group.
+
+    Two texts are near-duplicates when the Jaccard similarity of their sets of lower-case words reaches
+    `similarity`; a group holds everything that such pairs connect. A text without a word stands alone.
+    """
+    from scipy.sparse.csgraph import connected_components  # these take a second to import
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    vectorizer = CountVectorizer(analyzer=lambda text: _WORD.findall(text.lower()), binary=True)
+    words = sp.csr_array(vectorizer.fit_transform([*texts, "a"]), dtype=np.float32)[:-1]
+    sizes = np.asarray(words.sum(axis=1)).ravel()
+    pairs = []
+    for start in range(0, len(texts), _COMPARED):
+        shared = (words[start : start + _COMPARED] @ words.T).tocoo()
+        rows = start + shared.row
+        alike = shared.data >= similarity * (sizes[rows] + sizes[shared.col] - shared.data)
+        pairs.append([rows[alike], shared.col[alike]])
+    rows, columns = np.hstack(pairs)
+    graph = sp.csr_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(len(texts), len(texts)))
+    return connected_components(graph, directed=False)[1]
+
+
+def split_by_group(
+    side: Side, groups: np.ndarray, test: int, dev: int, train: int | None = None
+) -> np.ndarray:
+    """Assign documents to splits by hashes of their uids, near-duplicates together.
+
+    Groups come in the order of the lowest hash among their documents. The first ones are the test side, up
+    to `test` documents with an annotation; the next ones dev, up to `dev` documents; of the rest, train
+    takes `train` documents (None: all). A group goes where its first document goes, so a split may exceed
+    its size by the rest of one group.
+
+    Returns int8 (n,): the split of each document of `side`, -1 for those left out.
+    """
+    hashed = hashes(side.table()["uid"], "split")
+    first = np.full(groups.max() + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
+    np.minimum.at(first, groups, hashed)
+    annotated = np.diff(np.frombuffer(side.ends, dtype=np.int64)) > 0
+    assigned, counts, split_of = np.full(len(side), -1, dtype=np.int8), [0, 0, 0], {}
+    for row in np.lexsort((hashed, first[groups])):
+        full = counts[TEST] >= test, counts[DEV] >= dev
+        split = split_of.setdefault(groups[row], TRAIN if all(full) else DEV if full[0] else TEST)
+        if split != TRAIN or train is None or counts[TRAIN] < train:
+            assigned[row] = split
+            counts[split] += int(annotated[row]) if split == TEST else 1
+    return assigned
 
 
 def divide(path: Path, assigned: np.ndarray, files: Sequence[Path]) -> None:
@@ -111,71 +222,3 @@ def divide(path: Path, assigned: np.ndarray, files: Sequence[Path]) -> None:
                 writer.write_batch(batch if chosen.all() else batch.filter(pa.array(chosen)))
     for opened in (*writers, *sinks, source):
         opened.close()
-
-
-def hashes(uids: pa.ChunkedArray, salt: str) -> np.ndarray:
-    """Hash each uid, the same everywhere: uint64 (n,), the head of the SHA-256 of "salt\\0uid"."""
-    hashed = np.empty(len(uids), np.uint64)
-    for i, uid in enumerate(uid for chunk in uids.chunks for uid in chunk.to_pylist()):
-        hashed[i] = int.from_bytes(hashlib.sha256(f"{salt}\0{uid}".encode()).digest()[:8])
-    return hashed
-
-
-def lowest(hashed: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
-    """Return the `n` rows of lowest hash (all, if there are fewer): int64, in that order."""
-    return rows[np.argsort(hashed[rows], kind="stable")[:n]]
-
-
-def near_duplicates(texts: Sequence[str], similarity: float = 0.8) -> np.ndarray:
-    """Group texts that share nearly all of their words: int64 (n,), the number of each text's group.
-
-    Two texts are near-duplicates when the Jaccard similarity of their sets of lower-case words reaches
-    `similarity`; a group holds everything that such pairs connect. A text without a word stands alone.
-    """
-    from scipy.sparse.csgraph import connected_components  # these take a second to import
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    vectorizer = CountVectorizer(analyzer=lambda text: _WORD.findall(text.lower()), binary=True)
-    words = sp.csr_array(vectorizer.fit_transform([*texts, "a"]), dtype=np.float32)[:-1]
-    sizes = np.asarray(words.sum(axis=1)).ravel()
-    rows, columns = [], []
-    for start in range(0, len(texts), _COMPARED):
-        shared = (words[start : start + _COMPARED] @ words.T).tocoo()
-        union = sizes[start + shared.row] + sizes[shared.col] - shared.data
-        alike = shared.data >= similarity * union
-        rows.append(start + shared.row[alike])
-        columns.append(shared.col[alike])
-    edges = np.concatenate(rows), np.concatenate(columns)
-    graph = sp.csr_array((np.ones(len(edges[0]), dtype=bool), edges), shape=(len(texts), len(texts)))
-    return connected_components(graph, directed=False)[1]
-
-
-def split_by_group(
-    spool: Spool, groups: np.ndarray, test: int, dev: int, train: int | None = None
-) -> np.ndarray:
-    """Assign documents to splits by hashes of their uids, near-duplicates together.
-
-    Groups come in the order of the lowest hash among their documents. The first ones are the test side, up
-    to `test` documents with an annotation; the next ones dev, up to `dev` documents; of the rest, train
-    takes `train` documents (None: all).
-
-    Returns int8 (n,): the split of each document of `spool`, -1 for those left out.
-    """
-    hashed = hashes(spool.table()["uid"], "split")
-    first = np.full(groups.max() + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
-    np.minimum.at(first, groups, hashed)
-    order = np.lexsort((hashed, first[groups]))
-    annotated = np.diff(np.frombuffer(spool.ends, dtype=np.int64)) > 0
-    assigned = np.full(len(spool), TRAIN, dtype=np.int8)
-    # A group goes where its first document goes, so a split may exceed its size by the rest of one group.
-    before = np.cumsum(annotated[order]) - annotated[order]
-    starts = np.diff(groups[order], prepend=-1) != 0
-    group_starts = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
-    is_test = before[group_starts] < test
-    assigned[order[is_test]] = TEST
-    n_test = int(is_test.sum())
-    is_dev = ~is_test & (group_starts - n_test < dev)
-    assigned[order[is_dev]] = DEV
-    if train is not None:
-        assigned[order[n_test + int(is_dev.sum()) + train :]] = -1
-    return assigned

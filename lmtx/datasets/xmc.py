@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from lmtx.config import FolderConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import RawDocument, assemble_sides, folder_of, label_table, read_sides, remedy
-from lmtx.datasets.lines import Faults, Lines, find
-from lmtx.datasets.rows import json_rows
+from lmtx.datasets.assemble import assemble_sides, find, label_table, read_sides
+from lmtx.datasets.lines import Faults, json_rows, lines
+from lmtx.datasets.spool import RawDocument
 
 FILES = {"train": ("trn.json",), "test": ("tst.json",)}
 EXAMPLE = '{"uid": "7", "title": "…", "content": "…", "target_ind": [0, 3]}'
@@ -47,27 +46,25 @@ def read(config: FolderConfig, root: Path, scratch: Path) -> Reading:
     CorpusError
         When a file is missing or damaged, or lines of it are broken: file, line, value, and remedy.
     """
-    folder = folder_of(config, root)
-    paths = {split: find(folder, names, remedy(config)) for split, names in FILES.items()}
-    label_lines = Lines(find(folder, LABEL_FILES, remedy(config)))
-    labels = _labels(label_lines)
-    lines = {split: Lines(path) for split, path in paths.items()}
-    sources, filters = {}, {}
-    for split, path in paths.items():
-        faults = Faults(path)
-        sources[split] = path, _documents(lines[split], labels.num_rows, faults), faults
-    sides = read_sides(config, sources, scratch)
+    paths = {split: find(config, root, names) for split, names in FILES.items()}
+    label_path = find(config, root, LABEL_FILES)
+    faults = {name: Faults(path, latin1=True) for name, path in {**paths, "labels": label_path}.items()}
+    uids, texts = _labels(label_path, faults["labels"])
+    sources = {s: (faults[s], _documents(path, len(uids), faults[s])) for s, path in paths.items()}
+    sides, filters = read_sides(config, sources, scratch), {}
     for split, side in sides.items():
         # Pairs that are no candidates, such as a page and itself.
-        filters[split] = next((name for name in FILTERS[split] if (folder / name).is_file()), None)
-        if filters[split] is not None:
-            side.excluded = _pairs(folder / filters[split], side.total, labels.num_rows)
-    latin1 = sum(read.latin1 for read in (label_lines, *lines.values()))
-    return assemble_sides(config, labels, sides, {"filter_files": filters, "latin1_lines": latin1})
+        files = [root / config.folder / name for name in FILTERS[split]]
+        file = next((file for file in files if file.is_file()), None)
+        filters[split] = file and file.name
+        if file is not None:
+            side.excluded = _pairs(file, side.total, len(uids))
+    manifest = {"filter_files": filters, "latin1_lines": sum(f.latin1_lines for f in faults.values())}
+    return assemble_sides(config, label_table(uids, texts), sides, manifest)
 
 
-def _documents(lines: Lines, n_labels: int, faults: Faults) -> Iterator[RawDocument]:
-    for position, (number, row) in enumerate(json_rows(lines, faults, EXAMPLE)):
+def _documents(path: Path, n_labels: int, faults: Faults) -> Iterator[RawDocument]:
+    for position, (number, row) in enumerate(json_rows(lines(path, faults), faults, EXAMPLE)):
         if fault := _fault(row, n_labels):
             faults.add(number, fault)
             continue
@@ -76,7 +73,7 @@ def _documents(lines: Lines, n_labels: int, faults: Faults) -> Iterator[RawDocum
 
 
 def _fault(row: dict[str, Any], n_labels: int) -> str | None:
-    """Describe the fault of a document, or return None."""
+    """Describe the fault of a document or a label, or return None."""
     for key in ("title", "content"):
         if not isinstance(row.get(key) or "", str):
             return f"`{key}` is {row[key]!r}, not a text"
@@ -91,12 +88,11 @@ def _fault(row: dict[str, Any], n_labels: int) -> str | None:
     return None
 
 
-def _labels(lines: Lines) -> pa.Table:
-    """Return the label table."""
-    faults = Faults(lines.path)
+def _labels(path: Path, faults: Faults) -> tuple[list[str], list[str]]:
+    """Return the uids and the texts of the labels."""
     uids, texts = [], []
-    if ".json" in lines.path.suffixes:
-        for position, (number, row) in enumerate(json_rows(lines, faults, EXAMPLE)):
+    if ".json" in path.suffixes:
+        for position, (number, row) in enumerate(json_rows(lines(path, faults), faults, EXAMPLE)):
             title_and_content = [row.get(key) or "" for key in ("title", "content")]
             if not all(isinstance(text, str) for text in title_and_content):
                 faults.add(number, f"`title` or `content` is not a text: {str(row)[:60]}")
@@ -104,11 +100,11 @@ def _labels(lines: Lines) -> pa.Table:
             uids.append(str(row.get("uid", position)))
             texts.append(next((text.strip() for text in title_and_content if text.strip()), uids[-1]))
     else:
-        for number, line in lines:
+        for number, line in lines(path, faults):
             uids.append(str(number - 1))
             texts.append(line.strip() or uids[-1])
     faults.check()
-    return label_table(uids, texts)
+    return uids, texts
 
 
 def _pairs(path: Path, n_documents: int | None, n_labels: int) -> np.ndarray:

@@ -214,14 +214,14 @@ def read_corpus(
         say(vocabulary.note)
     side = read_side(file, vocabulary, scratch)
     side.check_uids()
-    table, documents = vocabulary.table(), side.spool.table().cast(DOCUMENT_SCHEMA)
+    table, documents = vocabulary.table(), side.table().cast(DOCUMENT_SCHEMA)
     if len(table) < 2:
         raise TaggerError(f"{label_file} holds one label; at least 2 are needed, or every document has it")
     if len(documents) < LEAST:
         raise TaggerError(
             f"{side.source} holds {len(documents)} documents; at least {LEAST} are needed to learn from"
         )
-    annotated = side.spool.truth(len(table))
+    annotated = side.truth(len(table))
     return hold_out(documents, table, annotated, free)
 
 

@@ -11,8 +11,8 @@ import scipy.sparse as sp
 from lmtx.baselines import Inputs
 from lmtx.baselines.bm25 import rank as bm25
 from lmtx.corpus import DOCUMENT_SCHEMA, Corpus
-from lmtx.datasets.assemble import Side
 from lmtx.datasets.own import Labels, read_side
+from lmtx.datasets.spool import Side
 from lmtx.encoder import Encoder
 from lmtx.index import fuse
 from lmtx.metrics import evaluate, paired_difference, per_document
@@ -92,11 +92,11 @@ def read_annotated(tagger: Tagger, path: str | Path) -> tuple[pa.Table, sp.csr_a
     """
     with TemporaryDirectory(prefix="lmtx-annotated-") as scratch:
         side = read_documents(tagger, path, Path(scratch))
-        truth = side.spool.truth(len(tagger.labels))
+        truth = side.truth(len(tagger.labels))
         rows = np.flatnonzero(np.diff(truth.indptr))
         if not len(rows):
             raise TaggerError(f"no document of {path} has labels; fill the column `labels`")
-        return side.spool.table().cast(DOCUMENT_SCHEMA).take(rows), sp.csr_array(truth[rows])
+        return side.table().cast(DOCUMENT_SCHEMA).take(rows), sp.csr_array(truth[rows])
 
 
 def systems_of(folder: Path) -> dict[str, Tagger]:
