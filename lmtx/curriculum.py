@@ -7,14 +7,13 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from lmtx.config import Config, ShortlistConfig, TrainingConfig
+from lmtx.config import Config, ShortlistConfig
 from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search, search_with_letters
 from lmtx.provenance import Clock
 from lmtx.teachers.base import Teacher
-from lmtx.teachers.discrimination import centred
-from lmtx.teachers.pairs import NO, YES, Pairs, Verdicts
+from lmtx.teachers.pairs import NO, YES, Pairs
 from lmtx.training import PseudoLabels, TrainingLog, train
 
 Embeddings = Mapping[str, np.ndarray]  # E0's unit vectors, float (n, d), under "train" and "labels"
@@ -69,7 +68,7 @@ def cycle(
     accepted, rejected, p_yes = pseudo_labels(judged, shape, config.training.unsure)
 
     # Spare. Labels near a document may fit it, judged or not: of these, only the rejected are negatives.
-    spared = spare(config.training, corpus, rows, embeddings, judged, rejected)
+    spared = spare(config.training.spared_ranks, corpus, rows, embeddings, judged, rejected)
 
     # Train. Pull each document to a positive, and push it from the hardest negatives of its batch.
     with clock("train"):
@@ -138,9 +137,8 @@ def judge(teacher: Teacher, documents: pa.Table, labels: pa.Table, shortlist: Sh
     and its threshold.
     """
     pairs = Pairs.from_shortlist(documents, labels, shortlist.ids)
-    verdicts = teacher.judge(pairs)
-    said = verdicts.p_yes
-    verdicts = _centre(teacher, verdicts, pairs.columns)
+    said = teacher.judge(pairs)
+    verdicts = teacher.centre(said, pairs.columns)
     if teacher.acceptance is not None:
         # Set the threshold at which the teacher accepts that share of these pairs.
         teacher.threshold = float(np.nanquantile(verdicts.p_yes, 1 - teacher.acceptance))
@@ -153,26 +151,12 @@ def judge(teacher: Teacher, documents: pa.Table, labels: pa.Table, shortlist: Sh
         "similarity": shortlist.scores[rows, ranks],
         "p_yes": verdicts.p_yes,
         "answer": verdicts.answer,
-        "said": said,
+        "said": said.p_yes,
         "document_uid": documents["uid"].take(pa.array(pairs.rows)),
         "label_uid": labels["uid"].take(pa.array(pairs.columns)),
     }
-    notes = "; ".join(teacher.notes)
-    metadata = {"teacher": teacher.name, "notes": notes, "threshold": repr(teacher.threshold)}
-    return pa.table(columns, metadata=metadata)
-
-
-def _centre(
-    teacher: Teacher,
-    verdicts: Verdicts,
-    labels: np.ndarray,
-    reference: tuple[np.ndarray, np.ndarray] | None = None,
-) -> Verdicts:
-    """Take each label's own mean off, where the teacher is to be centred, and decide anew."""
-    # A small model agrees to some labels whatever the document.
-    if not teacher.centred:
-        return verdicts
-    return teacher.decide(Verdicts(centred(verdicts.p_yes, labels, reference), verdicts.answer), anew=True)
+    notes, threshold = "; ".join(teacher.notes), repr(teacher.threshold)
+    return pa.table(columns, metadata={"teacher": teacher.name, "notes": notes, "threshold": threshold})
 
 
 def threshold(judged: pa.Table) -> float:
@@ -206,24 +190,18 @@ def pseudo_labels(judged: pa.Table, shape: tuple[int, int], unsure: float = 0.0)
 
 
 def spare(
-    settings: TrainingConfig,
-    corpus: Corpus,
-    rows: np.ndarray,
-    embeddings: Embeddings,
-    judged: pa.Table,
-    rejected: sp.csr_array,
+    ranks: int, corpus: Corpus, rows: np.ndarray, e0: Embeddings, judged: pa.Table, rejected: sp.csr_array
 ) -> sp.csr_array:
     """Spare near labels from being negatives, but for the `rejected` ones: boolean CSR (n, L)."""
-    # A judged label is near.
+    # A judged label is near, and so are the first `ranks` by E0: many labels that fit were not judged, and as
+    # negatives they would mislead ("top-k shifted by N" in Moreira et al., "NV-Retriever", 2024).
     documents, labels = judged["document"].to_numpy(), judged["label"].to_numpy()
-    if settings.spared_ranks:
-        # So are the first ones by E0: many labels that fit were not judged, and as negatives they would
-        # mislead ("top-k shifted by N" in Moreira et al., "NV-Retriever", 2024).
-        vectors, excluded = embeddings["train"][rows], corpus.excluded["train"][rows]
-        nearest = search(vectors, embeddings["labels"], settings.spared_ranks, excluded=excluded).ids
-        near_documents, ranks = np.nonzero(nearest >= 0)
+    if ranks:
+        excluded = corpus.excluded["train"][rows]
+        nearest = search(e0["train"][rows], e0["labels"], ranks, excluded=excluded).ids
+        near_documents, columns = np.nonzero(nearest >= 0)
         documents = np.concatenate([documents, near_documents])
-        labels = np.concatenate([labels, nearest[near_documents, ranks]])
+        labels = np.concatenate([labels, nearest[near_documents, columns]])
     ones = np.ones(len(documents), dtype=bool)
     return sp.csr_array(sp.csr_array((ones, (documents, labels)), shape=rejected.shape) > rejected)
 
@@ -272,14 +250,14 @@ def check(
     if not (n := len(vectors)):
         raise CurriculumError("no dev documents to check the student on; raise dataset.dev_documents")
     first = search(vectors, label_vectors, 1, excluded=corpus.excluded["dev"][:n])
-    documents, texts = corpus.dev.slice(0, n), corpus.labels["text"]
+    documents = corpus.dev.slice(0, n)
     pairs = Pairs.from_shortlist(documents, corpus.labels, first.ids)
     teacher.threshold = threshold(judged)
     reference = judged["said"].to_numpy(), judged["label"].to_numpy()
-    verdicts = _centre(teacher, teacher.judge(pairs, progress=False), pairs.columns, reference)
-    labels, accepted = np.full(n, -1), np.zeros(n, dtype=bool)
-    labels[pairs.rows], accepted[pairs.rows] = pairs.columns, verdicts.answer == YES
-    named = texts.take(pa.array(labels, mask=labels < 0))
+    verdicts = teacher.centre(teacher.judge(pairs, progress=False), pairs.columns, reference)
+    accepted = np.zeros(n, dtype=bool)
+    accepted[pairs.rows] = verdicts.answer == YES
+    named = corpus.labels["text"].take(pa.array(first.ids[:, 0], mask=first.ids[:, 0] < 0))
     return pa.table({"document_uid": documents["uid"], "label": named, "accepted": accepted})
 
 

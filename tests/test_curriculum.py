@@ -180,10 +180,9 @@ def test_labels_near_a_document_are_spared_unless_they_were_rejected(teacher, ra
     labels = np.float32([[1, 0], [0.8, 0.6], [-1, 0], [-0.96, 0.28], [-0.6, 0.8]])
     excluded = sp.csr_array(([True], ([2], [2])), shape=(3, 5))
     corpus = SimpleNamespace(excluded={"train": excluded})
-    settings = SimpleNamespace(spared_ranks=ranks)
     judged = judge(teacher(SCRIPT), DOCUMENTS, LABELS, SHORTLIST)
     rejected = pseudo_labels(judged, (3, 5))[1]
-    spared = spare(settings, corpus, np.arange(3), {"train": documents, "labels": labels}, judged, rejected)
+    spared = spare(ranks, corpus, np.arange(3), {"train": documents, "labels": labels}, judged, rejected)
     assert spared.dtype == bool
     answered_yes_or_nothing = [(0, 0), (0, 2), (1, 3), (2, 1)]
     assert sorted(zip(*spared.nonzero(), strict=True)) == sorted(answered_yes_or_nothing + near)

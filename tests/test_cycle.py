@@ -14,8 +14,8 @@ from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search
 from lmtx.teachers.base import Teacher
-from lmtx.teachers.discrimination import centred, power, tells_apart
-from lmtx.teachers.pairs import NO, YES
+from lmtx.teachers.discrimination import best_power, power, tells_apart
+from lmtx.teachers.pairs import NO, YES, centred
 from lmtx.teachers.store import VerdictStore
 
 
@@ -116,7 +116,7 @@ def test_a_teacher_that_knows_the_shortlist_tells_it_apart(corpus, setting):
     near = Shortlist(np.tile(np.int32([0, 2]), (40, 1)), np.zeros((40, 2), np.float32))
     teacher.p_yes = np.float32([0.9, 0.1, 0.8] + [0.1] * 9)
     look = tells_apart(teacher, corpus, np.arange(corpus.train.num_rows), near)
-    assert (look.power, look.yes, look.random_yes, look.warning) == (1.0, 1.0, 0.0, None)
+    assert (look.power, look.best, look.yes, look.random_yes, look.warning) == (1.0, 1.0, 1.0, 0.0, None)
     # Labels of the shortlist, and those that are no candidates, are not asked about as random ones.
     assert {label for _, label in teacher.asked} <= set(range(11))
 
@@ -126,6 +126,11 @@ def test_a_judge_without_probabilities_is_not_blind_because_it_mostly_says_no():
     far = np.array([[0, 0], [0, 0], [0, 1]], float)
     # 1 above 0 twice in each of two rows, 0 below 1 three times in the last one; all others tie.
     assert power(near, far) == 4 / 7
+    # Of the first two of each: 1 above 0, 1 above 0, 0 below 1.
+    assert best_power(near, far) == 2 / 3
+    # One of four is right, the others are no better than random ones, and random ones are fewer.
+    near, far = np.array([[0.9, 0.3, 0.1, 0.2]] * 2), np.array([[0.2, np.nan, 0.35], [0.8, 0.15, np.nan]])
+    assert power(near, far) < 0.6 and best_power(near, far) == 1
 
 
 def test_a_teacher_that_agrees_to_everything_is_told_from_a_judge(corpus, setting):
@@ -133,7 +138,7 @@ def test_a_teacher_that_agrees_to_everything_is_told_from_a_judge(corpus, settin
     near = Shortlist(np.tile(np.int32([0, 2]), (40, 1)), np.zeros((40, 2), np.float32))
     teacher.p_yes[:] = 0.9
     look = tells_apart(teacher, corpus, np.arange(corpus.train.num_rows), near)
-    assert (look.power, look.random_yes) == (0.5, 1.0)
+    assert (look.power, look.best, look.random_yes) == (0.5, 0.5, 1.0)
     assert "says yes to 100% of random pairs" in look.warning and "prompt=strict" in look.warning
 
 

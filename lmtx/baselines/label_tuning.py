@@ -41,7 +41,7 @@ def rank(
     with inputs.clock("judge"), teacher:
         judged = curriculum.judge(teacher, documents, corpus.labels, candidates)
     accepted, rejected, _ = curriculum.pseudo_labels(judged, excluded.shape, training.unsure)
-    spared = curriculum.spare(training, corpus, rows, vectors, judged, rejected)
+    spared = curriculum.spare(training.spared_ranks, corpus, rows, vectors, judged, rejected)
     numbers = [[row] for row in range(max(len(rows), corpus.labels.num_rows))]  # a text's "tokens": its row
     source = PseudoLabels(
         numbers[: len(rows)], numbers[: corpus.labels.num_rows], accepted, rejected, excluded + spared

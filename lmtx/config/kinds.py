@@ -147,7 +147,7 @@ class _DecisionConfig(Section):
     acceptance: Share | None = None
     """The share of a cycle's shortlisted pairs that get a yes, the surest; null: by `threshold`."""
     centred: bool = False
-    """A label's own mean log-odds are taken off its pairs first (`lmtx.teachers.discrimination.centred`)."""
+    """A label's own mean log-odds are taken off its pairs first (`lmtx.teachers.pairs.centred`)."""
 
 
 class _LanguageModelConfig(_DecisionConfig):

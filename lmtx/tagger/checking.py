@@ -22,8 +22,9 @@ from lmtx.datasets.spool import hashes, lowest
 from lmtx.index import Shortlist
 from lmtx.llm.cost import Cost, Plan
 from lmtx.tagger import Tagger
-from lmtx.teachers.discrimination import BLIND, centred, power
+from lmtx.teachers.discrimination import BLIND, best_power
 from lmtx.teachers.ensemble import named_labels
+from lmtx.teachers.pairs import centred
 from lmtx.teachers.prompts import document_text
 
 FEWEST = 12  # documents on which two systems differ, for a judgement
@@ -242,7 +243,7 @@ def by_wording(
     p_yes = np.full(ids.shape, np.nan)
     verdicts = judge.judge(teachers.Pairs.from_shortlist(documents, labels, ids))
     p_yes[ids >= 0] = centred(verdicts.p_yes, ids[ids >= 0])
-    told = power(p_yes[:LOOKED_AT, :2], p_yes[:LOOKED_AT, 2:])
+    told = best_power(p_yes[:LOOKED_AT, :2], p_yes[:LOOKED_AT, 2:])
     name = "the language model in another wording"
     if told < BLIND:
         reason = f"it puts a first label above a random one in {told:.0%} of cases only"

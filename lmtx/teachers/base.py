@@ -17,7 +17,7 @@ import numpy as np
 from lmtx.corpus import Corpus
 from lmtx.llm.cost import Cost, Plan, estimate
 from lmtx.llm.faults import TeacherError
-from lmtx.teachers.pairs import NO, NONE, YES, DocumentPairs, Pairs, Verdicts
+from lmtx.teachers.pairs import NO, NONE, YES, DocumentPairs, Pairs, Verdicts, centred
 from lmtx.teachers.records import read_record
 from lmtx.teachers.store import KEY_BYTES, VerdictStore, as_bytes, identity_digest
 
@@ -224,6 +224,14 @@ class Teacher(Asker, ABC):
             return verdicts  # as the teacher answered, which a probability rounded to 0.5 does not tell
         answer = np.where(verdicts.p_yes >= np.float32(self.threshold), YES, NO).astype(np.int8)
         return Verdicts(verdicts.p_yes, np.where(verdicts.answer == NONE, np.int8(NONE), answer))
+
+    def centre(
+        self, verdicts: Verdicts, labels: np.ndarray, reference: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> Verdicts:
+        """Take each label's own mean off, where the teacher is `centred`, and decide anew (see `centred`)."""
+        if not self.centred:
+            return verdicts
+        return self.decide(Verdicts(centred(verdicts.p_yes, labels, reference), verdicts.answer), anew=True)
 
     def keys(self, pairs: Pairs) -> np.ndarray:
         """The store's keys of the pairs: uint8 (n, 16)."""

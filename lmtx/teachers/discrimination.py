@@ -4,51 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from scipy.special import expit
 
 from lmtx.corpus import Corpus
 from lmtx.index import Shortlist
 from lmtx.teachers.base import Teacher
-from lmtx.teachers.pairs import NONE, YES, Pairs, Verdicts, log_odds
+from lmtx.teachers.pairs import NONE, YES, Pairs, Verdicts
 
 CHECKED, RANDOM_LABELS = 100, 5
 """Documents, and random labels of each, by which a teacher is looked at before it judges all."""
 BLIND, MOST_RANDOM_YES = 0.65, 0.5
-"""Below this power, or from this share of yes to random pairs on, a teacher's verdicts teach little."""
-
-
-def centred(
-    p_yes: np.ndarray,
-    labels: np.ndarray,
-    reference: tuple[np.ndarray, np.ndarray] | None = None,
-    strength: float = 3.0,
-) -> np.ndarray:
-    """The probabilities without a judge's opinion of a label for any document: float32 (n,).
-
-    A small model agrees to some labels (*email*) for nearly every document and to others for hardly one. The
-    mean log-odds of a label's pairs, drawn towards the mean of all pairs as if `strength` more pairs had it,
-    are taken off its pairs, and the mean of all is put in their place. This is the contextual calibration of
-    Zhao et al., "Calibrate before use" (ICML 2021), with the documents judged in the place of empty ones.
-
-    Parameters
-    ----------
-    p_yes
-        float (n,); NaN, for no verdict, stays.
-    labels
-        int (n,): each pair's label.
-    reference
-        The pairs whose means are taken, as two such arrays; None: these pairs.
-    """
-    reference_p, reference_labels = reference or (p_yes, labels)
-    odds = log_odds(reference_p)
-    judged = np.isfinite(odds)
-    if not judged.any():
-        return p_yes
-    mean, size = odds[judged].mean(), max(reference_labels.max(), labels.max(initial=0)) + 1
-    counts = np.bincount(reference_labels[judged], minlength=size)
-    sums = np.bincount(reference_labels[judged], weights=odds[judged], minlength=size)
-    own = (sums + strength * mean) / (counts + strength)
-    return expit(log_odds(p_yes) - own[labels] + mean).astype(np.float32)
+"""Below this `best`, or from this share of yes to random pairs on, a teacher's verdicts teach little."""
 
 
 @dataclass(frozen=True)
@@ -56,28 +21,32 @@ class Discrimination:
     """Whether a teacher tells shortlisted pairs from random ones, found without annotations.
 
     `power` is the probability that a shortlisted pair has a higher p_yes than a random pair of the same
-    document, where they differ: 0.5 is blind, 1 is perfect.
+    document, where they differ, and `best` the same of the highest p_yes among as many of each: 0.5 is blind.
+    Where few shortlisted labels fit, even a perfect judge has little power, as the rest fit no better than
+    random ones; that one is the best is all that `best` asks.
     """
 
     power: float
+    best: float
     yes: float  # share of yes among shortlisted pairs
     random_yes: float  # and among random ones
 
     def __str__(self) -> str:
         return (
             f"yes to {self.yes:.0%} of shortlisted and {self.random_yes:.0%} of random pairs; "
-            f"it tells one from the other in {self.power:.0%} of cases"
+            f"for {self.best:.0%} of documents it puts the best shortlisted label above as many random ones"
         )
 
     @property
     def warning(self) -> str | None:
         """A fault of the teacher and its remedy; None: there is none."""
-        if self.power >= BLIND and self.random_yes < MOST_RANDOM_YES:
+        if self.best >= BLIND and self.random_yes < MOST_RANDOM_YES:
             return None
         return (
-            f"the teacher says yes to {self.random_yes:.0%} of random pairs, and tells a shortlisted pair "
-            f"from a random one in {self.power:.0%} of cases (50 % is blind): it will teach little. Try "
-            "teacher.prompt=strict, another teacher.wording or teacher.question, or a stronger model"
+            f"the teacher says yes to {self.random_yes:.0%} of random pairs, and puts the best shortlisted "
+            f"label above as many random ones for {self.best:.0%} of documents (50 % is blind): it will "
+            "teach little. Try teacher.prompt=strict, another teacher.wording or teacher.question, or a "
+            "stronger model"
         )
 
 
@@ -100,7 +69,7 @@ def tells_apart(
     if (random_ids < 0).all():
         return None
     near, far = (_p_yes(teacher, documents, corpus.labels, ids) for ids in (near_ids, random_ids))
-    return Discrimination(power(near, far), _yes_rate(near), _yes_rate(far))
+    return Discrimination(power(near, far), best_power(near, far), _yes_rate(near), _yes_rate(far))
 
 
 def _p_yes(teacher: Teacher, documents: pa.Table, labels: pa.Table, ids: np.ndarray) -> np.ndarray:
@@ -125,6 +94,18 @@ def power(near: np.ndarray, far: np.ndarray) -> float:
     above = near[:, :, None] > far[:, None, :]
     below = near[:, :, None] < far[:, None, :]
     return float(above.sum() / (above.sum() + below.sum())) if (above | below).any() else 0.5
+
+
+def best_power(near: np.ndarray, far: np.ndarray) -> float:
+    """`power` of the highest p_yes of each row, among as many of `near` as of `far`."""
+    judged = [~np.isnan(p_yes) for p_yes in (near, far)]
+    numbers = [np.cumsum(mask, axis=1) for mask in judged]
+    fewest = np.minimum(numbers[0][:, -1:], numbers[1][:, -1:])
+    best = [
+        np.where(mask & (number <= fewest), p_yes, -np.inf).max(axis=1, keepdims=True)
+        for p_yes, mask, number in zip((near, far), judged, numbers, strict=True)
+    ]
+    return power(*best)
 
 
 def agreement(first: Verdicts, second: Verdicts) -> dict[str, float]:
