@@ -1,6 +1,7 @@
 """Where rankings meet the annotations: against figures worked out by hand."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -9,9 +10,11 @@ import scipy.sparse as sp
 from pytest import approx
 from tiny_encoders import document_table
 
-from lmtx.config import EvaluationConfig
+from lmtx.config import EvaluationConfig, load_config
+from lmtx.config.sections import HybridConfig
 from lmtx.evaluation import (
     by_literalness,
+    fuse_systems,
     label_counts,
     label_propensities,
     literal_pairs,
@@ -21,6 +24,7 @@ from lmtx.evaluation import (
     score,
     total_cost,
 )
+from lmtx.index import Shortlist
 from lmtx.metrics import evaluate
 
 CONFIG = EvaluationConfig(cutoffs=[1, 2], bootstrap=200, seed=5)
@@ -194,6 +198,19 @@ def test_costs_add_up_and_an_unknown_price_stays_unknown():
         "usd": None,
         "requests": 3,
     }
+
+
+def test_a_fusion_has_a_record_of_its_own_and_one_of_a_system_without_a_ranking_says_so():
+    hybrids = {f"hybrid-{n}": HybridConfig(label=n, of=[n, "lmtx"]) for n in ("tfidf", "bm25")}
+    config = load_config(Path(__file__).parents[1] / "params.yaml").model_copy(update={"hybrids": hybrids})
+    run = {"host": {"cores": 2}, "versions": {}, "precision": "fp32", "config_hash": "h", "notes": ["a note"]}
+    runs = {"tfidf": run, "lmtx-c1": run | {"precision": "bf16", "notes": []}}
+    shortlists = {system: Shortlist(RANKINGS[system], np.ones((4, 2), np.float32)) for system in runs}
+    fused = fuse_systems(config, shortlists, runs, "lmtx-c1")
+    # Reciprocal ranks: label 1 is second and first, label 0 first, label 2 second.
+    assert fused["hybrid-tfidf"][0, :3].tolist() == [1, 0, 2]
+    assert runs["hybrid-tfidf"]["notes"] == ["a note"] and runs["hybrid-tfidf"]["precision"] == "bf16"
+    assert "hybrid-bm25" not in fused and runs["hybrid-bm25"]["stopped"] == "bm25 has no ranking"
 
 
 # --- rare and common labels --------------------------------------------------------------------

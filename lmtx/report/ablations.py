@@ -107,8 +107,7 @@ def of_axis(results: Results, name: str) -> Drawing:
         several = any(len(g.points) > 1 for g in groups)
         caption += " Dashed: zero-shot." + " Small points: single seeds." * several
     draw, height = (curves, 5.6) if axis.label else (rows, 1.9 + 0.5 * len(groups))
-    message, nothing = _best(groups, axis), None if groups else _missing(results)
-    size = (7.6, height)
+    message, size, nothing = _best(groups, axis), (7.6, height), None if groups else _missing(results)
     return Drawing.make(axis.file, axis.title, message, caption, frame, size, draw, nothing, STAGE)
 
 
@@ -158,10 +157,8 @@ def ran_on(dataset: str, groups: Sequence[Group]) -> str:
     if not groups:
         return dataset
     points = [point for group in groups for point in group.points]
-    documents, counts = (
-        {group.settings.documents for group in groups},
-        {len(group.points) for group in groups},
-    )
+    documents = {group.settings.documents for group in groups}
+    counts = {len(group.points) for group in groups}
     seeds = sorted({point.seed for point in points})
     intervals = "mean and 95 % t-interval over seeds" if max(counts) > 1 else ""
     if 1 in counts:
