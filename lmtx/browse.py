@@ -75,16 +75,13 @@ def lessons(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     gained: the number of accepted labels that the first cycle's shortlist lacks. Indexed by the document's
     row, most gained first.
     """
-    frames = list(judged.values())
-    frame = frames[0].drop_duplicates("row").set_index("row")[["document_uid"]]
-    frame.columns = ["document"]
-    for cycle, table in judged.items():
-        yes = table[table["answer"] == 1].groupby("row").size()
-        frame[cycle] = yes.reindex(frame.index, fill_value=0).astype(int)
-    accepted = pd.concat([f[f["answer"] == 1][["row", "label"]] for f in frames]).drop_duplicates()
-    first_shortlist = pd.MultiIndex.from_frame(frames[0][["row", "label"]])
-    new = accepted[~pd.MultiIndex.from_frame(accepted).isin(first_shortlist)].groupby("row").size()
-    frame["gained"] = new.reindex(frame.index, fill_value=0).astype(int)
+    first = next(iter(judged.values()))
+    frame = first.drop_duplicates("row").set_index("row")[["document_uid"]].set_axis(["document"], axis=1)
+    accepted = {cycle: table[table["answer"] == 1] for cycle, table in judged.items()}
+    pairs = pd.concat(accepted.values())[["row", "label"]].drop_duplicates()
+    in_first = pd.MultiIndex.from_frame(pairs).isin(pd.MultiIndex.from_frame(first[["row", "label"]]))
+    for column, table in (accepted | {"gained": pairs[~in_first]}).items():
+        frame[column] = table.groupby("row").size().reindex(frame.index, fill_value=0)
     return frame.sort_values("gained", ascending=False, kind="stable")
 
 
@@ -125,9 +122,7 @@ def picker(overview: pd.DataFrame, show: Callable[[int], str]):
     return ipywidgets.VBox([ipywidgets.HBox([group, words] if group_names else [words]), document, page])
 
 
-def test_page(
-    corpus: Corpus, truth: sp.csr_array, rankings: Rankings, cycles: Sequence[str], row: int
-) -> str:
+def test_page(corpus: Corpus, truth: sp.csr_array, rankings: Rankings, cycles: list[str], row: int) -> str:
     """Render a test document, by `truth` (n_test, L) and rankings (n_test, k); changes are from E0."""
     ids, annotated = {system: ranking[row] for system, ranking in rankings.items()}, truth[[row]].indices
     tables = (
