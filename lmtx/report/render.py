@@ -62,21 +62,19 @@ class Column(NamedTuple):
     show: Callable[[Any], Cell] = number
 
 
+Row = tuple[Cell, dict]  # the first cell, and by key numbers and `Interval`s, in fractions; None is a gap
+
+
 @dataclass(frozen=True)
 class Table:
-    """A table to be read, and the numbers behind it.
-
-    A row is its first cell, and its values by key: numbers and `Interval`s, in fractions; None is a gap.
-    """
+    """A table to be read, and the numbers behind it."""
 
     name: str  # file name without ending, such as "t2_main"
     title: str
     caption: str  # how to read it
     first: str  # the heading of the first column, which is text
     columns: Sequence[Column]  # the others; a line break in a heading is where LaTeX may stack it
-    sections: Sequence[
-        tuple[str, list[tuple[Cell, dict]]]
-    ]  # heading and rows; "" heads a table without parts
+    sections: Sequence[tuple[str, list[Row]]]  # heading and rows; "" heads a table without parts
     notes: Sequence[str] = ()  # footnotes, among them the reasons for missing results
     stage: str = "evaluate"  # the stage whose results it shows
 
