@@ -13,7 +13,9 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from lmtx.corpus import Corpus
-from lmtx.report.render import GAP, HTML, Cell, Table, number
+from lmtx.encoder import Encoder
+from lmtx.index import search
+from lmtx.report.render import GAP, HTML, Cell, Column, Table, number
 
 GROUPS = {
     "won": "LMTX wins",
@@ -24,6 +26,7 @@ GROUPS = {
 }
 """The groups of `compare`, and their names for a reader."""
 MARK = "✓"
+Rankings = Mapping[str, np.ndarray]  # system -> label ids, best first, -1 pads
 _ANSWERS = {1: "yes", 0: "no", -1: "none"}
 _OFFERED = 200  # documents that a search lists
 _NAME, _TEXT = 70, 4000  # characters shown of a label and of a document
@@ -32,7 +35,7 @@ _NAME, _TEXT = 70, 4000  # characters shown of a label and of a document
 def find(uid: str, overviews: Mapping[str, pd.DataFrame]) -> tuple[str, int]:
     """Return the name of the overview (of `compare` or `lessons`) with a document, and the document's row.
 
-    Raises `ValueError` with the most similar uids where no overview has `uid`.
+    Raises `ValueError` with the most similar uids where no overview has it.
     """
     for name, overview in overviews.items():
         rows = overview.index[overview["document"] == uid]
@@ -40,33 +43,26 @@ def find(uid: str, overviews: Mapping[str, pd.DataFrame]) -> tuple[str, int]:
             return name, int(rows[0])
     uids = [name for overview in overviews.values() for name in overview["document"]]
     close = ", ".join(difflib.get_close_matches(uid, uids, n=3)) or "none"
+    among = f"among those of {' and '.join(overviews)}; the most alike: {close}"
     raise ValueError(
-        f"no document {uid!r} among those of {' and '.join(overviews)}; the most alike: {close}. "
-        "Set `document` to one of the overviews, or to an empty text"
+        f"no document {uid!r} {among}. Set `document` to one of the overviews, or to an empty text"
     )
 
 
-def compare(
-    lmtx: np.ndarray, zero_shot: np.ndarray, truth: sp.csr_array, uids: Sequence[str]
-) -> pd.DataFrame:
+def compare(lmtx: np.ndarray, e0: np.ndarray, truth: sp.csr_array, uids: Sequence[str]) -> pd.DataFrame:
     """Group the test documents by which of two systems ranks an annotated label first.
 
-    `lmtx` and `zero_shot` are label ids (n, k), best first, -1 pads; `truth` is a boolean CSR (n, L), and
-    `uids` are the documents'.
-
-    Returns the columns document, group (a key of `GROUPS`), and for each system the rank of its first
-    annotated label, NaN where it ranks none; indexed by the document's row. Rows are in the order of
-    `GROUPS`, and within a group by the ratio of the two ranks, largest first.
+    `lmtx` and `e0` are label ids (n, k), best first, -1 pads; `truth` is a boolean CSR (n, L). Returns
+    the columns document, group (a key of `GROUPS`), and for each system the rank of its first annotated
+    label, NaN where it ranks none; indexed by the document's row. Rows are in the order of `GROUPS`, and
+    within a group by the ratio of the two ranks, largest first.
     """
-    ranks = {"lmtx": _first_hits(lmtx, truth), "zero-shot": _first_hits(zero_shot, truth)}
-    hit, zero_shot_hit = (ranks_of_system == 1 for ranks_of_system in ranks.values())
-    group = np.select(
-        [np.diff(truth.indptr) == 0, hit & ~zero_shot_hit, ~hit & zero_shot_hit, hit],
-        ["open", "won", "lost", "both"],
-        "neither",
-    )
+    ranks = {"lmtx": _first_hits(lmtx, truth), "zero-shot": _first_hits(e0, truth)}
+    hit, e0_hit = (each == 1 for each in ranks.values())
+    groups = {"open": np.diff(truth.indptr) == 0, "won": hit & ~e0_hit, "lost": ~hit & e0_hit, "both": hit}
+    group = np.select([*groups.values()], [*groups], "neither")
     frame = pd.DataFrame({"document": uids, "group": group, **ranks})
-    end = max(lmtx.shape[1], zero_shot.shape[1]) + 1
+    end = max(lmtx.shape[1], e0.shape[1]) + 1
     gap = np.log2(frame["lmtx"].fillna(end) / frame["zero-shot"].fillna(end)).abs()
     return frame.iloc[np.lexsort((-gap, frame["group"].map(list(GROUPS).index)))]
 
@@ -75,21 +71,17 @@ def lessons(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Count the teacher's yes verdicts on each training document, cycle by cycle.
 
     `judged` is cycle -> the table of `lmtx.curriculum.judge`, with the document's row of the corpus as `row`.
-
     Returns the columns document, one for each cycle with the number of accepted labels of its shortlist, and
     gained: the number of accepted labels that the first cycle's shortlist lacks. Indexed by the document's
     row, most gained first.
     """
-    frames = list(judged.values())
-    frame = frames[0].drop_duplicates("row").set_index("row")[["document_uid"]]
-    frame.columns = ["document"]
-    for cycle, table in judged.items():
-        yes = table[table["answer"] == 1].groupby("row").size()
-        frame[cycle] = yes.reindex(frame.index, fill_value=0).astype(int)
-    accepted = pd.concat([f[f["answer"] == 1][["row", "label"]] for f in frames]).drop_duplicates()
-    first_shortlist = pd.MultiIndex.from_frame(frames[0][["row", "label"]])
-    new = accepted[~pd.MultiIndex.from_frame(accepted).isin(first_shortlist)].groupby("row").size()
-    frame["gained"] = new.reindex(frame.index, fill_value=0).astype(int)
+    first = next(iter(judged.values()))
+    frame = first.drop_duplicates("row").set_index("row")[["document_uid"]].set_axis(["document"], axis=1)
+    accepted = {cycle: table[table["answer"] == 1] for cycle, table in judged.items()}
+    pairs = pd.concat(accepted.values())[["row", "label"]].drop_duplicates()
+    in_first = pd.MultiIndex.from_frame(pairs).isin(pd.MultiIndex.from_frame(first[["row", "label"]]))
+    for column, table in (accepted | {"gained": pairs[~in_first]}).items():
+        frame[column] = table.groupby("row").size().reindex(frame.index, fill_value=0)
     return frame.sort_values("gained", ascending=False, kind="stable")
 
 
@@ -105,10 +97,7 @@ def matching(overview: pd.DataFrame, group: str = "", words: str = "") -> list[t
 
 
 def picker(overview: pd.DataFrame, show: Callable[[int], str]):
-    """Make widgets that choose a document of an overview (of `compare` or `lessons`) and show its page.
-
-    `show` makes the HTML of a row. Returns an `ipywidgets.VBox`, which needs a running kernel.
-    """
+    """Make widgets that choose a document of an overview and `show` its row as HTML; they need a kernel."""
     import ipywidgets
 
     group_names = GROUPS if "group" in overview else {}
@@ -133,10 +122,40 @@ def picker(overview: pd.DataFrame, show: Callable[[int], str]):
     return ipywidgets.VBox([ipywidgets.HBox([group, words] if group_names else [words]), document, page])
 
 
-def document_page(corpus: Corpus, split: str, row: int, annotated: np.ndarray, *tables: Table) -> str:
-    """Render a document and tables about it as HTML for a light or a dark notebook; all text is escaped.
+def test_page(corpus: Corpus, truth: sp.csr_array, rankings: Rankings, cycles: list[str], row: int) -> str:
+    """Render a test document, by `truth` (n_test, L) and rankings (n_test, k); changes are from E0."""
+    ids, annotated = {system: ranking[row] for system, ranking in rankings.items()}, truth[[row]].indices
+    tables = (
+        side_by_side(corpus.labels, annotated, ids),
+        annotated_ranks(corpus.labels, annotated, ids),
+        changes(corpus.labels, annotated, ids, "zero-shot", cycles),
+    )
+    return document_page(corpus, "test", row, annotated, *tables)
 
-    `annotated` holds the ids of its annotated labels. A text beyond 4,000 characters is cut, with a note.
+
+def train_page(
+    corpus: Corpus,
+    truth: sp.csr_array,
+    judged: Mapping[str, pd.DataFrame],
+    proposers: Mapping[str, str],
+    student: tuple[str, Encoder],
+    row: int,
+) -> str:
+    """Render a training document, by `truth` (n_train, L), `judged` of `lessons`, and the last student."""
+    verdicts = {cycle: table[table["row"] == row] for cycle, table in judged.items()}
+    labels = np.unique(np.concatenate([table["label"] for table in verdicts.values()]))
+    name, encoder = student
+    vectors = encoder.encode_labels(corpus.labels.take(labels))
+    order = search(encoder.encode_documents(corpus.train.slice(row, 1)), vectors, len(labels)).ids[0]
+    annotated = truth[[row]].indices
+    table = shortlists(corpus.labels, annotated, verdicts, proposers, (name, labels[order]))
+    return document_page(corpus, "train", row, annotated, table)
+
+
+def document_page(corpus: Corpus, split: str, row: int, annotated: np.ndarray, *tables: Table) -> str:
+    """Render a document, its `annotated` labels (ids) and tables as HTML; all text is escaped.
+
+    A text beyond 4,000 characters is cut, with a note.
     """
     document = corpus.documents(split).slice(row, 1).to_pylist()[0]
     annotations = corpus.labels["text"].take(pa.array(annotated)).to_pylist()
@@ -144,47 +163,33 @@ def document_page(corpus: Corpus, split: str, row: int, annotated: np.ndarray, *
     return template.render(document, annotations=annotations, tables=tables, limit=_TEXT, mark=MARK)
 
 
-def side_by_side(
-    labels: pa.Table, annotated: np.ndarray, rankings: Mapping[str, np.ndarray], k: int = 10
-) -> Table:
-    """Show the first k labels of each system, a column a system; annotated ones are bold and ticked.
+def side_by_side(labels: pa.Table, annotated: np.ndarray, rankings: Rankings, k: int = 10) -> Table:
+    """Show a document's first k labels, a column a system; annotated ones are bold and ticked.
 
-    Parameters
-    ----------
-    labels
-        The corpus' label table.
-    annotated
-        Ids of the document's annotated labels.
-    rankings
-        System -> the document's label ids, best first, -1 pads.
+    `labels` is the corpus' label table, `annotated` holds the ids of the document's annotated labels.
     """
-    cells, uids = {}, {"rank": list(range(1, k + 1))}
-    for system, ids in rankings.items():
-        first_ids = ids[:k][ids[:k] >= 0]
-        gaps = k - len(first_ids)
-        cells[system] = [*_cells(labels, first_ids, annotated), *[Cell(GAP)] * gaps]
-        uids[system] = [*labels["uid"].take(pa.array(first_ids, pa.int64())).to_pylist(), *[None] * gaps]
-    rows = [[Cell(str(rank)), *row] for rank, row in enumerate(zip(*cells.values(), strict=True), 1)]
-    title, caption = f"The first {k} labels", f"{MARK} and bold: annotated."
-    return Table("top", title, caption, ["Rank", *rankings], [("", rows)], pd.DataFrame(uids))
+    columns = []
+    for ids in rankings.values():
+        cells = _cells(labels, ids[:k][ids[:k] >= 0], annotated)
+        columns.append([*cells, *[Cell(GAP)] * (k - len(cells))])
+    rows = [[Cell(str(rank)), *row] for rank, row in enumerate(zip(*columns, strict=True), 1)]
+    caption = f"{MARK} and bold: annotated."
+    return _table("top", f"The first {k} labels", caption, ["Rank", *rankings], {"": rows})
 
 
-def annotated_ranks(labels: pa.Table, annotated: np.ndarray, rankings: Mapping[str, np.ndarray]) -> Table:
+def annotated_ranks(labels: pa.Table, annotated: np.ndarray, rankings: Rankings) -> Table:
     """Show the rank of each annotated label by each system; parameters as for `side_by_side`."""
-    ranks = {system: _ranks(ids, annotated) for system, ids in rankings.items()}
-    names = _cells(labels, annotated, annotated)
-    columns = [[_rank(rank, ids) for rank in ranks[system]] for system, ids in rankings.items()]
-    rows = [list(row) for row in zip(names, *columns, strict=True)]
-    frame = pd.DataFrame({"label": labels["uid"].take(pa.array(annotated)).to_pylist(), **ranks})
-    title = "Where the annotated labels are"
+    columns = [[_rank(rank, ids) for rank in _ranks(ids, annotated)] for ids in rankings.values()]
+    rows = list(zip(_cells(labels, annotated, annotated), *columns, strict=True))
     caption = "The rank by each system; > 100 where it is not among the first 100."
-    return Table("ranks", title, caption, ["Annotated label", *rankings], [("", rows)], frame)
+    headings = ["Annotated label", *rankings]
+    return _table("ranks", "Where the annotated labels are", caption, headings, {"": rows})
 
 
 def changes(
     labels: pa.Table,
     annotated: np.ndarray,
-    rankings: Mapping[str, np.ndarray],
+    rankings: Rankings,
     start: str,
     cycles: Sequence[str],
     k: int = 5,
@@ -194,28 +199,25 @@ def changes(
     Ranks are compared by their ratio: from 8 to 1 is more than from 90 to 50. A label that a ranking lacks
     counts as just below its end. The other parameters are those of `side_by_side`.
     """
-    groups, frames = [], []
+    groups = {}
     for cycle in cycles:
-        before, after = rankings[start], rankings[cycle]
-        ids = np.unique(np.concatenate([before, after]))
+        old, new = rankings[start], rankings[cycle]
+        ids = np.unique(np.concatenate([old, new]))
         ids = ids[ids >= 0]
-        frame = pd.DataFrame({"cycle": cycle, "label": ids})
-        frame["before"], frame["after"] = _ranks(before, ids), _ranks(after, ids)
+        before, after = _ranks(old, ids), _ranks(new, ids)
         # The number of times that the rank halved.
-        start_rank = frame["before"].fillna(_depth(before) + 1)
-        frame["rise"] = np.log2(start_rank / frame["after"].fillna(_depth(after) + 1))
-        frame = frame.sort_values("rise", ascending=False, kind="stable")
-        rose, fell = frame[frame["rise"] > 0].head(k), frame[frame["rise"] < 0].iloc[::-1].head(k)
+        ends = (np.where(np.isnan(r), _depth(of) + 1, r) for r, of in ((before, old), (after, new)))
+        rise = np.log2(np.divide(*ends))
+        order = np.argsort(-rise, kind="stable")
+        rose, fell = order[rise[order] > 0][:k], order[rise[order] < 0][::-1][:k]
         for title, moved in (("▲ rose most", rose), ("▼ fell most", fell)):
-            names = _cells(labels, moved["label"], annotated)
-            befores = [_rank(rank, before) for rank in moved["before"]]
-            afters = [_rank(rank, after) for rank in moved["after"]]
-            rows = [list(row) for row in zip(names, befores, afters, strict=True)]
-            groups.append((f"{start} → {cycle}: {title}{'' if rows else ': none'}", rows))
-            frames.append(moved)
+            names = _cells(labels, ids[moved], annotated)
+            ranks = [[_rank(r, old) for r in before[moved]], [_rank(r, new) for r in after[moved]]]
+            rows = list(zip(names, *ranks, strict=True))
+            groups[f"{start} → {cycle}: {title}{'' if rows else ': none'}"] = rows
     caption = "Sorted by the ratio of the two ranks: from 8 to 1 is a longer way than from 90 to 50."
-    columns = ["Label", "Rank before", "Rank after"]
-    return Table("changes", "What training moved", caption, columns, groups, pd.concat(frames))
+    headings = ["Label", "Rank before", "Rank after"]
+    return _table("changes", "What training moved", caption, headings, groups)
 
 
 def shortlists(
@@ -227,41 +229,40 @@ def shortlists(
 ) -> Table:
     """Show a training document's shortlist in each cycle, with the teacher's verdicts.
 
-    Parameters
-    ----------
-    labels, annotated
-        As for `side_by_side`.
-    judged
-        Cycle -> this document's rows of `lmtx.curriculum.judge`'s table.
-    proposers
-        Cycle -> the system whose ranking its shortlist is.
-    after
-        The last student's name, and its order of the labels of all shortlists. None: not shown.
+    `judged` is cycle -> this document's rows of the table of `lmtx.curriculum.judge`, `proposers` cycle ->
+    the system that made its shortlist, `after` the last student's name and its order of all these labels.
     """
-    verdicts = pd.concat(judged.values()).drop_duplicates("label", keep="last").set_index("label")
-    lists = [
-        (f"{cycle}: the shortlist, by {proposers[cycle]}", table.sort_values("rank"))
+    lists = {
+        f"{cycle}: the shortlist, by {proposers[cycle]}": table.sort_values("rank")
         for cycle, table in judged.items()
-    ]
+    }
     if after is not None:
         name, ids = after
+        verdicts = pd.concat(judged.values()).drop_duplicates("label", keep="last").set_index("label")
         ordered = verdicts.loc[ids].reset_index().assign(rank=np.arange(1, len(ids) + 1))
-        lists.append((f"Afterwards: the same labels, by {name}", ordered))
-    groups, frames, before, seen = [], [], np.array([], dtype=np.int64), set()
-    for heading, table in lists:
+        lists[f"Afterwards: the same labels, by {name}"] = ordered
+    groups, before, seen = {}, np.array([], dtype=np.int64), set()
+    for heading, table in lists.items():
         ids = table["label"].to_numpy()
-        table = table.assign(list=heading, before=_ranks(before, ids))
-        rows = []
-        for name, row in zip(_cells(labels, ids, annotated), table.itertuples(), strict=True):
-            before_text = "new" if seen and row.label not in seen else number(row.before).text
+        rows = groups[heading] = []
+        cells = zip(_cells(labels, ids, annotated), _ranks(before, ids), table.itertuples(), strict=True)
+        for name, rank_before, row in cells:
+            before_text = "new" if seen and row.label not in seen else number(rank_before).text
             answer = Cell(_ANSWERS[row.answer], bold=row.answer == 1)
             rows.append([name, Cell(str(row.rank)), Cell(before_text), number(row.p_yes, 2), answer])
-        groups.append((heading, rows))
-        frames.append(table)
         before, seen = ids, seen.union(ids)
     caption = f"Before: the rank in the list above; {GAP} where that one does not hold the label."
-    columns = ["Label", "Rank", "Before", "p_yes", "Verdict"]
-    return Table("shortlists", "What the teacher said", caption, columns, groups, pd.concat(frames))
+    headings = ["Label", "Rank", "Before", "p_yes", "Verdict"]
+    return _table("shortlists", "What the teacher said", caption, headings, groups)
+
+
+def _table(name: str, title: str, caption: str, headings: Sequence[str], groups: Mapping) -> Table:
+    """Make a table of cells: heading of a part -> rows of cells."""
+    columns = [Column(heading, str(i), lambda cell: cell) for i, heading in enumerate(headings[1:], 1)]
+    parts = []
+    for heading, rows in groups.items():
+        parts.append((heading, [(row[0], {str(i): cell for i, cell in enumerate(row)}) for row in rows]))
+    return Table(name, title, caption, headings[0], columns, parts)
 
 
 def _first_hits(ids: np.ndarray, truth: sp.csr_array) -> np.ndarray:
@@ -285,16 +286,11 @@ def _rank(rank: float, ids: np.ndarray) -> Cell:
     return Cell(f"> {_depth(ids)}" if np.isnan(rank) else f"{rank:.0f}", bold=rank == 1)
 
 
-def _cells(labels: pa.Table, ids: Sequence[int] | np.ndarray, annotated: np.ndarray) -> list[Cell]:
+def _cells(labels: pa.Table, ids: np.ndarray, annotated: np.ndarray) -> list[Cell]:
     """Make a cell for each label: the name before its description, ticked where it is annotated."""
-    ids = np.asarray(ids, dtype=np.int64)
-    return [
-        Cell(f"{MARK} {_name(**label)}" if ticked else _name(**label), bold=bool(ticked))
-        for label, ticked in zip(labels.take(ids).to_pylist(), np.isin(ids, annotated), strict=True)
-    ]
-
-
-def _name(uid: str, text: str) -> str:
-    if text.startswith(f"{uid}:"):
-        return uid
-    return text if len(text) <= _NAME else f"{text[: _NAME - 1]}…"
+    cells, rows = [], labels.take(np.asarray(ids, np.int64)).to_pylist()
+    for row, ticked in zip(rows, np.isin(ids, annotated).tolist(), strict=True):
+        name = row["uid"] if row["text"].startswith(f"{row['uid']}:") else row["text"]
+        name = name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
+        cells.append(Cell(f"{MARK} {name}" if ticked else name, bold=ticked))
+    return cells

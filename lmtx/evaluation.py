@@ -2,16 +2,23 @@
 
 import math
 import re
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import scipy.sparse as sp
 
-from lmtx.config import EvaluationConfig
-from lmtx.index import Shortlist, without
+from lmtx.config import Config, EvaluationConfig
+from lmtx.corpus import Corpus
+from lmtx.files import replacing
+from lmtx.index import Shortlist, fuse, fuse_scores, without
 from lmtx.metrics import PROPENSITY_CONSTANTS, evaluate, paired_differences, per_document, propensities
+from lmtx.provenance import commit
+from lmtx.study import Study
+from lmtx.study.records import read_record, write_results
 
 _WORD = re.compile(r"\w+")
 FREQUENCIES = {"never": (0, 0), "rare": (1, 3), "common": (4, math.inf)}
@@ -24,67 +31,38 @@ def label_counts(annotated: sp.csr_array) -> np.ndarray:
 
 
 def label_propensities(annotated: sp.csr_array, kind: str = "other") -> np.ndarray:
-    """Compute 1/p_l of each label, float64 (L,), from the annotations of the training side.
+    """Compute 1/p_l of each label for PSP@k, float64 (L,), from the annotated documents of the training side.
 
-    Documents without annotations do not count. Only PSP@k uses the result. `kind` chooses the constants (see
-    `lmtx.metrics`).
+    `kind` chooses the constants (see `lmtx.metrics`).
     """
-    counts = label_counts(annotated)
     documents = int((np.diff(annotated.indptr) > 0).sum())
-    return propensities(counts, documents, *PROPENSITY_CONSTANTS[kind])
+    return propensities(label_counts(annotated), documents, *PROPENSITY_CONSTANTS[kind])
 
 
 def score(
-    rankings: dict[str, np.ndarray],
+    rankings: Mapping[str, np.ndarray],
     truth: sp.csr_array,
     config: EvaluationConfig,
+    against: Mapping[str, str],
     *,
-    reference: str,
     excluded: sp.csr_array,
-    propensity: np.ndarray,
+    propensity: np.ndarray | None = None,
 ) -> dict[str, dict]:
-    """Score several systems on the same documents, and compare each with `reference`, one of them.
+    """Score several systems on the same documents, and compare each with some of them.
 
     Parameters
     ----------
     rankings
         System name -> label ids int32 (n, k), best first, -1 pads. A ranking of fewer rows is measured and
         compared on the first documents.
+    against
+        Key of a comparison -> the system with which every other one is compared.
     truth, excluded, propensity
         As for `lmtx.metrics.evaluate`.
 
-    Returns
-    -------
-    System name -> {"n", "metrics", "against_lmtx"}, the last being None for `reference`.
+    Returns system name -> "n", "metrics", and by each key of `against` the paired differences: the system
+    minus the other one, None for that one itself.
     """
-    return _compared(rankings, truth, config, {"against_lmtx": reference}, excluded, propensity)
-
-
-def score_points(
-    rankings: dict[str, np.ndarray],
-    truth: sp.csr_array,
-    config: EvaluationConfig,
-    *,
-    excluded: sp.csr_array,
-    references: tuple[str, ...],
-) -> dict[str, dict]:
-    """Score each point of the ablations as `score` does, without PSP@k, and compare it with each reference.
-
-    Returns name -> {"n", "metrics", "against_REFERENCE": …}, None for a reference against itself.
-    """
-    against = {f"against_{name.replace('-', '_')}": name for name in references}
-    return _compared(rankings, truth, config, against, excluded)
-
-
-def _compared(
-    rankings: dict[str, np.ndarray],
-    truth: sp.csr_array,
-    config: EvaluationConfig,
-    against: dict[str, str],
-    excluded: sp.csr_array,
-    propensity: np.ndarray | None = None,
-) -> dict[str, dict]:
-    """Score each ranking; each key of `against` gets its paired difference to the named ranking."""
     draws = {"bootstrap": config.bootstrap, "seed": config.seed}
     results = {}
     for name, ids in rankings.items():
@@ -101,7 +79,7 @@ def _compared(
 
 
 def precision_by_frequency(
-    rankings: dict[str, np.ndarray],
+    rankings: Mapping[str, np.ndarray],
     truth: sp.csr_array,
     counts: np.ndarray,
     config: EvaluationConfig,
@@ -113,7 +91,7 @@ def precision_by_frequency(
     `label_counts` of the training side. Returns system name -> bucket of `FREQUENCIES` -> {"value", "low",
     "high"}.
     """
-    results: dict[str, dict[str, dict[str, float]]] = {}
+    results = {}
     for system, ids in rankings.items():
         annotated_rows = np.flatnonzero(np.diff(truth[: len(ids)].indptr))
         first = ids[annotated_rows, :k]
@@ -129,13 +107,8 @@ def precision_by_frequency(
 
 
 def label_names(reader: str, texts: Sequence[str]) -> list[str]:
-    """Return the labels' names without descriptions: the title of "facet: title", else the text before ": ".
-
-    `reader` is that of the data set: the labels of `debian` begin with a facet.
-    """
-    if reader == "debian":
-        return [text.partition(": ")[2] for text in texts]
-    return [text.partition(": ")[0] for text in texts]
+    """Return the labels' names without descriptions; those of the reader `debian` are "facet: title"."""
+    return [text.partition(": ")[2 if reader == "debian" else 0] for text in texts]
 
 
 def literal_pairs(truth: sp.csr_array, documents: pa.Table, names: Sequence[str]) -> sp.csr_array:
@@ -149,57 +122,47 @@ def literal_pairs(truth: sp.csr_array, documents: pa.Table, names: Sequence[str]
         return f" {' '.join(_WORD.findall(text.lower()))} "
 
     words = [spaced(name) for name in names]
-    titles, texts = documents["title"].to_pylist(), documents["text"].to_pylist()
-    rows, columns = [], []
-    for row, (title, text) in enumerate(zip(titles, texts, strict=True)):
-        spoken = spaced(f"{title} {text}")
+    pairs = []
+    for row, document in enumerate(documents.to_pylist()):
+        text = spaced(f"{document['title']} {document['text']}")
         for label in truth.indices[truth.indptr[row] : truth.indptr[row + 1]]:
-            if words[label].strip() and words[label] in spoken:
-                rows.append(row)
-                columns.append(label)
+            if words[label].strip() and words[label] in text:
+                pairs.append((row, label))
+    rows, columns = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     return sp.csr_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=truth.shape)
 
 
 def by_literalness(
-    rankings: dict[str, np.ndarray],
+    rankings: Mapping[str, np.ndarray],
     truth: sp.csr_array,
     literal: sp.csr_array,
     config: EvaluationConfig,
+    against: Mapping[str, str],
     *,
-    reference: str,
     excluded: sp.csr_array,
 ) -> dict[str, dict[str, dict]]:
     """Score the `literal_pairs` and the other annotated pairs separately; the rest is as for `score`.
 
-    For each kind, the annotated labels of the other kind are no candidates: neither hits nor misses.
-
-    Returns
-    -------
-    System name -> "literal" and "other" -> {"n", "metrics", "against_lmtx"}. A kind is left out where none of
-    the documents that a system ranks has a pair of it.
+    For each kind, the annotated labels of the other kind are no candidates: neither hits nor misses. Returns
+    system name -> "literal" and "other" -> the scores; a kind is left out where none of the documents that a
+    system ranks has a pair of it.
     """
     other = sp.csr_array(truth > literal)
-    results: dict[str, dict[str, dict]] = {system: {} for system in rankings}
+    results = {system: {} for system in rankings}
     for kind, wanted, hidden in (("literal", literal, other), ("other", other, literal)):
         barred = sp.csr_array(excluded + hidden)
-        shown = {
-            system: without(
-                Shortlist(ids, np.zeros(ids.shape, np.float32)), barred[: len(ids)], ids.shape[1]
-            ).ids
-            for system, ids in rankings.items()
-            if (wanted[: len(ids)] > excluded[: len(ids)]).nnz
-        }
-        scores = _compared(shown, wanted, config, {"against_lmtx": reference}, barred)
-        for system, score_of_kind in scores.items():
-            results[system][kind] = score_of_kind
+        shown = {}
+        for system, ids in rankings.items():
+            if (wanted[: len(ids)] > excluded[: len(ids)]).nnz:
+                ranking = Shortlist(ids, np.zeros(ids.shape, np.float32))
+                shown[system] = without(ranking, barred[: len(ids)], ids.shape[1]).ids
+        for system, scores in score(shown, wanted, config, against, excluded=barred).items():
+            results[system][kind] = scores
     return results
 
 
 def total_cost(*costs: dict[str, float | None]) -> dict[str, float | None]:
-    """Add up several accounts, field by field; None, an unknown price, makes the sum None.
-
-    An empty account, which is that of a run elsewhere, makes the sum empty.
-    """
+    """Add up accounts, field by field; an unknown price, None, makes it None, an empty account all empty."""
     return {
         name: None if any(cost[name] is None for cost in costs) else sum(cost[name] for cost in costs)
         for name in (costs[0] if all(costs) else ())
@@ -212,12 +175,10 @@ def pseudo_label_quality(judged: pa.Table, rows: np.ndarray, truth: sp.csr_array
     `judged` is the table of `lmtx.curriculum.judge`, whose `document` counts within `rows`, int64: the judged
     documents' rows in `truth`, boolean CSR (n_train, L).
 
-    Returns
-    -------
-    yes_rate, of all pairs; pseudo_positives per judged document; and, over the annotated ones among the
-    judged documents, pseudo_precision (share of accepted pairs that are annotated), pseudo_recall (share of
-    annotated pairs that are accepted) and shortlist_recall (share of annotated pairs that were judged). None
-    for a division by zero.
+    Returns yes_rate, of all pairs; pseudo_positives per judged document; and, over the annotated ones among
+    the judged documents, pseudo_precision (share of accepted pairs that are annotated), pseudo_recall (share
+    of annotated pairs that are accepted) and shortlist_recall (share of annotated pairs that were judged).
+    None for a division by zero.
     """
     yes = judged["answer"].to_numpy() == 1
     documents, labels = rows[judged["document"].to_numpy()], judged["label"].to_numpy()
@@ -244,9 +205,96 @@ def same_answers(judged: pa.Table, other: pa.Table) -> float | None:
     Both are tables of `lmtx.curriculum.judge`. None where they have no such pair in common.
     """
     keys = ["document_uid", "label_uid"]
-    answers = [
-        table.select([*keys, "answer"]).filter(pc.greater_equal(table["answer"], 0))
-        for table in (judged, other)
-    ]
-    both = answers[0].join(answers[1], keys, join_type="inner", right_suffix="_other")
+    one, two = (t.filter(pc.field("answer") >= 0).select([*keys, "answer"]) for t in (judged, other))
+    both = one.join(two, keys, join_type="inner", right_suffix="_other")
     return pc.mean(pc.equal(both["answer"], both["answer_other"])).as_py() if both.num_rows else None
+
+
+def fuse_systems(
+    config: Config, shortlists: Mapping[str, Shortlist], runs: dict[str, dict], best: str
+) -> dict[str, np.ndarray]:
+    """Fuse rankings as `hybrids` says, and add a record of each fusion to `runs`: system -> label ids.
+
+    `best` is the best cycle, which stands for "lmtx". A fusion of a system without a ranking is left out.
+    """
+    fused, depth = {}, max(config.evaluation.cutoffs)
+    for name, hybrid in config.hybrids.items():
+        systems = [best if system == "lmtx" else system for system in hybrid.of]
+        runs[name] = {"system": name, "label": hybrid.label, "family": "hybrid"}
+        if missing := [system for system in systems if system not in shortlists]:
+            runs[name]["stopped"] = f"{' and '.join(missing)} has no ranking"
+            continue
+        rankings = [shortlists[system] for system in systems]
+        if hybrid.weights is None:
+            fused[name] = fuse([ranking.ids for ranking in rankings], depth).ids
+        else:
+            fused[name] = fuse_scores(rankings, hybrid.weights, depth).ids
+        last = runs[systems[-1]]
+        runs[name] |= {key: last[key] for key in ("host", "versions", "precision", "config_hash")}
+        notes = sorted({note for system in systems for note in runs[system]["notes"]})
+        runs[name] |= {"notes": notes, "seconds": {}, "cost": {}, "seed": None}
+    return fused
+
+
+def score_systems(
+    config: Config,
+    rankings: Mapping[str, np.ndarray],
+    best: str,
+    corpus: Corpus,
+    truth: sp.csr_array,
+    train_truth: sp.csr_array,
+) -> dict[str, dict]:
+    """Return all that the result files say of quality: system -> `score` against `best`, and two splits.
+
+    `truth` and `train_truth` are the annotations of the test and of the training documents.
+    """
+    settings, excluded = config.evaluation, corpus.excluded["test"]
+    names = label_names(config.dataset.reader, corpus.labels["text"].to_pylist())
+    literal = literal_pairs(truth, corpus.test, names)
+    propensity = label_propensities(train_truth, config.dataset.propensity)
+    against = {"against_lmtx": best}
+    scores = score(rankings, truth, settings, against, excluded=excluded, propensity=propensity)
+    splits = {
+        "by_frequency": precision_by_frequency(rankings, truth, label_counts(train_truth), settings),
+        "by_literalness": by_literalness(rankings, truth, literal, settings, against, excluded=excluded),
+    }
+    return {s: {name: split[s] for name, split in splits.items()} | scores[s] for s in rankings}
+
+
+def headline(scores: Mapping[str, dict]) -> dict[str, dict[str, float]]:
+    """System -> the few metrics that tell most."""
+    names = ("P@1", "P@5", "R@10", "R@100")
+    return {s: {m: round(r["metrics"][m]["value"], 4) for m in names} for s, r in scores.items()}
+
+
+def add_labelling(study: Study, runs: dict[str, dict], truth: sp.csr_array) -> None:
+    """Add the time, the cost and the quality of judging to the record of each cycle that was trained."""
+    for cycle in study.config.cycles:
+        if "stopped" in (run := runs[f"lmtx-{cycle}"]):
+            continue
+        folder, record = study.labelled(cycle), study.record(f"label-{cycle}")
+        study.need(folder, record)
+        judged = pq.read_table(folder / "verdicts.parquet")
+        run["cycle"] |= pseudo_label_quality(judged, np.load(folder / "rows.npy"), truth)
+        labelling = read_record(study, record)
+        if labelling["seconds"]:
+            run["seconds"] |= {"label": sum(labelling["seconds"].values())}
+        run["cost"] = total_cost(labelling["cost"], run["cost"])
+
+
+def write_systems(
+    study: Study, runs: Mapping[str, dict], best: str, scores: Mapping[str, dict], stopped: str = ""
+) -> None:
+    """Write the result files and the model of `lmtx`, which is the best cycle.
+
+    `stopped` says why there are no `scores`.
+    """
+    with replacing(study.model("lmtx")) as folder:
+        shutil.copytree(study.model(best), folder)
+    more = {"dataset": study.name, "commit": commit(), "by_frequency": {}, "by_literalness": {}}
+    more |= {"stopped": stopped} if stopped else {}
+    results = {system: run | more | scores.get(system, {}) for system, run in runs.items()}
+    results["lmtx"] = results[best] | {"system": "lmtx", "label": "LMTX, best cycle"}
+    write_results(study.results, results, study.scores("systems"))
+    figures = headline(scores)
+    write_results(study.summary, figures | {"lmtx": figures.get(best, {})})

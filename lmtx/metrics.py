@@ -59,18 +59,10 @@ def evaluate(
         Number of resamples of the documents, and their seed. The same seed and number of documents give
         the same resamples.
 
-    Returns
-    -------
-    dict
-        `{"n": documents with at least one true label, "metrics": {"P@1": {"value", "low",
-        "high"}, …, "R@…", "nDCG@…", "PSP@…"}}`. All are fractions; low and high are the 2.5 and 97.5
-        percentiles over the resamples.
-
-    Raises
-    ------
-    ValueError
-        When shapes or dtypes do not fit; when a ranking has an id out of range, an id twice, an excluded
-        id, a pad before an id, or too few columns; and when no document has a true label.
+    Returns `{"n": documents with at least one true label, "metrics": {"P@1": {"value", "low", "high"}, …,
+    "R@…", "nDCG@…", "PSP@…"}}`. All are fractions; low and high are the 2.5 and 97.5 percentiles over the
+    resamples. Raises `ValueError` when shapes or dtypes do not fit; when a ranking has an id out of range, an
+    id twice, an excluded id, a pad before an id, or too few columns; and when no document has a true label.
     """
     gains, best = _gains(ids, truth, cutoffs, excluded, propensity)
     # A document's best attainable PSP sum is resampled with the document: PSP@k is a ratio of sums.
@@ -109,9 +101,7 @@ def paired_difference(a: np.ndarray, b: np.ndarray, bootstrap: int = 1000, seed:
 
     `a` and `b` are float (n,): one metric of two systems, from `per_document`. Both systems are resampled
     together, so the difficulty of a document cancels out. If the interval excludes 0, the choice of
-    documents does not explain the difference.
-
-    Raises `ValueError` when the two differ in their number of documents, or have none.
+    documents does not explain the difference. Raises `ValueError` for arrays of different or no length.
     """
     return paired_differences({"both": a}, {"both": b}, bootstrap, seed)["both"]
 
@@ -120,37 +110,25 @@ def paired_differences(
     a: dict[str, np.ndarray], b: dict[str, np.ndarray], bootstrap: int = 1000, seed: int = 0
 ) -> dict[str, dict[str, float]]:
     """Compute the `paired_difference` of each metric of `a` and `b`, all on the same resamples."""
-    differences = {}
-    for name in a:
-        one, other = np.asarray(a[name], dtype=np.float64), np.asarray(b[name], dtype=np.float64)
+    differences = []
+    for one, other in ((np.asarray(a[name], float), np.asarray(b[name], float)) for name in a):
         if one.ndim != 1 or one.shape != other.shape or not len(one):
             raise ValueError(
                 f"a paired comparison needs two equally long arrays, not {one.shape} and {other.shape}"
             )
-        differences[name] = one - other
-    sums = _resampled_sums([difference[:, None] for difference in differences.values()], bootstrap, seed)
-    return {
-        name: _interval(difference.mean(), drawn[:, 0] / len(difference))
-        for (name, difference), drawn in zip(differences.items(), sums, strict=True)
-    }
+        differences.append(one - other)
+    sums = _resampled_sums([difference[:, None] for difference in differences], bootstrap, seed)
+    each = zip(a, differences, sums, strict=True)
+    return {name: _interval(d.mean(), drawn[:, 0] / len(d)) for name, d, drawn in each}
 
 
 def propensities(counts: np.ndarray, n_documents: int, a: float, b: float) -> np.ndarray:
     """Compute inverse propensities 1 / p_l = 1 + C (N_l + B)^-A, C = (ln N - 1) (B + 1)^A: float64 (L,).
 
     p_l models the probability that a true label l was annotated. Annotators miss rare labels more often, so
-    a rare label weighs more (Jain, Prabhu and Varma, KDD 2016).
-
-    Parameters
-    ----------
-    counts
-        (L,): N_l, how often the annotated training documents have each label.
-    n_documents
-        N, the number of annotated training documents.
-    a, b
-        A and B of the formula; see `PROPENSITY_CONSTANTS`.
-
-    Raises `ValueError` for negative counts, or N < 3, for which C would be negative.
+    a rare label weighs more (Jain, Prabhu and Varma, KDD 2016). `counts` (L,) are N_l, how often the N =
+    `n_documents` annotated training documents have each label; A and B are in `PROPENSITY_CONSTANTS`. Raises
+    `ValueError` for negative counts, or N < 3, for which C would be negative.
     """
     counts = np.asarray(counts, dtype=np.float64)
     if n_documents < 3:

@@ -60,7 +60,7 @@ def overview():
 
 def test_documents_are_grouped_by_whose_first_label_is_annotated():
     frame = overview()
-    assert dict(zip(frame["document"], frame["group"], strict=True)) == {
+    groups = {
         "won": "won",
         "won-less": "won",
         "lost": "lost",
@@ -68,16 +68,12 @@ def test_documents_are_grouped_by_whose_first_label_is_annotated():
         "both": "both",
         "open": "open",
     }
-    assert list(frame["document"][:2]) == ["won", "won-less"]  # from 3 to 1 is more than from 2 to 1
+    assert dict(zip(frame["document"], frame["group"], strict=True)) == groups
     assert set(frame["group"]) == set(browse.GROUPS)
+    assert list(frame["document"][:2]) == ["won", "won-less"]  # from 3 to 1 is more than from 2 to 1
     assert [UIDS[row] for row in frame.index] == list(frame["document"])
-
-
-def test_the_ranks_of_the_first_annotated_label_stand_beside_a_document():
-    frame = overview().set_index("document")[["lmtx", "zero-shot"]]
-    np.testing.assert_array_equal(
-        frame.loc[["won", "lost", "missed", "open"]], [[1, 3], [2, 1], [3, 2], [np.nan, np.nan]]
-    )
+    ranks = frame.set_index("document").loc[["won", "lost", "missed", "open"], ["lmtx", "zero-shot"]]
+    np.testing.assert_array_equal(ranks, [[1, 3], [2, 1], [3, 2], [np.nan, np.nan]])
 
 
 def test_padding_is_no_hit():
@@ -107,16 +103,9 @@ JUDGED = {
 def test_a_document_gains_what_was_accepted_beyond_the_first_shortlist():
     frame = browse.lessons(JUDGED)
     assert list(frame.columns) == ["document", "c1", "c2", "gained"]
-    assert frame.reset_index().to_numpy().tolist() == [
-        [5, "t5", 0, 2, 2],
-        [3, "t3", 1, 1, 0],
-        [7, "t7", 0, 0, 0],
-    ]
-
-
-def test_one_cycle_gains_nothing():
-    frame = browse.lessons({"c1": JUDGED["c1"]})
-    assert frame["gained"].tolist() == [0, 0, 0]
+    rows = [[5, "t5", 0, 2, 2], [3, "t3", 1, 1, 0], [7, "t7", 0, 0, 0]]
+    assert frame.reset_index().to_numpy().tolist() == rows
+    assert browse.lessons({"c1": JUDGED["c1"]})["gained"].tolist() == [0, 0, 0]
 
 
 def test_a_document_is_found_by_its_uid():
@@ -142,20 +131,18 @@ ROW = {"lmtx-c1": ranking(2, 0, 1, 3), "zero-shot": ranking(3, 5, 0, 2), "tfidf"
 
 def test_systems_stand_side_by_side_and_annotated_labels_are_ticked():
     table = browse.side_by_side(LABELS, np.array([0, 2]), ROW, 3)
-    assert table.columns == ["Rank", *ROW]
+    assert table.headings == ["Rank", *ROW]
     assert texts(table)[""] == [
         ["1", "✓ bold & <i>", NAMES[3], "d"],
         ["2", "✓ a.sort", "e", "—"],
         ["3", "a.order", "✓ a.sort", "—"],
     ]
     assert [cell.bold for cell in table.groups[0][1][1]] == [False, True, False, False]
-    assert table.frame["lmtx-c1"].tolist() == ["b", "a.sort", "a.order"]
 
 
 def test_each_annotated_label_has_its_rank_by_each_system():
     table = browse.annotated_ranks(LABELS, np.array([0, 5]), ROW)
     assert texts(table)[""] == [["✓ a.sort", "2", "3", "> 1"], ["✓ e", "> 4", "2", "> 1"]]
-    np.testing.assert_array_equal(table.frame["lmtx-c1"], [2, np.nan])
 
 
 def test_what_rose_and_what_fell_is_told_by_the_ratio_of_ranks():
@@ -211,16 +198,9 @@ def test_nothing_of_a_document_or_a_label_becomes_markup(corpus):
     html = browse.document_page(corpus, "test", 0, annotated, *tables)
     assert not re.search(r"<(script|h1|u|i)>", html)
     text = seen(html)
-    for part in (
-        "<script>alert('x')</script> & more",
-        "<h1>T & t</h1>",
-        "<b>ranks</b>",
-        "bold & <i>",
-        "<u>s</u>",
-    ):
+    shown = ("<script>alert('x')</script> & more", "<h1>T & t</h1>", "bold & <i>", "<u>s</u>")
+    for part in (*shown, "✓ a.order: <b>ranks</b>", "The first 4,000 of 10,035 characters."):
         assert part in text
-    assert "✓ a.order: <b>ranks</b>" in text
-    assert "The first 4,000 of 10,035 characters." in text
 
 
 def test_a_short_document_without_title_or_annotations(corpus):
@@ -231,11 +211,34 @@ def test_a_short_document_without_title_or_annotations(corpus):
     assert "characters" not in text
 
 
-def test_a_long_name_may_break_between_its_parts_only(corpus):
-    html = browse.document_page(
-        corpus, "test", 1, np.array([], int), browse.side_by_side(LABELS, np.array([]), {"s": ranking(0)}, 1)
-    )
+class Encoder:
+    """Embeds labels as unit vectors, and a document as one that prefers them in reverse."""
+
+    def encode_labels(self, labels):
+        return np.eye(8, dtype=np.float32)[: labels.num_rows]
+
+    def encode_documents(self, documents):
+        scores = np.arange(1, 9, dtype=np.float32)
+        return (scores / np.linalg.norm(scores))[None]
+
+
+def test_a_test_document_has_its_tables_and_a_long_name_breaks_between_its_parts_only(corpus):
+    html = browse.test_page(corpus, TRUTH, {"zero-shot": E0, "lmtx-c1": LMTX}, ["lmtx-c1"], 0)
+    for heading in (
+        "The first 10 labels",
+        "Where the annotated labels are",
+        "zero-shot → lmtx-c1: ▲ rose most",
+    ):
+        assert heading in seen(html)
     assert "a.<wbr>sort" in html
+
+
+def test_a_training_document_ends_with_the_last_student_s_order_of_all_shortlists(corpus):
+    judged = {cycle: table.replace({"row": {3: 1}}) for cycle, table in JUDGED.items()}
+    proposers = {"c1": "zero-shot", "c2": "lmtx-c1"}
+    text = seen(browse.train_page(corpus, TRUTH, judged, proposers, ("lmtx-c2", Encoder()), 1))
+    order = text.partition("Afterwards: the same labels, by lmtx-c2")[2]
+    assert order.index("bold & <i>") < order.index("a.order") < order.index("a.sort")
 
 
 def test_the_picker_turns_pages():

@@ -1,16 +1,20 @@
 """Where rankings meet the annotations: against figures worked out by hand."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
+from pytest import approx
 from tiny_encoders import document_table
 
-from lmtx.config import EvaluationConfig
+from lmtx.config import EvaluationConfig, load_config
+from lmtx.config.sections import HybridConfig
 from lmtx.evaluation import (
     by_literalness,
+    fuse_systems,
     label_counts,
     label_propensities,
     literal_pairs,
@@ -18,9 +22,9 @@ from lmtx.evaluation import (
     pseudo_label_quality,
     same_answers,
     score,
-    score_points,
     total_cost,
 )
+from lmtx.index import Shortlist
 from lmtx.metrics import evaluate
 
 CONFIG = EvaluationConfig(cutoffs=[1, 2], bootstrap=200, seed=5)
@@ -43,9 +47,11 @@ RANKINGS = {
 }
 
 
-def scored(**changes):
-    options = {"reference": "lmtx-c1", "excluded": NONE, "propensity": np.ones(5)}
-    return score(RANKINGS, TRUTH, CONFIG, **(options | changes))
+LMTX = {"against_lmtx": "lmtx-c1"}
+
+
+def scored(rankings=RANKINGS, against=LMTX, excluded=NONE):
+    return score(rankings, TRUTH, CONFIG, against, excluded=excluded, propensity=np.ones(5))
 
 
 def test_every_system_is_scored_on_the_documents_with_annotations():
@@ -53,10 +59,10 @@ def test_every_system_is_scored_on_the_documents_with_annotations():
     assert list(results) == list(RANKINGS)
     assert {system: result["n"] for system, result in results.items()} == dict.fromkeys(RANKINGS, 3)
     value = {s: {m: v["value"] for m, v in results[s]["metrics"].items()} for s in results}
-    assert value["lmtx-c1"]["P@1"] == pytest.approx(2 / 3)
-    assert value["lmtx-c1"]["R@2"] == pytest.approx(1)
-    assert value["zero-shot"]["P@1"] == pytest.approx(1 / 3)
-    assert value["zero-shot"]["R@2"] == pytest.approx((1 + 1 / 2) / 3)
+    assert value["lmtx-c1"]["P@1"] == approx(2 / 3)
+    assert value["lmtx-c1"]["R@2"] == approx(1)
+    assert value["zero-shot"]["P@1"] == approx(1 / 3)
+    assert value["zero-shot"]["R@2"] == approx((1 + 1 / 2) / 3)
     assert value["tfidf"]["P@1"] == 0
     assert {m.partition("@")[2] for m in value["tfidf"]} == {"1", "2"}
     expected = evaluate(
@@ -69,90 +75,78 @@ def test_differences_are_the_system_minus_the_reference():
     results = scored()
     assert results["lmtx-c1"]["against_lmtx"] is None
     against = {system: results[system]["against_lmtx"] for system in ("tfidf", "zero-shot")}
-    assert against["zero-shot"]["P@1"]["value"] == pytest.approx(1 / 3 - 2 / 3)
-    assert against["zero-shot"]["R@2"]["value"] == pytest.approx(0.5 - 1)
-    assert against["tfidf"]["P@1"]["value"] == pytest.approx(-2 / 3)
+    assert against["zero-shot"]["P@1"]["value"] == approx(1 / 3 - 2 / 3)
+    assert against["zero-shot"]["R@2"]["value"] == approx(0.5 - 1)
+    assert against["tfidf"]["P@1"]["value"] == approx(-2 / 3)
     for system in against:
         assert against[system].keys() == results[system]["metrics"].keys()
         for metric, difference in against[system].items():
             assert difference["low"] <= difference["value"] <= difference["high"] <= 0
             single = results[system]["metrics"][metric]["value"]
             reference = results["lmtx-c1"]["metrics"][metric]["value"]
-            assert difference["value"] == pytest.approx(single - reference)
+            assert difference["value"] == approx(single - reference)
 
 
 def test_a_better_system_than_the_reference_has_a_positive_difference():
-    results = scored(reference="tfidf")
+    results = scored(against={"against_lmtx": "tfidf"})
     assert results["tfidf"]["against_lmtx"] is None
-    assert results["lmtx-c1"]["against_lmtx"]["P@1"]["value"] == pytest.approx(2 / 3)
+    assert results["lmtx-c1"]["against_lmtx"]["P@1"]["value"] == approx(2 / 3)
 
 
-def test_points_are_compared_with_each_reference_and_may_rank_more_labels():
-    points = RANKINGS | {"wide": np.c_[RANKINGS["lmtx-c1"], [4, 0, 2, 0]].astype(np.int32)}
-    results = score_points(points, TRUTH, CONFIG, excluded=NONE, references=("zero-shot", "lmtx-c1"))
-    single = scored()
+def test_systems_are_compared_with_several_others_and_may_rank_more_labels():
+    rankings = RANKINGS | {"wide": np.c_[RANKINGS["lmtx-c1"], [4, 0, 2, 0]].astype(np.int32)}
+    against = {"against_zero_shot": "zero-shot", "against_lmtx_c1": "lmtx-c1"}
+    results, single = score(rankings, TRUTH, CONFIG, against, excluded=NONE), scored()
     for system in RANKINGS:
-        metrics = {m: v for m, v in single[system]["metrics"].items() if not m.startswith("PSP")}
-        assert results[system]["metrics"] == metrics
-    assert results["zero-shot"]["against_zero_shot"] is None
-    assert results["lmtx-c1"]["against_lmtx_c1"] is None
+        metrics = single[system]["metrics"].items()
+        assert results[system]["metrics"] == {m: v for m, v in metrics if not m.startswith("PSP")}
+    assert results["zero-shot"]["against_zero_shot"] is results["lmtx-c1"]["against_lmtx_c1"] is None
     assert results["wide"]["metrics"] == results["lmtx-c1"]["metrics"]
     assert results["wide"]["against_lmtx_c1"]["P@1"]["value"] == 0
-    assert results["wide"]["against_zero_shot"]["P@1"]["value"] == pytest.approx(1 / 3)
+    assert results["wide"]["against_zero_shot"]["P@1"]["value"] == approx(1 / 3)
 
 
 def test_excluded_pairs_are_no_truth_and_no_candidates():
     excluded = csr([[], [2], [], []], 5)
-    rankings = {s: np.where(ids == 2, -1, ids) for s, ids in RANKINGS.items()}
-    rankings["tfidf"] = np.array([[1, 2], [4, 3], [0, 1], [0, 4]], np.int32)
-    options = {"reference": "lmtx-c1", "propensity": np.ones(5)}
-    results = score(rankings, TRUTH, CONFIG, excluded=excluded, **options)
-    assert results["lmtx-c1"]["metrics"]["R@2"]["value"] == pytest.approx(1)  # label 2 is not missed
+    rankings = {s: np.where(ids == 2, -1, ids) for s, ids in RANKINGS.items()} | {"tfidf": RANKINGS["tfidf"]}
+    results = scored(rankings, excluded=excluded)
+    assert results["lmtx-c1"]["metrics"]["R@2"]["value"] == approx(1)  # label 2 is not missed
     with pytest.raises(ValueError, match="excluded"):
-        score(RANKINGS, TRUTH, CONFIG, excluded=excluded, **options)
+        scored(excluded=excluded)
 
 
 def test_a_ranking_of_fewer_documents_is_measured_and_compared_on_these_alone():
     """Only the first two were ranked; the others' annotations, and lmtx-c1's misses there, do not count."""
     excluded = csr([[], [4], [], []], 5)
     first = {"rerank": np.array([[1, 0], [1, 2]], np.int32)}
-    options = {"reference": "lmtx-c1", "excluded": excluded, "propensity": np.ones(5)}
-    rankings = {name: RANKINGS[name] for name in ("lmtx-c1", "zero-shot")} | first
-    results = score(rankings, TRUTH, CONFIG, **options)
+    whole = {name: RANKINGS[name] for name in ("lmtx-c1", "zero-shot")}
+    results = scored(whole | first, excluded=excluded)
     assert {name: result["n"] for name, result in results.items()} == {
         "lmtx-c1": 3,
         "zero-shot": 3,
         "rerank": 2,
     }
-    alone = evaluate(
-        first["rerank"], TRUTH[:2], cutoffs=(1, 2), excluded=excluded[:2], propensity=np.ones(5),
-        bootstrap=200, seed=5,
-    )  # fmt: skip
+    options = {"cutoffs": (1, 2), "propensity": np.ones(5), "bootstrap": 200, "seed": 5}
+    alone = evaluate(first["rerank"], TRUTH[:2], excluded=excluded[:2], **options)
     assert results["rerank"]["metrics"] == alone["metrics"]
     assert results["rerank"]["metrics"]["P@1"]["value"] == 1 / 2
     # lmtx-c1 has both of these right at first, and two of three over all.
-    assert results["rerank"]["against_lmtx"]["P@1"]["value"] == pytest.approx(1 / 2 - 1)
-    whole = score({name: RANKINGS[name] for name in ("lmtx-c1", "zero-shot")}, TRUTH, CONFIG, **options)
-    assert results["zero-shot"] == whole["zero-shot"]  # nothing changes for the others
-    points = score_points(rankings, TRUTH, CONFIG, excluded=excluded, references=("lmtx-c1",))
-    assert points["rerank"]["n"] == 2
-    assert points["rerank"]["against_lmtx_c1"]["P@1"]["value"] == pytest.approx(1 / 2 - 1)
-    config = EvaluationConfig(cutoffs=[5], bootstrap=200, seed=1)
-    counts = np.array([0, 2, 9, 4, 3])
-    few = precision_by_frequency(first, TRUTH, counts, config, k=2)["rerank"]
-    same = precision_by_frequency(first, TRUTH[:2], counts, config, k=2)["rerank"]
+    assert results["rerank"]["against_lmtx"]["P@1"]["value"] == approx(1 / 2 - 1)
+    assert (
+        results["zero-shot"] == scored(whole, excluded=excluded)["zero-shot"]
+    )  # nothing changes for the others
+    config, counts = EvaluationConfig(cutoffs=[5], bootstrap=200, seed=1), np.array([0, 2, 9, 4, 3])
+    few, same = (precision_by_frequency(first, truth, counts, config, k=2) for truth in (TRUTH, TRUTH[:2]))
     assert few == same
 
 
 def test_propensities_count_annotated_documents_only():
     """N = 4 documents have annotations, of six; label 0 stands in three of them."""
     annotated = csr([[0], [0, 1], [], [0], [2], []], 4)
-    c = (math.log(4) - 1) * 2.5**0.55
-    expected = [1 + c * (n + 1.5) ** -0.55 for n in (3, 1, 1, 0)]
-    np.testing.assert_allclose(label_propensities(annotated), expected, rtol=1e-12)
-    c = (math.log(4) - 1) * 1.4**0.5
-    expected = [1 + c * (n + 0.4) ** -0.5 for n in (3, 1, 1, 0)]
-    np.testing.assert_allclose(label_propensities(annotated, "wiki"), expected, rtol=1e-12)
+    for kind, (a, b) in {"other": (0.55, 1.5), "wiki": (0.5, 0.4)}.items():
+        c = (math.log(4) - 1) * (b + 1) ** a
+        expected = [1 + c * (n + b) ** -a for n in (3, 1, 1, 0)]
+        np.testing.assert_allclose(label_propensities(annotated, kind), expected, rtol=1e-12)
 
 
 def judged(document, label, answer):
@@ -206,6 +200,19 @@ def test_costs_add_up_and_an_unknown_price_stays_unknown():
     }
 
 
+def test_a_fusion_has_a_record_of_its_own_and_one_of_a_system_without_a_ranking_says_so():
+    hybrids = {f"hybrid-{n}": HybridConfig(label=n, of=[n, "lmtx"]) for n in ("tfidf", "bm25")}
+    config = load_config(Path(__file__).parents[1] / "params.yaml").model_copy(update={"hybrids": hybrids})
+    run = {"host": {"cores": 2}, "versions": {}, "precision": "fp32", "config_hash": "h", "notes": ["a note"]}
+    runs = {"tfidf": run, "lmtx-c1": run | {"precision": "bf16", "notes": []}}
+    shortlists = {system: Shortlist(RANKINGS[system], np.ones((4, 2), np.float32)) for system in runs}
+    fused = fuse_systems(config, shortlists, runs, "lmtx-c1")
+    # Reciprocal ranks: label 1 is second and first, label 0 first, label 2 second.
+    assert fused["hybrid-tfidf"][0, :3].tolist() == [1, 0, 2]
+    assert runs["hybrid-tfidf"]["notes"] == ["a note"] and runs["hybrid-tfidf"]["precision"] == "bf16"
+    assert "hybrid-bm25" not in fused and runs["hybrid-bm25"]["stopped"] == "bm25 has no ranking"
+
+
 # --- rare and common labels --------------------------------------------------------------------
 
 
@@ -215,14 +222,14 @@ def test_buckets_of_labels_add_up_to_p5():
     counts = np.array([0, 2, 9, 4, 3, 0])  # never, rare, common, common, rare, never
     np.testing.assert_array_equal(label_counts(csr([[0, 1], [1]], 3)), [1, 2, 0])
     config = EvaluationConfig(cutoffs=[5], bootstrap=200, seed=1)
-    found = precision_by_frequency({"a": ids}, truth, counts, config)["a"]
+    scores = precision_by_frequency({"a": ids}, truth, counts, config)["a"]
     # Document 0 finds one label never annotated and two rare ones, document 1 a common one; 2 has no truth.
-    assert {bucket: part["value"] for bucket, part in found.items()} == pytest.approx(
+    assert {bucket: part["value"] for bucket, part in scores.items()} == approx(
         {"never": 0.1, "rare": 0.2, "common": 0.1}
     )
     p5 = evaluate(ids, truth, cutoffs=(5,), bootstrap=100)["metrics"]["P@5"]["value"]
-    assert sum(part["value"] for part in found.values()) == pytest.approx(p5)
-    assert all(part["low"] <= part["value"] <= part["high"] for part in found.values())
+    assert sum(part["value"] for part in scores.values()) == approx(p5)
+    assert all(part["low"] <= part["value"] <= part["high"] for part in scores.values())
 
 
 # --- what stands in the text, and what does not -------------------------------------------------
@@ -235,9 +242,9 @@ def test_a_label_stands_in_the_text_where_its_words_do():
     )
     names = ["semantic web", "chessboard", "rdf", "Graph Theory", "C++", "…"]
     truth = csr([[0, 2], [1], [2, 5], [3, 4]], 6)
-    found = literal_pairs(truth, documents, names)
-    np.testing.assert_array_equal(found.toarray(), csr([[0], [], [2], [3]], 6).toarray())
-    assert found.dtype == bool and found.shape == truth.shape
+    scores = literal_pairs(truth, documents, names)
+    np.testing.assert_array_equal(scores.toarray(), csr([[0], [], [2], [3]], 6).toarray())
+    assert scores.dtype == bool and scores.shape == truth.shape
 
 
 def test_the_metrics_of_either_kind_pass_over_the_labels_of_the_other():
@@ -248,17 +255,18 @@ def test_the_metrics_of_either_kind_pass_over_the_labels_of_the_other():
         "other": np.array([[1, 3, 0, 2], [3, 2, 1, 0]], np.int32),
     }
     config = EvaluationConfig(cutoffs=[1], bootstrap=200, seed=1)
-    found = by_literalness(rankings, truth, literal, config, reference="lmtx", excluded=csr([[], [], []], 4))
-    n = {name: {kind: part["n"] for kind, part in kinds.items()} for name, kinds in found.items()}
+    none = csr([[], [], []], 4)
+    scores = by_literalness(rankings, truth, literal, config, {"against_lmtx": "lmtx"}, excluded=none)
+    n = {name: {kind: part["n"] for kind, part in kinds.items()} for name, kinds in scores.items()}
     assert n == {"lmtx": {"literal": 1, "other": 2}, "other": {"literal": 1, "other": 2}}
     first = {
         name: {kind: part["metrics"]["P@1"]["value"] for kind, part in kinds.items()}
-        for name, kinds in found.items()
+        for name, kinds in scores.items()
     }
     # lmtx: label 0, then, without it, labels 1 and 2. The other: label 3 is left on top where 1 goes.
     assert first == {"lmtx": {"literal": 1.0, "other": 1.0}, "other": {"literal": 0.0, "other": 0.5}}
-    assert found["other"]["other"]["against_lmtx"]["P@1"]["value"] == pytest.approx(-0.5)
-    assert found["lmtx"]["literal"]["against_lmtx"] is None
+    assert scores["other"]["other"]["against_lmtx"]["P@1"]["value"] == approx(-0.5)
+    assert scores["lmtx"]["literal"]["against_lmtx"] is None
 
 
 def test_equal_answers_are_counted_over_the_pairs_that_both_answer():
@@ -270,5 +278,5 @@ def test_equal_answers_are_counted_over_the_pairs_that_both_answer():
 
     one = judged([("a", "x", 1), ("a", "y", 0), ("b", "x", 1), ("c", "x", -1), ("d", "x", 1)])
     other = judged([("b", "x", 1), ("a", "y", 0), ("a", "x", 0), ("c", "x", 1), ("e", "x", 1)])
-    assert same_answers(one, other) == pytest.approx(2 / 3)
+    assert same_answers(one, other) == approx(2 / 3)
     assert same_answers(one, other.slice(4)) is None

@@ -30,7 +30,7 @@ WINGS = {p.stem: p for p in (ROOT / "lmtx").iterdir() if p.is_dir() or p.suffix 
 # In the order in which data flows; a module imports from those above it only.
 ORDER = """
     config files devices processes provenance corpus datasets encoder index training llm teachers curriculum
-    supervised baselines metrics evaluation study report browse tagger cli
+    supervised baselines metrics study evaluation report browse tagger cli
 """.split()  # noqa: SIM905 (a list literal would take a line a word)
 
 # Where annotations may arrive: reading, statistics, metrics, the openly simulated teacher, and the openly

@@ -7,6 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from pytest import approx
 from scipy import stats
 from sklearn.metrics import ndcg_score, precision_score, recall_score
 
@@ -45,27 +46,14 @@ def test_values_by_hand():
     # Document 2 has no label and does not count.
     ids = np.array([[4, 0, 2], [0, 1, 2], [0, 1, 2]], dtype=np.int32)
     truth = csr([[2, 4], [3, 4, 5], []], 6)
+    ndcg = (1 + 1 / math.log2(4)) / (1 + 1 / math.log2(3))
+    by_document = {"P@1": [1, 0], "P@3": [2 / 3, 0], "R@1": [1 / 2, 0], "R@3": [1, 0], "nDCG@1": [1, 0]}
+    by_document["nDCG@3"] = [ndcg, 0]
     result = evaluate(ids, truth, cutoffs=(1, 3))
-    assert result["n"] == 2
-    assert list(result["metrics"]) == ["P@1", "P@3", "R@1", "R@3", "nDCG@1", "nDCG@3"]
-    expected = {
-        "P@1": 1 / 2,
-        "P@3": (2 / 3) / 2,
-        "R@1": (1 / 2) / 2,
-        "R@3": 1 / 2,
-        "nDCG@1": 1 / 2,
-        "nDCG@3": (1 + 1 / math.log2(4)) / (1 + 1 / math.log2(3)) / 2,
-    }
-    assert values(result) == pytest.approx(expected, abs=1e-12)
-
-
-def test_by_document_values_by_hand():
-    ids = np.array([[4, 0, 2], [0, 1, 2], [3, 4, 0]], dtype=np.int32)
-    found = per_document(ids, csr([[2, 4], [], [0]], 6), cutoffs=(1, 3))
-    assert found["P@1"].tolist() == [1, 0]
-    assert found["R@3"].tolist() == [1, 1]
-    assert found["P@3"] == pytest.approx([2 / 3, 1 / 3])
-    assert found["nDCG@3"][1] == pytest.approx(1 / math.log2(4))
+    assert result["n"] == 2 and list(result["metrics"]) == list(by_document)
+    assert values(result) == approx({name: sum(each) / 2 for name, each in by_document.items()}, abs=1e-12)
+    for name, each in per_document(ids, truth, cutoffs=(1, 3)).items():
+        assert each.tolist() == approx(by_document[name])
 
 
 def test_agrees_with_scikit_learn(random_case):
@@ -76,9 +64,9 @@ def test_agrees_with_scikit_learn(random_case):
     for k in (1, 3, 5, 10):
         top = np.zeros_like(dense)
         np.put_along_axis(top, ids[:, :k], True, axis=1)
-        assert result[f"P@{k}"] == pytest.approx(precision_score(dense[some], top[some], average="samples"))
-        assert result[f"R@{k}"] == pytest.approx(recall_score(dense[some], top[some], average="samples"))
-        assert result[f"nDCG@{k}"] == pytest.approx(ndcg_score(dense[some], scores[some], k=k))
+        assert result[f"P@{k}"] == approx(precision_score(dense[some], top[some], average="samples"))
+        assert result[f"R@{k}"] == approx(recall_score(dense[some], top[some], average="samples"))
+        assert result[f"nDCG@{k}"] == approx(ndcg_score(dense[some], scores[some], k=k))
 
 
 def test_propensity_scored_precision_against_the_formula(random_case):
@@ -92,20 +80,18 @@ def test_propensity_scored_precision_against_the_formula(random_case):
         for i in range(60):
             attained += sum(inverse[label] for label in ids[i, :k] if dense[i, label])
             attainable += sum(sorted(inverse[dense[i]], reverse=True)[:k])
-        assert result[f"PSP@{k}"] == pytest.approx(attained / attainable)
+        assert result[f"PSP@{k}"] == approx(attained / attainable)
 
 
 def test_propensities_against_the_formula():
     a, b, n = 0.55, 1.5, 1000
     c = (math.log(n) - 1) * (b + 1) ** a
-    for count, found in zip((0, 1, 40), propensities(np.array([0, 1, 40]), n, a, b), strict=True):
-        p = 1 / (1 + c * math.exp(-a * math.log(count + b)))
-        assert found == pytest.approx(1 / p)
+    p = [1 / (1 + c * math.exp(-a * math.log(count + b))) for count in (0, 1, 40)]
+    assert propensities(np.array([0, 1, 40]), n, a, b).tolist() == approx([1 / each for each in p])
     assert PROPENSITY_CONSTANTS == {"wiki": (0.5, 0.4), "amazon": (0.6, 2.6), "other": (0.55, 1.5)}
-    with pytest.raises(ValueError, match="3 or more annotated"):
-        propensities(np.array([0, 1]), 2, a, b)
-    with pytest.raises(ValueError, match="counts"):
-        propensities(np.array([0, -1]), 10, a, b)
+    for counts, documents, message in (([0, 1], 2, "3 or more annotated"), ([0, -1], 10, "counts")):
+        with pytest.raises(ValueError, match=message):
+            propensities(np.array(counts), documents, a, b)
 
 
 def test_a_perfect_ranking_scores_one(random_case):
@@ -114,7 +100,7 @@ def test_a_perfect_ranking_scores_one(random_case):
     ids = np.argsort(-(truth.toarray() * inverse), axis=1, kind="stable").astype(np.int32)
     result = values(evaluate(ids, truth, cutoffs=(1, 5, 10), propensity=inverse, bootstrap=1))
     for name in ("P@1", "R@10", "nDCG@1", "nDCG@5", "nDCG@10", "PSP@1", "PSP@5", "PSP@10"):
-        assert result[name] == pytest.approx(1), name
+        assert result[name] == approx(1), name
 
 
 def test_excluded_pairs_are_no_truth_and_no_candidates():
@@ -130,18 +116,17 @@ def test_excluded_pairs_are_no_truth_and_no_candidates():
 
 
 def test_stored_zeros_and_repeated_entries_count_once():
-    indptr, indices = np.array([0, 3]), np.array([1, 1, 2])
-    truth = sp.csr_array((np.array([True, True, False]), indices, indptr), shape=(1, 4))
-    result = values(evaluate(np.array([[1, 2]]), truth, cutoffs=(1, 2), bootstrap=1))
+    stored = (np.array([True, True, False]), np.array([1, 1, 2]), np.array([0, 3]))
+    result = values(
+        evaluate(np.array([[1, 2]]), sp.csr_array(stored, shape=(1, 4)), cutoffs=(1, 2), bootstrap=1)
+    )
     assert (result["P@2"], result["R@1"]) == (0.5, 1)
 
 
 def test_pads_are_misses_and_short_rankings_of_few_labels_are_complete():
     ids = np.array([[1, -1, -1], [-1, -1, -1]], dtype=np.int32)
     result = values(evaluate(ids, csr([[1], [2]], 3), cutoffs=(1, 100), bootstrap=1))
-    assert result["P@1"] == 0.5
-    assert result["P@100"] == 0.005
-    assert result["R@100"] == 0.5
+    assert (result["P@1"], result["P@100"], result["R@100"]) == (0.5, 0.005, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -162,22 +147,26 @@ def test_a_ranking_that_cannot_be_scored_says_why(ids, message):
         evaluate(np.array(ids), csr([[0], [1]], 5), cutoffs=(1, 2))
 
 
-def test_other_input_that_cannot_be_scored_says_why():
-    ids, truth = np.array([[0, 1]]), csr([[0]], 2)
-    for arguments, message in [
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
         ({"truth": csr([[]], 2)}, "no document has a true label"),
         ({"truth": np.ones((1, 2))}, "truth must be a scipy sparse array"),
         ({"excluded": csr([[1]], 3)}, "excluded has the shape"),
         ({"propensity": np.ones(3)}, r"propensity has the shape \(3,\)"),
         ({"cutoffs": (0, 1)}, "cutoffs"),
         ({"bootstrap": 0}, "bootstrap"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            evaluate(**{"ids": ids, "truth": truth, "cutoffs": (1,), **arguments})
+    ],
+)
+def test_other_input_that_cannot_be_scored_says_why(changed, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(**{"ids": np.array([[0, 1]]), "truth": csr([[0]], 2), "cutoffs": (1,), **changed})
+
+
+@pytest.mark.parametrize("sizes", [(3, 4), (0, 0)])
+def test_only_equally_many_documents_are_paired(sizes):
     with pytest.raises(ValueError, match="equally long"):
-        paired_difference(np.ones(3), np.ones(4))
-    with pytest.raises(ValueError, match="equally long"):
-        paired_difference(np.ones(0), np.ones(0))
+        paired_difference(*map(np.ones, sizes))
 
 
 def test_intervals_agree_with_scipy(random_case):
@@ -196,8 +185,8 @@ def test_intervals_agree_with_scipy(random_case):
         expected = stats.bootstrap(
             data, statistic, paired=True, vectorized=True, method="percentile", n_resamples=20_000, rng=8
         ).confidence_interval
-        assert found[name]["low"] == pytest.approx(expected.low, abs=0.004)
-        assert found[name]["high"] == pytest.approx(expected.high, abs=0.004)
+        assert found[name]["low"] == approx(expected.low, abs=0.004)
+        assert found[name]["high"] == approx(expected.high, abs=0.004)
 
 
 def test_intervals_cover_the_true_value_about_as_often_as_they_say():
@@ -224,13 +213,13 @@ def test_paired_difference():
     assert paired_difference(a, a) == {"value": 0, "low": 0, "high": 0}
     # Documents differ widely, the systems by 0.05 on each: only a paired comparison sees it.
     shifted = paired_difference(a, a - 0.05)
-    assert shifted["value"] == pytest.approx(0.05)
-    assert shifted["low"] == pytest.approx(0.05)
+    assert shifted["value"] == approx(0.05)
+    assert shifted["low"] == approx(0.05)
     noisy = a + np.random.default_rng(1).normal(0, 0.2, 400)
     found = paired_difference(noisy, a, bootstrap=4000)
     half = 1.96 * np.std(noisy - a) / np.sqrt(400)
-    assert found["value"] - found["low"] == pytest.approx(half, rel=0.08)
-    assert found["high"] - found["value"] == pytest.approx(half, rel=0.08)
+    assert found["value"] - found["low"] == approx(half, rel=0.08)
+    assert found["high"] - found["value"] == approx(half, rel=0.08)
 
 
 def test_paired_differences_are_those_of_each_metric_to_the_last_digit():
@@ -247,7 +236,7 @@ def test_means_by_document_are_the_metrics(random_case):
     by_document = per_document(ids, truth, cutoffs=(1, 10), propensity=inverse)
     result = evaluate(ids, truth, cutoffs=(1, 10), propensity=inverse, bootstrap=1)
     assert {name: len(v) for name, v in by_document.items()} == dict.fromkeys(by_document, result["n"])
-    assert {name: v.mean() for name, v in by_document.items()} == pytest.approx(values(result))
+    assert {name: v.mean() for name, v in by_document.items()} == approx(values(result))
 
 
 def test_large_label_sets_stay_sparse_and_fast():
@@ -260,7 +249,7 @@ def test_large_label_sets_stay_sparse_and_fast():
     begin = time.perf_counter()
     result = evaluate(ids, truth, propensity=np.ones(n_labels))
     assert time.perf_counter() - begin < 10
-    assert result["metrics"]["R@100"]["value"] == pytest.approx(1 / 3, abs=0.02)
+    assert result["metrics"]["R@100"]["value"] == approx(1 / 3, abs=0.02)
 
 
 def test_memory_does_not_follow_the_label_set():

@@ -2,62 +2,62 @@
 
 from collections.abc import Sequence
 
-import pandas as pd
-
-from lmtx.report.ablations import AXES, STAGE
+from lmtx.report.ablations import AXES, STAGE, ran_on
 from lmtx.report.render import (
     GAP,
     Cell,
     Column,
     Table,
-    as_difference,
-    as_number,
-    as_percent,
-    flat,
-    flat_all,
-    number,
+    cents,
+    frame_of,
     points,
+    share,
+    starred,
+    tenths,
     total,
 )
 from lmtx.report.results import (
     BASE,
     Group,
     Results,
-    base_of,
     difference,
     from_zero,
     gain_of_lmtx,
     grouped,
     measured,
+    minus_base,
     on_axis,
-    ran_on,
 )
+from lmtx.report.schema import Cycle
 
 # The axes that a figure or table of their own shows; every other one, a user's too, is a variant.
 _SHOWN_ELSEWHERE = {BASE, "main", "teacher", "question", "curriculum", "map", *AXES}
-_VARIANTS = {"targets": "Targets", "labels": "Label text", "judging": "Judging"}
+_VARIANTS = {"targets": "Targets", "labels": "Label text"}
 _COSTS = ("requests", "prompt_tokens", "answer_tokens", "usd")
-_SHARES = {"yes_rate": "Yes\nrate", "pseudo_precision": "Precision\nof yes"}
-_SHARES |= {"pseudo_recall": "Recall\nof yes"}
+_SHARES = {
+    "yes_rate": "Yes\nrate",
+    "pseudo_precision": "Precision\nof yes",
+    "pseudo_recall": "Recall\nof yes",
+}
 _METRICS = ("P@1", "R@10")
 _SEEDS = Column("Seeds", "seeds")
-_VERDICTS = [Column(heading, key, as_percent) for key, heading in _SHARES.items()]
-_QUALITY = [Column(name, name, as_percent) for name in _METRICS]
+_VERDICTS = [Column(heading, key, share) for key, heading in _SHARES.items()]
+_QUALITY = [Column(name, name, share) for name in _METRICS]
 
 
 def t5_teachers(results: Results) -> Table:
     """T5: each teacher's verdicts, its student, and its cost; other prompts count as teachers."""
     columns = [
         _SEEDS,
-        Column("Tells\napart", "power", as_percent),
-        Column("Agrees\nwith base", "agreement_with_base", as_percent),
+        Column("Tells\napart", "power", share),
+        Column("Agrees\nwith base", "agreement_with_base", share),
         *_VERDICTS,
         *_QUALITY,
-        Column("P@1\n− zero-shot", "gain", as_difference),
+        Column("P@1\n− zero-shot", "gain", starred),
         Column("Verdicts", "verdicts"),
         Column("Requests", "requests"),
-        Column("Tokens", "", lambda row, _: number(row["prompt_tokens"] + row["answer_tokens"])),
-        Column("USD", "usd", as_number(2)),
+        Column("Tokens", "tokens"),
+        Column("USD", "usd", cents),
     ]
     groups = on_axis(results.points, "teacher", "question")
     groups = sorted(groups, key=lambda g: g.settings.teacher_kind == "simulated")
@@ -65,15 +65,16 @@ def t5_teachers(results: Results) -> Table:
     for group in groups:
         teacher, simulated = _teacher(group), group.settings.teacher_kind == "simulated"
         row = {"point": group.name, "teacher": teacher, "simulated": simulated} | _numbers(group)
-        row |= flat("gain", group.metric("P@1", "against_zero_shot"))
-        row |= {"verdicts": total(p.verdicts for p in group.points), **_costs(group)}
+        row |= {"gain": group.metric("P@1", "against_zero_shot")}
+        row |= {"verdicts": total(p.verdicts for p in group.points)} | _costs(group)
         row |= {key: group.mean(key) for key in ("power", "agreement_with_base")}
+        row["tokens"] = row["prompt_tokens"] + row["answer_tokens"]
         rows.append((Cell(f"{teacher} †" if simulated else teacher), row))
         notes += [f"{teacher}: {note}." for note in group.points[0].notes]
     notes += _on_questions(groups) + _on_prediction([row for _, row in rows if not row["simulated"]])
     if any(row["simulated"] for _, row in rows):
         notes.append("† Simulated: it reads annotations and errs at the rates given.")
-    return Table.of(
+    return Table(
         "t5_teachers",
         "T5 Teachers",
         f"{ran_on(results.dataset, groups)}. Percent. A teacher tells apart: how often it finds a "
@@ -93,19 +94,20 @@ def t5_teachers(results: Results) -> Table:
 def t6_curriculum(results: Results) -> Table:
     """T6: the main run cycle by cycle; then, on the subset, the effect of refreshing and restarting."""
     columns = [
-        Column("Check", "check", as_percent),
-        Column("Recall of\nshortlists", "shortlist_recall", as_percent),
+        Column("Check", "check", share),
+        Column("Recall of\nshortlists", "shortlist_recall", share),
         *_VERDICTS,
         *_QUALITY,
-        Column("P@1\n− cycle 1", "minus_cycle_1", as_difference),
+        Column("P@1\n− cycle 1", "minus_cycle_1", starred),
     ]
     main, subset, notes = [], [], []
     for cycle, r in from_zero(results.systems).items():
-        row = {"part": "main run", "cycle": cycle, "point": r.system, "n": r.n}
-        row |= {key: getattr(r.cycle, key, None) for key in ("check", "shortlist_recall", *_SHARES)}
-        row |= flat_all(r.metrics, _METRICS)
-        name = f"Cycle {cycle}" if cycle else "Zero-shot"
-        main.append((Cell(name + ", kept" * bool(r.cycle and r.cycle.best)), row))
+        c = r.cycle or Cycle(number=cycle)
+        row = {"part": "main run", "cycle": cycle, "point": r.system}
+        row |= {"refresh": None, "restart": None, "seeds": None, "n": r.n}
+        row |= {key: getattr(c, key) for key in _SHARES} | {name: r.metrics.get(name) for name in _METRICS}
+        row |= {"check": c.check, "minus_cycle_1": None, "shortlist_recall": c.shortlist_recall}
+        main.append((Cell((f"Cycle {cycle}" if cycle else "Zero-shot") + ", kept" * c.best), row))
         if r.stopped is not None:
             notes.append(f"{GAP} {r.label}: no result: {r.stopped}.")
     groups = on_axis(results.points, "curriculum")
@@ -113,20 +115,16 @@ def t6_curriculum(results: Results) -> Table:
     for group in groups:
         s = group.settings
         row = {"part": "subset", "cycle": s.cycle, "point": group.name, "refresh": s.refresh}
-        row |= {"restart": s.restart} | _numbers(group) | flat("minus_cycle_1", _minus_base(group, groups))
+        row |= {"restart": s.restart} | _numbers(group) | {"minus_cycle_1": minus_base(group, groups)}
         row |= {"shortlist_recall": group.mean("shortlist_recall")}
         lists, start = "fresh" if s.refresh else "fixed", "from E0" if s.restart else "going on"
         way = "Cycle 1" if s.cycle == 1 else f"Cycle {s.cycle}, {lists} shortlists, {start}"
         subset.append((Cell(way), row))
     if not groups:
         notes.append("Fresh or fixed shortlists, restart or going on: not run yet.")
-    sections = [
-        (f"Main run: {results.dataset}", main),
-        (f"Ablation: {ran_on(results.dataset, groups)}", subset),
-    ]
-    csv_columns = ["part", "cycle", "point", "refresh", "restart", "seeds", "n", *_SHARES]
-    csv_columns += [*flat_all({}, _METRICS), "check", *flat("minus_cycle_1", None)]
-    return Table.of(
+    sections = {f"Main run: {results.dataset}": main}
+    sections[f"Ablation: {ran_on(results.dataset, groups)}"] = subset
+    return Table(
         "t6_curriculum",
         "T6 What the curriculum adds",
         "Percent. Check: held-out documents whose top label the teacher accepts. Recall of the shortlists is "
@@ -134,22 +132,21 @@ def t6_curriculum(results: Results) -> Table:
         "are by the annotations, for this table only.",
         "Cycle",
         columns,
-        [(heading, rows) for heading, rows in sections if rows],
+        [(heading, rows) for heading, rows in sections.items() if rows],
         notes,
         STAGE,
-        csv_columns,
     )
 
 
 def variants(results: Results) -> Table:
-    """All other axes: targets, label text, judging, and those that users add."""
+    """All other axes: targets, label text, and those that users add."""
     columns = [
         _SEEDS,
         *_VERDICTS[:2],
         *_QUALITY,
-        Column("P@1\n− shared", "minus_base", as_difference),
+        Column("P@1\n− shared", "minus_base", starred),
         Column("Requests", "requests"),
-        Column("Train\n(s)", "train_seconds", as_number(1)),
+        Column("Train\n(s)", "train_seconds", tenths),
     ]
     axes = {axis for group in grouped(results.points) for axis in group.axes} - _SHOWN_ELSEWHERE
     sections, shown = [], []
@@ -159,13 +156,12 @@ def variants(results: Results) -> Table:
         for group in groups:
             variant = _variant(group, axis)
             row = {"axis": axis, "point": group.name, "variant": variant} | _numbers(group)
-            row |= flat("minus_base", _minus_base(group, groups))
-            row |= {"train_seconds": group.mean("train_seconds")} | _costs(group)
-            rows.append((Cell(variant + " (shared settings)" * (BASE in group.axes)), row))
+            row |= {"minus_base": minus_base(group, groups), "train_seconds": group.mean("train_seconds")}
+            rows.append((Cell(variant + " (shared settings)" * (BASE in group.axes)), row | _costs(group)))
         if rows:
             sections.append((_VARIANTS.get(axis, axis), rows))
         shown += groups
-    return Table.of(
+    return Table(
         "variants",
         "Variants",
         f"{ran_on(results.dataset, shown)}. Percent. The difference is to the shared settings; a star marks "
@@ -180,47 +176,43 @@ def variants(results: Results) -> Table:
 def strings_or_model(results: Results) -> Table:
     """Where a language model helps, and where strings are enough: P@1 by data set and way to tag."""
     columns = [
-        Column("Literal", "literal", as_percent),
-        Column("E0", "zero-shot", as_percent),
-        Column("TF-IDF", "tfidf", as_percent),
-        Column("Ensemble\ntaught", "strings", as_percent),
-        Column("Model\ntaught", "model", as_percent),
-        Column("Model −\nensemble", "model_minus_strings", as_difference),
-        Column("the same,\nR@10", "model_minus_strings_R@10", as_difference),
-        Column("LMTX", "lmtx", as_percent),
-        Column("LMTX −\nTF-IDF", "lmtx_minus_tfidf", as_difference),
-        Column("Supervised", "supervised", as_percent),
+        Column("Literal", "literal", share),
+        Column("E0", "zero-shot", share),
+        Column("TF-IDF", "tfidf", share),
+        Column("Ensemble\ntaught", "strings", share),
+        Column("Model\ntaught", "model", share),
+        Column("Model −\nensemble", "model_minus_strings", starred),
+        Column("the same,\nR@10", "model_minus_strings_R@10", starred),
+        Column("LMTX", "lmtx", share),
+        Column("LMTX −\nTF-IDF", "lmtx_minus_tfidf", starred),
+        Column("Supervised", "supervised", share),
     ]
     rows, notes = [], []
     for dataset, systems in results.by_dataset.items():
-        row, zero = {"dataset": dataset}, measured(systems, "zero-shot")
+        zero = measured(systems, "zero-shot")
         if zero is None:
             continue
         pairs = zero.by_literalness.get("literal")
-        row["literal"] = pairs.n / zero.n if pairs and zero.n else None
+        row = {"dataset": dataset, "literal": pairs.n / zero.n if pairs and zero.n else None}
         for name in ("zero-shot", "tfidf", "lmtx", "supervised"):
             r = measured(systems, name)
-            row |= flat(name, r and r.metrics["P@1"])
-        row |= flat("lmtx_minus_tfidf", gain_of_lmtx(systems, over="tfidf"))
+            row[name] = r and r.metrics["P@1"]
+        row["lmtx_minus_tfidf"] = gain_of_lmtx(systems, over="tfidf")
         # The points of one subset: the shared settings first, then other teachers.
         groups = grouped(results.ablations[dataset])
         groups = [group for axis in (BASE, "teacher") for group in groups if axis in group.axes]
-        kinds = {"strings": {"ensemble"}, "model": {"combined", "huggingface", "openai"}}
-        taught = {
-            name: next((g for g in groups if g.settings.teacher_kind in kind), None)
-            for name, kind in kinds.items()
-        }
-        for name, group in taught.items():
-            row |= flat(name, group and group.metric("P@1"))
+        strings = next((g for g in groups if g.settings.teacher_kind == "ensemble"), None)
+        models = {"combined", "huggingface", "openai"}
+        model = next((g for g in groups if g.settings.teacher_kind in models), None)
+        row |= {"strings": strings and strings.metric("P@1"), "model": model and model.metric("P@1")}
         for column, metric in (("model_minus_strings", "P@1"), ("model_minus_strings_R@10", "R@10")):
-            both = all(taught.values())
-            row |= flat(column, difference(taught["model"], taught["strings"], metric) if both else None)
-        few = max((g.settings.documents for g in taught.values() if g), default=0)
+            row[column] = difference(model, strings, metric) if model and strings else None
+        few = max((g.settings.documents for g in (strings, model) if g), default=0)
         main = next((p.settings for p in results.ablations[dataset] if p.point == "main"), None)
         if few and main:
             notes.append(f"{dataset}: {few:,} documents, and {main.documents:,} of LMTX by {main.teacher}.")
         rows.append((Cell(dataset), row))
-    return Table.of(
+    return Table(
         "strings_or_model",
         "Strings or a language model",
         "P@1 in percent. Literal: test documents whose text spells out an annotated label. Ensemble taught "
@@ -252,10 +244,11 @@ def _on_questions(groups: Sequence[Group]) -> list[str]:
 
 def _on_prediction(rows: Sequence[dict]) -> list[str]:
     """How well the two figures without annotations order the students, where there are enough teachers."""
-    frame = pd.DataFrame(rows, columns=["P@1", "power", "agreement_with_base"]).astype(float).dropna()
+    names = ["P@1", "power", "agreement_with_base"]
+    frame = frame_of(rows, names)[names].astype(float).dropna()
     if len(frame) < 4:
         return []
-    power, agreement = (frame["P@1"].corr(frame[name], "spearman") for name in frame.columns[1:])
+    power, agreement = (frame["P@1"].corr(frame[name], "spearman") for name in names[1:])
     return [
         f"Rank correlation (Spearman) with the student's P@1 over these {len(frame)} teachers: telling apart "
         f"{power:.2f}, agreement with base {agreement:.2f}."
@@ -264,15 +257,8 @@ def _on_prediction(rows: Sequence[dict]) -> list[str]:
 
 def _numbers(group: Group) -> dict:
     """A group's seeds, n, verdicts and quality as columns."""
-    shares = {key: group.mean(key) for key in _SHARES}
-    metrics = flat_all({name: group.metric(name) for name in _METRICS}, _METRICS)
-    return {"seeds": len(group.points), "n": group.points[0].n} | shares | metrics
-
-
-def _minus_base(group: Group, groups: Sequence[Group]):
-    """The difference to base in P@1; `None` for base itself and where it was not run."""
-    base = base_of(groups)
-    return None if base is None or group is base else difference(group, base, "P@1")
+    counts = {"seeds": len(group.points), "n": group.points[0].n}
+    return counts | {s: group.mean(s) for s in _SHARES} | {name: group.metric(name) for name in _METRICS}
 
 
 def _costs(group: Group) -> dict:
@@ -296,4 +282,4 @@ def _variant(group: Group, axis: str) -> str:
         return "soft targets" if s.soft_targets else "hard targets"
     if axis == "labels":
         return "with description" if s.descriptions else "name alone"
-    return _teacher(group) if axis == "judging" else group.name
+    return group.name

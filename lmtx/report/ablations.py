@@ -13,40 +13,27 @@ from matplotlib.transforms import ScaledTranslation
 from lmtx.report import drawing
 from lmtx.report.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, PURPLE, Drawing
 from lmtx.report.figures import COMPARED
-from lmtx.report.render import flat, flat_all, frame_of, interval, listed, percent
-from lmtx.report.results import Group, Results, difference, measured, on_axis, ran_on
-from lmtx.report.schema import Settings
+from lmtx.report.render import frame_of, listed, percent, span
+from lmtx.report.results import Group, Results, difference, measured, on_axis, sizes
+from lmtx.report.schema import Interval
 
 STAGE = "ablations"
+_NOT_RUN = "Not run yet"
 
 
 class Axis(NamedTuple):
     """How a figure shows an axis: as a curve over numbers, or with a row a text.
 
-    `column` names the value in the CSV, `words` say it in a sentence, `label` stands at a curve's axis, and
-    `more` are the columns of `PANELS` that it shows beside P@1 and R@10.
+    `setting` is the property of `Settings` that the points differ in, `words` say it in a sentence, `label`
+    stands at a curve's axis, and `more` are the columns of `PANELS` that it shows beside P@1 and R@10.
     """
 
     file: str
     title: str
-    column: str
-    value: Callable[[Settings], float | str | None]
+    setting: str
     words: str = "{}"
     label: str = ""
     more: tuple[str, ...] = ()
-
-
-def _strategy(s: Settings) -> str:
-    """How negatives are drawn; in brackets, how many rejected labels join."""
-    if s.negatives == "rejected":
-        return f"rejected only ({s.rejected_negatives})"
-    return f"{s.negatives} in batch" + (f" + rejected ({s.rejected_negatives})" * bool(s.rejected_negatives))
-
-
-def _source(s: Settings) -> str | None:
-    if s.lexical_weight is None:
-        return None
-    return f"encoder + {s.lexical_weight:g} × letters" if s.lexical_weight else "encoder alone"
 
 
 AXES = {
@@ -54,27 +41,24 @@ AXES = {
         "f3_sample_size",
         "F3 Sample size",
         "documents",
-        lambda s: s.documents,
         "{} documents",
         "Training documents",
         ("train_seconds", "verdicts"),
     ),
-    "negatives": Axis("f4_negatives", "F4 Negatives", "strategy", _strategy),
+    "negatives": Axis("f4_negatives", "F4 Negatives", "strategy"),
     "shortlist": Axis(
         "f5_shortlist",
         "F5 Shortlist size",
         "shortlist",
-        lambda s: s.shortlist,
         "j = {}",
         "Shortlist size j",
         ("verdicts_per_document", "pseudo_precision"),
     ),
-    "source": Axis("f5_source", "F5 Shortlist source", "source", _source, "{}", more=("shortlist_recall",)),
+    "source": Axis("f5_source", "F5 Shortlist source", "source", more=("shortlist_recall",)),
     "acceptance": Axis(
         "acceptance",
         "Accepted share",
         "acceptance_percent",
-        lambda s: s.acceptance and 100 * s.acceptance,
         "{} % accepted",
         "Judged pairs that count as a yes (%)",
         ("pseudo_precision", "pseudo_recall"),
@@ -96,55 +80,47 @@ PANELS = {
 def of_axis(results: Results, name: str) -> Drawing:
     """The figure of an axis of `AXES`; a gap where none of its points was run."""
     axis = AXES[name]
-    groups = [g for g in on_axis(results.points, name) if axis.value(g.settings) is not None]
+    groups = [g for g in on_axis(results.points, name) if getattr(g.settings, axis.setting) is not None]
     # A curve runs by its numbers, and rows by P@1, the highest on top.
     by_p1 = {id(g): m.value if (m := g.metric("P@1")) else 0.0 for g in groups}
-    groups.sort(key=lambda g: axis.value(g.settings) if axis.label else by_p1[id(g)])
-    frame = _frame(groups, lambda g: {axis.column: axis.value(g.settings)})
-    panels = {column: PANELS[column] for column in (*COMPARED, *axis.more)}
-    rows = [] if axis.label else [axis.value(g.settings) for g in groups]
+    groups.sort(key=lambda g: getattr(g.settings, axis.setting) if axis.label else by_p1[id(g)])
+    frame = _frame(groups, lambda g: {axis.setting: getattr(g.settings, axis.setting)})
+    panels = [*COMPARED, *axis.more]
 
-    def draw(figure: Figure) -> None:
-        shape = (
-            {"nrows": 2, "ncols": 2, "sharex": True} if axis.label else {"ncols": len(panels), "sharey": True}
-        )
-        grid = figure.subplots(squeeze=False, **shape)
-        for axes, (column, (title, label, colour)) in zip(grid.flat, panels.items(), strict=True):
-            axes.set_title(title)
-            _zero_line(axes, results, column, level=bool(axis.label))
-            if axis.label:
-                _curve(axes, frame, axis.column, column, colour)
-                axes.set_ylabel(label)
-            else:
-                _rows(axes, frame, [g.name for g in groups], column, colour)
-                axes.set_yticks(range(len(rows)), [row.replace(" + ", "\n+ ") for row in rows])
-                drawing.row_axes(axes, label)
-        for axes in grid[-1] if axis.label else ():
+    def curves(figure: Figure) -> None:
+        grid = figure.subplots(2, 2, sharex=True)
+        for axes, column in zip(grid.flat, panels, strict=True):
+            _zero_line(axes, results, column, level=True)
+            _curve(axes, frame, axis.setting, column)
+        for axes in grid[-1]:
             axes.set_xlabel(axis.label)
+
+    def rows(figure: Figure) -> None:
+        values = [getattr(g.settings, axis.setting) for g in groups]
+        for axes, column in zip(figure.subplots(1, len(panels), sharey=True), panels, strict=True):
+            _zero_line(axes, results, column, level=False)
+            _rows(axes, frame, [g.name for g in groups], column)
+            axes.set_yticks(range(len(values)), [value.replace(" + ", "\n+ ") for value in values])
 
     caption = f"{ran_on(results.dataset, groups)}."
     if groups:
-        caption += " Dashed: zero-shot." + " Small points: single seeds." * any(
-            len(g.points) > 1 for g in groups
-        )
-    height = 5.6 if axis.label else 1.9 + 0.5 * len(groups)
-    return _drawing(results, groups, axis.file, axis.title, _best(groups, axis), caption, frame, draw, height)
+        several = any(len(g.points) > 1 for g in groups)
+        caption += " Dashed: zero-shot." + " Small points: single seeds." * several
+    draw, height = (curves, 5.6) if axis.label else (rows, 1.9 + 0.5 * len(groups))
+    message, size, nothing = _best(groups, axis), (7.6, height), None if groups else _missing(results)
+    return Drawing.make(axis.file, axis.title, message, caption, frame, size, draw, nothing, STAGE)
 
 
 def teacher_map(results: Results) -> Drawing:
     """How good a teacher must be: the student's gain in P@1 for simulated teachers, by their error rates."""
-
-    def facts(group: Group) -> dict:
-        s, gain = group.settings, group.metric("P@1", "against_zero_shot")
-        return {"true_yes": s.true_yes, "false_yes": s.false_yes} | flat("gain", gain)
-
     groups = [g for g in on_axis(results.points, "map") if g.settings.true_yes is not None]
-    frame = _frame(groups, facts)
+    rates = ("true_yes", "false_yes")
+    frame = _frame(groups, lambda g: {rate: getattr(g.settings, rate) for rate in rates} | {"gain": _gain(g)})
     frame = frame[frame["drawn"] == "mark"] if groups else frame
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        columns, lines = (sorted(frame[key].unique()) for key in ("false_yes", "true_yes"))
+        lines, columns = (sorted(frame[rate].unique()) for rate in rates)
         strongest = frame["gain"].abs().max() or 1
         for row in frame[frame["gain"].notna()].to_dict("records"):
             _cell(axes, columns.index(row["false_yes"]), lines.index(row["true_yes"]), row, strongest)
@@ -155,28 +131,57 @@ def teacher_map(results: Results) -> Drawing:
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
-    caption = f"{ran_on(results.dataset, groups)}."
+    caption, message = f"{ran_on(results.dataset, groups)}.", _NOT_RUN
     if groups:
-        caption += " P@1 minus zero-shot, in points; bold: the interval leaves 0 out. Simulated: these "
-        caption += "teachers read the annotations and err at the rates given; no real one does."
-    gains = [gain for g in groups if (gain := g.metric("P@1", "against_zero_shot"))]
-    message = (
-        f"{sum(gain.low > 0 for gain in gains)} of {len(gains)} simulated teachers lift the student clearly"
-    )
-    message += " above zero-shot"
-    height, title = 2.9 + 0.6 * len({g.settings.true_yes for g in groups}), "How good a teacher must be"
-    return _drawing(results, groups, "teacher_map", title, message, caption, frame, draw, height)
+        caption += (
+            " P@1 minus zero-shot, in points; bold: the interval leaves 0 out. Simulated: these teachers "
+            "read the annotations and err at the rates given; no real one does."
+        )
+        gains = [gain for g in groups if (gain := _gain(g))]
+        message = f"{sum(gain.low > 0 for gain in gains)} of {len(gains)} simulated teachers lift the student"
+        message += " clearly above zero-shot"
+    size, title = (7.6, 2.9 + 0.6 * len({g.settings.true_yes for g in groups})), "How good a teacher must be"
+    nothing = None if groups else _missing(results)
+    return Drawing.make("teacher_map", title, message, caption, frame, size, draw, nothing, STAGE)
+
+
+def _missing(results: Results) -> str:
+    return f"The ablations have no point of this axis on {results.dataset} yet."
+
+
+def ran_on(dataset: str, groups: Sequence[Group]) -> str:
+    """The data set, the sample, the seeds and the intervals of the groups, as a caption says it.
+
+    The number of training documents is left out where the groups differ in it.
+    """
+    if not groups:
+        return dataset
+    points = [point for group in groups for point in group.points]
+    documents = {group.settings.documents for group in groups}
+    counts = {len(group.points) for group in groups}
+    seeds = sorted({point.seed for point in points})
+    intervals = "mean and 95 % t-interval over seeds" if max(counts) > 1 else ""
+    if 1 in counts:
+        alone = "95 % bootstrap intervals over test documents"
+        intervals += f"; of one seed, {alone}" if intervals else alone
+    sample = f", {documents.pop():,} training documents" if len(documents) == 1 else ""
+    run = f"{dataset}{sample}, seed{'s' if len(seeds) > 1 else ''} {listed(map(str, seeds))}"
+    return f"{run}; {sizes(points)}; {intervals}"
+
+
+def _gain(group: Group) -> Interval | None:
+    return group.metric("P@1", "against_zero_shot")
 
 
 def _best(groups: Sequence[Group], axis: Axis) -> str:
     """The value with the highest P@1, and those that are not clearly below it."""
-    groups = [group for group in groups if group.metric("P@1") is not None]
+    ran, groups = bool(groups), [group for group in groups if group.metric("P@1") is not None]
     if not groups:
-        return "P@1 was not measured"
+        return "P@1 was not measured" if ran else _NOT_RUN
 
-    def say(values: Sequence[Group]) -> str:
-        texts = [v if isinstance(v := axis.value(g.settings), str) else f"{v:,.10g}" for g in values]
-        return axis.words.format(listed(texts))
+    def say(some: Sequence[Group]) -> str:
+        values = [getattr(group.settings, axis.setting) for group in some]
+        return axis.words.format(listed(v if isinstance(v, str) else f"{v:,.10g}" for v in values))
 
     best = max(groups, key=lambda g: g.metric("P@1").value)
     others = [g for g in groups if g is not best]
@@ -192,42 +197,23 @@ def _frame(groups: Sequence[Group], facts: Callable[[Group], dict]) -> pd.DataFr
     numbers = [column for column in PANELS if column not in COMPARED]
     rows = []
     for group in groups:
-        several = len(group.points) > 1
+        first, several = group.points[0], len(group.points) > 1
         shared = {"point": group.name} | facts(group)
-        mark = {
-            "drawn": "mark",
-            "seed": None if several else group.points[0].seed,
-            "seeds": len(group.points),
-        }
-        mark |= {"n": group.points[0].n} | flat_all({m: group.metric(m) for m in COMPARED}, COMPARED)
+        mark = {"drawn": "mark", "seed": None if several else first.seed, "seeds": len(group.points)}
+        mark |= {"n": first.n} | {metric: group.metric(metric) for metric in COMPARED}
         rows.append(shared | mark | {name: group.mean(name) for name in numbers})
         for run in group.points if several else ():
             point = {"drawn": "point", "seed": run.seed, "seeds": 1, "n": run.n}
-            point |= flat_all(run.metrics, COMPARED)
+            point |= {metric: run.metrics.get(metric) for metric in COMPARED}
             rows.append(shared | point | {name: getattr(run, name) for name in numbers})
-    return frame_of(rows)
+    return frame_of(rows, intervals=(*COMPARED, "gain"))
 
 
-def _drawing(
-    results: Results,
-    groups: Sequence[Group],
-    name: str,
-    title: str,
-    message: str,
-    caption: str,
-    frame: pd.DataFrame,
-    draw: Callable[[Figure], None],
-    height: float,
-) -> Drawing:
-    """A figure of the ablations; a gap where none of its points was run."""
-    if groups:
-        return Drawing.make(name, title, message, caption, frame, (7.6, height), draw, stage=STAGE)
-    missing = f"The ablations have no point of this axis on {results.dataset} yet."
-    return Drawing.make(name, title, "Not run yet", caption, frame, (7.6, 2), draw, missing, stage=STAGE)
-
-
-def _curve(axes: Axes, frame: pd.DataFrame, x: str, y: str, colour: str) -> None:
+def _curve(axes: Axes, frame: pd.DataFrame, x: str, y: str) -> None:
     """Groups as marks with intervals, joined by a line; single seeds as small points."""
+    title, label, colour = PANELS[y]
+    axes.set_title(title)
+    axes.set_ylabel(label)
     values = sorted(frame[x].unique())
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
@@ -246,27 +232,26 @@ def _curve(axes: Axes, frame: pd.DataFrame, x: str, y: str, colour: str) -> None
     axes.margins(x=0.08, y=0.12)
     axes.grid(axis="both")
     axes.tick_params(length=0)
-    if "%" in PANELS[y][1]:
+    if "%" in label:
         drawing.percent_axis(axes.yaxis, 5)
     else:
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(drawing.AMOUNT)
 
 
-def _rows(axes: Axes, frame: pd.DataFrame, names: Sequence[str], column: str, colour: str) -> None:
+def _rows(axes: Axes, frame: pd.DataFrame, names: Sequence[str], column: str) -> None:
     """A row a group: its mark with its interval, and single seeds as small points below."""
+    title, label, colour = PANELS[column]
     for row in frame[frame[column].notna()].to_dict("records"):
         y = names.index(row["point"])
         if row["drawn"] == "point":
             axes.plot(row[column], y - 0.2, ".", color=MUTED, markersize=5)
-            continue
-        if column in COMPARED:
-            axes.hlines(y, row[f"{column}_low"], row[f"{column}_high"], color=colour, linewidth=2)
-        axes.plot(row[column], y, "o", color=colour, markersize=7)
-        text = percent(row[column])
-        axes.annotate(text, (row[column], y), (0, 6), textcoords="offset points", fontsize=8.5, ha="center")
+        else:
+            drawing.bar(axes, y, row, column, colour)
+    axes.set_title(title)
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.margins(x=0.15)
+    drawing.row_axes(axes, label)
 
 
 def _zero_line(axes: Axes, results: Results, name: str, level: bool) -> None:
@@ -288,12 +273,12 @@ def _zero_line(axes: Axes, results: Results, name: str, level: bool) -> None:
 
 def _cell(axes: Axes, x: int, y: int, row: dict, strongest: float) -> None:
     """A cell of the map: stronger colour, larger difference; the text stays readable on the strongest."""
-    colour = BLUE if row["gain"] >= 0 else ORANGE
-    alpha = 0.06 + 0.5 * abs(row["gain"]) / strongest
-    corner = (x - 0.5, y - 0.5)
-    axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, alpha=alpha, edgecolor="none"))
-    axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=PAPER, linewidth=2))
-    weight = "bold" if row["gain_low"] > 0 or row["gain_high"] < 0 else "normal"
-    axes.text(x, y + 0.16, percent(row["gain"], sign=True), ha="center", va="center", fontweight=weight)
-    ends = interval(row["gain_low"], row["gain_high"], sign=True)
-    axes.text(x, y - 0.2, ends, ha="center", va="center", fontsize=7.5, color=INK)
+    gain = Interval(value=row["gain"], low=row["gain_low"], high=row["gain_high"])
+    colour, alpha = BLUE if gain.value >= 0 else ORANGE, 0.06 + 0.5 * abs(gain.value) / strongest
+    square = {"xy": (x - 0.5, y - 0.5), "width": 1, "height": 1}
+    axes.add_patch(Rectangle(**square, facecolor=colour, alpha=alpha, edgecolor="none"))
+    axes.add_patch(Rectangle(**square, fill=False, edgecolor=PAPER, linewidth=2))
+    middle = {"ha": "center", "va": "center"}
+    weight = "normal" if gain.within_noise else "bold"
+    axes.text(x, y + 0.16, percent(gain.value, sign=True), fontweight=weight, **middle)
+    axes.text(x, y - 0.2, span(gain, sign=True), fontsize=7.5, color=INK, **middle)

@@ -11,6 +11,7 @@ from matplotlib.patches import FancyBboxPatch
 from lmtx.report.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, PURPLE, Drawing
 from lmtx.report.render import percent
 from lmtx.report.results import Results, measured
+from lmtx.report.schema import Cycle
 
 # Which systems F1 shows, and how each of them makes a pair.
 _MAKERS = {
@@ -27,7 +28,7 @@ _STEPS = [
     (
         "3  Train",
         BLUE,
-        "a yes is a positive, the\nbatch gives negatives;\n{used}documents\nwith a yes",
+        "a yes is a positive, the\nbatch gives negatives;\n{documents_used}documents\nwith a yes",
     ),
     ("4  Check", PURPLE, "held-out documents\nwhose top label the\nteacher accepts{check}"),
 ]
@@ -42,19 +43,17 @@ _INPUTS = [
 
 def f1_pairs(results: Results) -> Drawing:
     """F1: the training pair that each method makes from the same real document."""
-    examples = {r.system: {e["document"]: e for e in r.examples} for r in results.systems if r.examples}
-    examples = {system: examples[system] for system in _MAKERS if system in examples}
+    pairs = {r.system: {e["document"]: e for e in r.examples} for r in results.systems if r.examples}
+    pairs = {system: pairs[system] for system in _MAKERS if system in pairs}
     # The first document of which every system at hand has made a pair.
-    first = next(iter(examples.values()), {})
-    document = next((d for d in first if all(d in pairs for pairs in examples.values())), None)
-    rows = []
-    if document is not None:
-        rows = [{"system": system} | pairs[document] for system, pairs in examples.items()]
+    first = next(iter(pairs.values()), {})
+    document = next((d for d in first if all(d in by_document for by_document in pairs.values())), None)
+    rows = [{"system": s} | by_document[document] for s, by_document in pairs.items() if document is not None]
     message, caption = "No training pairs have been written yet", f"{results.dataset}."
     if rows:
         message = f"What each method learns from: one training pair of {document}"
         caption += " Texts as the encoder reads them, cut to fit; negatives are the other texts of a batch."
-    if absent := [name for system, (name, *_) in _MAKERS.items() if system not in examples]:
+    if absent := [name for system, (name, *_) in _MAKERS.items() if system not in pairs]:
         caption += f" Without pairs: {', '.join(absent)}."
 
     def draw(figure: Figure) -> None:
@@ -69,21 +68,20 @@ def f1_pairs(results: Results) -> Drawing:
 def f2_loop(results: Results) -> Drawing:
     """F2: shortlist, judge, train and check, then prediction; with the numbers of the best cycle."""
     lmtx, statistics = measured(results.systems, "lmtx"), results.statistics[results.dataset]
-    cycle = lmtx.cycle if lmtx else None
-    names = ("documents", "labels", "shortlist", "yes_rate", "documents_used", "check", "P@1")
-    facts = dict.fromkeys(names)
-    if statistics:
-        facts |= {"documents": statistics.documents.train, "labels": statistics.labels}
-    if lmtx:
-        facts["P@1"] = lmtx.metrics["P@1"].value
-    if cycle:
-        facts |= {key: getattr(cycle, key) for key in ("yes_rate", "documents_used", "check")}
-        # A shortlist's size is the yes of a document over the share of yes.
-        if cycle.pseudo_positives and cycle.yes_rate:
-            facts["shortlist"] = round(cycle.pseudo_positives / cycle.yes_rate)
+    cycle = (lmtx and lmtx.cycle) or Cycle(number=0)
+    yes, yes_rate = cycle.pseudo_positives, cycle.yes_rate
+    facts = {
+        "documents": statistics and statistics.documents["train"],
+        "labels": statistics and statistics.labels,
+        "shortlist": round(yes / yes_rate) if yes and yes_rate else None,
+        "yes_rate": yes_rate,
+        "documents_used": cycle.documents_used,
+        "check": cycle.check,
+        "P@1": lmtx and lmtx.metrics["P@1"].value,
+    }
     caption = f"{results.dataset}. E0 is the pretrained encoder, E(c) the student of cycle c. "
     caption += "No step reads an annotation."
-    if cycle:
+    if cycle.number:
         caption += f" Numbers: cycle {cycle.number}, which the check keeps."
     elif not any(value is not None for value in facts.values()):
         caption += " This run's numbers are not known yet."
@@ -115,15 +113,12 @@ def _pair(axes: Axes, row: dict) -> None:
 
 def _loop(axes: Axes, facts: dict[str, float | None]) -> None:
     # This run's numbers as the boxes hold them; a missing one leaves a text without it.
-    numbers = {"shortlist": "j ", "texts": "texts alone", "used": "", "yes_rate": "", "check": ""}
-    if facts["documents"] is not None:
+    present = {key: value for key, value in facts.items() if value is not None}
+    numbers = {"shortlist": "j ", "texts": "texts alone", "documents_used": "", "yes_rate": "", "check": ""}
+    numbers |= {key: f"{present[key]:,} " for key in ("shortlist", "documents_used") if key in present}
+    numbers |= {key: f":\n{percent(present[key])} %" for key in ("yes_rate", "check") if key in present}
+    if "documents" in present:
         numbers["texts"] = f"{facts['documents']:,} and {facts['labels']:,}"
-    for name, key in (("shortlist", "shortlist"), ("used", "documents_used")):
-        if facts[key] is not None:
-            numbers[name] = f"{facts[key]:,} "
-    for key in ("yes_rate", "check"):
-        if facts[key] is not None:
-            numbers[key] = f":\n{percent(facts[key])} %"
 
     # The four steps, and above each its input.
     width, top, height, above, turn = 1.66, 2.5, 1.12, 2.95, 1.02

@@ -18,96 +18,47 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from lmtx.report.render import csv, save
+from lmtx.report.render import csv, percent, save
 
-# Okabe and Ito's palette, told apart with any colour vision; three of it are darkened, so that small text has
-# a contrast of at least 4.5 : 1 on white.
-BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#bf5400", "#00815e", "#ad5587"
-INK, MUTED, GRID, PAPER = "#1a1c20", "#5c6370", "#d9dce1", "#fefefe"
-# On the page each colour is a variable, which a dark theme sets to a lighter one.
-VARIABLES = {
-    INK: "--ink",
-    MUTED: "--muted",
-    GRID: "--grid",
-    PAPER: "--paper",
-    BLUE: "--blue",
-    ORANGE: "--orange",
-    GREEN: "--green",
-    PURPLE: "--purple",
+COLOURS = {
+    "ink": "#1a1c20",
+    "muted": "#5c6370",
+    "grid": "#d9dce1",
+    "paper": "#fefefe",
+    "blue": "#0072b2",
+    "orange": "#bf5400",
+    "green": "#00815e",
+    "purple": "#ad5587",
 }
-
-STYLE = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 10,
-    "text.color": INK,
-    "axes.edgecolor": GRID,
-    "axes.labelcolor": INK,
-    "axes.labelsize": 10,
-    "axes.titlecolor": INK,
-    "axes.titlesize": 10.5,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.facecolor": PAPER,
-    "xtick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.color": MUTED,
-    "ytick.labelcolor": INK,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "figure.facecolor": PAPER,
-    "savefig.dpi": 200,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "svg.fonttype": "none",  # text stays text: it can be selected, searched, and recoloured
-    "svg.hashsalt": "lmtx",
-    "pdf.fonttype": 42,
-}
+"""Okabe and Ito's palette, told apart with any colour vision; darkened, so that small text has a contrast of
+4.5 : 1 on white. On the page each colour is a variable of this name, lighter in a dark theme."""
+INK, MUTED, GRID, PAPER, BLUE, ORANGE, GREEN, PURPLE = COLOURS.values()
+_STYLE = mpl.rc_params_from_file(
+    Path(__file__).with_name("templates") / "figures.mplstyle", use_default_template=False
+)
 PERCENT = FuncFormatter(lambda fraction, _: f"{100 * fraction:.4g}")
 """Writes the fractions of an axis as percent, without the sign."""
 AMOUNT = FuncFormatter(lambda value, _: f"{value:,.10g}")
 # Every field that would differ between two runs, or name the machine, is left out.
 _METADATA = {
     "png": {"Software": None},
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-    "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
+    "pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")),
+    "svg": dict.fromkeys(("Date", "Creator", "Format", "Type")),
 }
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, and the numbers behind it.
+    """A figure, and the numbers behind it."""
 
-    Attributes
-    ----------
-    name
-        File name without ending, such as "f6_curriculum".
-    title
-        Which figure of the study it is.
-    message
-        The one thing it shows, in a sentence made from its numbers; it stands above the axes.
-    caption
-        The meaning of the marks, n, and missing results.
-    figure
-        The matplotlib figure.
-    frame
-        The numbers drawn, as `name.csv` holds them; fractions.
-    stage
-        The stage whose results it shows.
-    empty
-        Whether nothing is drawn but a text that says so.
-    """
-
-    name: str
-    title: str
-    message: str
-    caption: str
+    name: str  # file name without ending, such as "f6_curriculum"
+    title: str  # which figure of the study it is
+    message: str  # the one thing it shows, in a sentence made from its numbers; it stands above the axes
+    caption: str  # the meaning of the marks, n, and missing results; it stands below them
+    frame: pd.DataFrame  # the numbers drawn, as `name.csv` holds them; fractions
     figure: Figure
-    frame: pd.DataFrame
-    stage: str = "evaluate"
-    empty: bool = False
+    stage: str = "evaluate"  # the stage whose results it shows
+    empty: bool = False  # whether nothing is drawn but a text that says so
 
     folder: ClassVar[str] = "figures"
     endings: ClassVar[tuple[str, ...]] = ("csv", "pdf", "png", "svg")
@@ -130,7 +81,7 @@ class Drawing:
         A text in `missing` replaces the drawing where there is nothing to draw.
         """
         with _style():
-            figure = Figure(figsize=size, layout="constrained")
+            figure = Figure(figsize=size if missing is None else (size[0], 2), layout="constrained")
             figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
             FigureCanvasAgg(figure)  # on no screen
             if missing is None:
@@ -141,7 +92,7 @@ class Drawing:
             figure.suptitle(heading, x=0.01, ha="left", fontweight="bold", fontsize=11.5)
             footing = fill(caption, int(size[0] * 15.5), break_on_hyphens=False)
             figure.supxlabel(footing, x=0.01, ha="left", fontsize=8.5, color=MUTED)
-        return cls(name, title, message, caption, figure, frame, stage, empty=missing is not None)
+        return cls(name, title, message, caption, frame, figure, stage, empty=missing is not None)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write `name` as .png, .pdf, .svg and .csv; each appears whole or not at all."""
@@ -154,8 +105,8 @@ class Drawing:
         svg = svg[svg.index("<svg") :]
         svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
         svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{self.name}-", svg)
-        for colour, variable in VARIABLES.items():
-            svg = svg.replace(colour, f"var({variable})")
+        for name, colour in COLOURS.items():
+            svg = svg.replace(colour, f"var(--{name})")
         width = float(re.search(r'viewBox="0 0 ([\d.]+)', svg).group(1)) * 4 / 3  # points to pixels
         svg = re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", svg, count=1)
         label = quoteattr(f"{self.title}: {self.message}")
@@ -174,10 +125,10 @@ class Drawing:
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """matplotlib's defaults with `STYLE`, whatever the notebook around has set."""
+    """matplotlib's defaults with the style of this package, whatever the notebook around has set."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(STYLE)
+        mpl.rcParams.update(_STYLE)
         yield
 
 
@@ -196,10 +147,21 @@ def row_axes(axes: Axes, label: str, ticks: int = 6) -> None:
     axes.tick_params(length=0)
 
 
-def name_systems(axes: Axes, frame: pd.DataFrame) -> None:
-    """Write the `label` of each row beside it on the y axis; † marks a system that reads annotations."""
-    labels = frame["label"].where(frame["zero_shot"].astype(bool), frame["label"] + " †")
-    axes.set_yticks(range(len(frame)), [fill(label, 24, break_on_hyphens=False) for label in labels])
+def dot(axes: Axes, x: float, y: float, colour: str, filled: bool = True) -> None:
+    face = colour if filled else PAPER
+    axes.plot(x, y, "o", color=colour, markersize=7, markeredgewidth=1.6, markerfacecolor=face)
+
+
+def bar(axes: Axes, y: float, row: dict, name: str, colour: str, filled: bool = True) -> None:
+    """Draw the value of `name` in a row of a frame as a dot, in percent above it, and its interval."""
+    if f"{name}_low" in row:
+        axes.hlines(y, row[f"{name}_low"], row[f"{name}_high"], color=colour, linewidth=2)
+    dot(axes, row[name], y, colour, filled)
+    note(axes, percent(row[name]), row[name], y, (0, 6), ha="center", va="bottom")
+
+
+def note(axes: Axes, text: str, x: float, y: float, offset: tuple[int, int], **alignment: str) -> None:
+    axes.annotate(text, (x, y), xytext=offset, textcoords="offset points", fontsize=8.5, **alignment)
 
 
 def gap(axes: Axes, text: str) -> None:

@@ -1,14 +1,15 @@
 """The figures that compare the systems and the cycles of LMTX, from their results."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from textwrap import fill
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lmtx.report import drawing
-from lmtx.report.drawing import BLUE, GREEN, MUTED, ORANGE, PAPER, PURPLE, Drawing
-from lmtx.report.render import flat, flat_all, frame_of, interval, percent
+from lmtx.report.drawing import BLUE, GREEN, MUTED, ORANGE, PURPLE, Drawing
+from lmtx.report.render import frame_of, percent, points
 from lmtx.report.results import (
     Results,
     cycles,
@@ -34,8 +35,6 @@ _BUCKETS = {
     "rare": ("1 to 3 times", PURPLE, "s"),
     "common": ("4 times or more", BLUE, "^"),
 }
-_CYCLE_FIELDS = ["best", "yes_rate", "pseudo_precision", "pseudo_recall", "pseudo_positives"]
-_CYCLE_FIELDS += ["check", "documents_used"]
 _INTERVALS = "; 95 % bootstrap intervals over them"
 
 
@@ -46,7 +45,7 @@ def main_comparison(results: Results) -> Drawing:
     """
     dataset, systems = results.dataset, results.systems
     shown = [r for r in each_once(systems) if r.metrics]
-    frame = _frame(shown, ("system", "label", "family", "zero_shot", "n"), [*COMPARED], lambda r: r.metrics)
+    frame = _frame(shown, ("system", "label", "family", "zero_shot", "n"), COMPARED, lambda r: r.metrics)
     caption = f"{on_documents(dataset, systems)}{_INTERVALS}." if shown else f"{dataset}."
     if not frame["zero_shot"].all():
         caption += " † reads annotations."
@@ -56,26 +55,20 @@ def main_comparison(results: Results) -> Drawing:
     def draw(figure: Figure) -> None:
         panels = figure.subplots(1, len(COMPARED), sharey=True)
         for axes, (name, title) in zip(panels, COMPARED.items(), strict=True):
-            _dots(axes, frame, name)
+            _systems(axes, frame, name)
             axes.set_title(title)
 
-    return Drawing.make(
-        "main_comparison",
-        "Every system at a glance",
-        _gain_sentence(systems),
-        caption,
-        frame,
-        (7.6, 1.75 + 0.38 * max(3, len(frame))),
-        draw,
-        missing=None if shown else f"No system has a result on {dataset} yet.",
-    )
+    size = (7.6, 1.75 + 0.38 * max(3, len(frame)))
+    nothing = None if shown else f"No system has a result on {dataset} yet."
+    title, message = "Every system at a glance", _gain_sentence(systems)
+    return Drawing.make("main_comparison", title, message, caption, frame, size, draw, nothing)
 
 
 def by_frequency(results: Results) -> Drawing:
     """The contribution of labels of each frequency to every system's P@5; the three add up to it."""
     shown = [r for r in each_once(results.systems) if r.by_frequency]
-    fields, parts = ("system", "label", "zero_shot", "n"), ["P@5", *_BUCKETS]
-    frame = _frame(shown, fields, parts, lambda r: r.metrics | r.by_frequency)
+    fields, shares = ("system", "label", "zero_shot", "n"), ("P@5", *_BUCKETS)
+    frame = _frame(shown, fields, shares, lambda r: r.metrics | r.by_frequency)
     caption = f"{results.dataset}."
     if shown:
         caption = (
@@ -84,18 +77,23 @@ def by_frequency(results: Results) -> Drawing:
         )
 
     def draw(figure: Figure) -> None:
-        _buckets(figure.subplots(), frame)
+        axes = figure.subplots()
+        for i, (bucket, (legend, colour, marker)) in enumerate(_BUCKETS.items()):
+            y = [row + 0.22 * (1 - i) for row in range(len(frame))]
+            axes.hlines(y, frame[f"{bucket}_low"], frame[f"{bucket}_high"], color=colour, linewidth=2)
+            axes.plot(frame[bucket], y, linestyle="", marker=marker, color=colour, markersize=6, label=legend)
+        _name_systems(axes, frame)
+        axes.set_ylim(-0.6, len(frame) - 0.4)
+        axes.set_xlim(left=0)
+        drawing.row_axes(axes, "Contribution to P@5 (points)", ticks=8)
+        above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+        title = "How often the training side's annotations hold the label"
+        axes.legend(title=title, alignment="left", ncols=3, **above)
 
-    return Drawing.make(
-        "by_frequency",
-        "Rare and common labels",
-        _rare_sentence(frame),
-        caption,
-        frame,
-        (7.6, 2.5 + 0.42 * max(3, len(frame))),
-        draw,
-        missing=None if shown else f"No system has a result on {results.dataset} yet.",
-    )
+    size = (7.6, 2.5 + 0.42 * max(3, len(frame)))
+    nothing = None if shown else f"No system has a result on {results.dataset} yet."
+    title, message = "Rare and common labels", _rare_sentence(frame)
+    return Drawing.make("by_frequency", title, message, caption, frame, size, draw, nothing)
 
 
 def f6_curriculum(results: Results) -> Drawing:
@@ -105,17 +103,18 @@ def f6_curriculum(results: Results) -> Drawing:
     made by cycle c - 1; its check is on the top labels of its own student.
     """
     dataset, systems = results.dataset, results.systems
+    fields = ["best", "yes_rate", "pseudo_precision", "pseudo_recall", "pseudo_positives", "check"]
     rows, shown = [], from_zero(systems)
     for number, r in shown.items():
-        row = {"cycle": number, "system": r.system, "n": r.n, **flat("P@1", r.metrics.get("P@1"))}
-        rows.append(row | {key: getattr(r.cycle, key, None) for key in _CYCLE_FIELDS} | {"gap": r.stopped})
-    columns = ["cycle", "system", "n", *flat("P@1", None), *_CYCLE_FIELDS, "gap"]
-    frame = frame_of(rows, columns)
+        row = {"cycle": number, "system": r.system, "n": r.n, "P@1": r.metrics.get("P@1")}
+        row |= {key: getattr(r.cycle, key, None) for key in (*fields, "documents_used")}
+        rows.append(row | {"gap": r.stopped})
+    frame = frame_of(rows, ("cycle", "system", "n", "P@1", *fields, "documents_used", "gap"), ("P@1",))
 
     caption = f"{dataset}."
     if frame["P@1"].notna().any():
         caption = (
-            f"{on_documents(dataset, [*shown.values()])}{_INTERVALS}; filled: the cycle kept. A cycle's "
+            f"{on_documents(dataset, shown.values())}{_INTERVALS}; filled: the cycle kept. A cycle's "
             "verdicts are on shortlists made by the cycle before; annotations serve this figure, not the "
             "training."
         )
@@ -132,15 +131,10 @@ def f6_curriculum(results: Results) -> Drawing:
         _verdicts(panels["verdicts"], panels["legend"], frame[frame["cycle"] > 0])
 
     ran = any("P@1" in r.metrics for r in cycles(systems).values())
+    nothing = None if ran else f"No cycle of LMTX has a result on {dataset} yet."
+    message = _curriculum_sentence(systems)
     return Drawing.make(
-        "f6_curriculum",
-        "F6 The curriculum",
-        _curriculum_sentence(systems),
-        caption,
-        frame,
-        (7.6, 4.5),
-        draw,
-        missing=None if ran else f"No cycle of LMTX has a result on {dataset} yet.",
+        "f6_curriculum", "F6 The curriculum", message, caption, frame, (7.6, 4.5), draw, nothing
     )
 
 
@@ -149,18 +143,12 @@ def _gain_sentence(systems: list[Result]) -> str:
     lmtx, gain = measured(systems, "lmtx"), gain_of_lmtx(systems)
     if lmtx is None:
         return "LMTX has no result yet"
-    first = f"LMTX's first label is right for {percent(lmtx.metrics['P@1'].value)} % of the documents"
-    if gain is None:
-        return first
-    span = interval(gain.low, gain.high, sign=True)
-    if gain.within_noise:
-        return f"{first}: no clear difference to its encoder before training, {span} points"
-    side = "above" if gain.value > 0 else "below"
-    return f"{first}, {percent(abs(gain.value))} points {side} its encoder before training {span}"
+    sentence = f"LMTX's first label is right for {percent(lmtx.metrics['P@1'].value)} % of the documents"
+    return f"{sentence}; gain over its encoder before training: {points(gain)}" if gain else sentence
 
 
 def _curriculum_sentence(systems: list[Result]) -> str:
-    """Which cycle the check keeps, and its P@1 beside that of zero-shot."""
+    """Which cycle the check keeps, and its gain in P@1 over zero-shot."""
     ran = {number: r for number, r in cycles(systems).items() if "P@1" in r.metrics}
     if not ran:
         return "No cycle of LMTX has a result yet"
@@ -168,14 +156,8 @@ def _curriculum_sentence(systems: list[Result]) -> str:
     best = next((number for number, r in ran.items() if r.cycle and r.cycle.best), None)
     if best is None:
         return f"{count} ran, and none was kept"
-    sentence = f"Of {count}, the teacher's check keeps cycle {best}"
-    if zero := measured(systems, "zero-shot"):
-        before, after = zero.metrics["P@1"].value, ran[best].metrics["P@1"].value
-        verb = "rises" if after > before else "falls" if after < before else "stays"
-        gain = gain_of_lmtx(systems)
-        noise = ", within noise" if gain and gain.within_noise else ""
-        sentence += f": P@1 {verb} from {percent(before)} % to {percent(after)} %{noise}"
-    return sentence
+    sentence, gain = f"Of {count}, the teacher's check keeps cycle {best}", gain_of_lmtx(systems)
+    return f"{sentence}; gain in P@1 over zero-shot: {points(gain)}" if gain else sentence
 
 
 def _rare_sentence(frame: pd.DataFrame) -> str:
@@ -197,26 +179,24 @@ def _rare_sentence(frame: pd.DataFrame) -> str:
 def _frame(
     systems: Sequence[Result],
     fields: Sequence[str],
-    names: Sequence[str],
+    names: Collection[str],
     intervals: Callable[[Result], Mapping[str, Interval]],
 ) -> pd.DataFrame:
     """A row a system, its fields and the intervals of these names, in the order of the first of them."""
-    rows = [{f: getattr(r, f) for f in fields} | flat_all(intervals(r), names) for r in systems]
-    frame = frame_of(rows, [*fields, *flat_all({}, names)])
-    return frame.sort_values(names[0], kind="stable", na_position="first")
+    rows = [{f: getattr(r, f) for f in fields} | {m: intervals(r).get(m) for m in names} for r in systems]
+    frame = frame_of(rows, (*fields, *names), names)
+    return frame.sort_values(next(iter(names)), kind="stable", na_position="first")
 
 
-def _dots(axes: Axes, frame: pd.DataFrame, name: str) -> None:
+def _systems(axes: Axes, frame: pd.DataFrame, name: str) -> None:
+    """A row a system: its mark and its interval."""
     for y, row in enumerate(frame.to_dict("records")):
         if pd.isna(row[name]):
             axes.text(0.02, y, "not measured", va="center", color=MUTED, transform=axes.get_yaxis_transform())
             continue
         colour = _FAMILY_COLOURS.get(row["family"], GREEN)
-        filled = row["family"] != "lmtx" or row["system"] == "lmtx"
-        axes.hlines(y, row[f"{name}_low"], row[f"{name}_high"], color=colour, linewidth=2)
-        _dot(axes, row[name], y, colour, filled)
-        _annotate(axes, percent(row[name]), row[name], y, (0, 6), ha="center", va="bottom")
-    drawing.name_systems(axes, frame)
+        drawing.bar(axes, y, row, name, colour, filled=row["family"] != "lmtx" or row["system"] == "lmtx")
+    _name_systems(axes, frame)
     axes.set_ylim(-0.6, len(frame) - 0.3)
     axes.margins(x=0.08)
     drawing.row_axes(axes, f"{name} (%)")
@@ -224,23 +204,10 @@ def _dots(axes: Axes, frame: pd.DataFrame, name: str) -> None:
         axes.set_xticks([])
 
 
-def _buckets(axes: Axes, frame: pd.DataFrame) -> None:
-    for i, (bucket, (legend, colour, marker)) in enumerate(_BUCKETS.items()):
-        y = [row + 0.22 * (1 - i) for row in range(len(frame))]
-        axes.hlines(y, frame[f"{bucket}_low"], frame[f"{bucket}_high"], color=colour, linewidth=2)
-        axes.plot(frame[bucket], y, linestyle="", marker=marker, color=colour, markersize=6, label=legend)
-    drawing.name_systems(axes, frame)
-    axes.set_ylim(-0.6, len(frame) - 0.4)
-    axes.set_xlim(left=0)
-    drawing.row_axes(axes, "Contribution to P@5 (points)", ticks=8)
-    axes.legend(
-        title="How often the training side's annotations hold the label",
-        alignment="left",
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=3,
-        borderaxespad=0.2,
-    )
+def _name_systems(axes: Axes, frame: pd.DataFrame) -> None:
+    """Write the `label` of each row beside it on the y axis; † marks a system that reads annotations."""
+    labels = frame["label"].where(frame["zero_shot"].astype(bool), frame["label"] + " †")
+    axes.set_yticks(range(len(frame)), [fill(label, 24, break_on_hyphens=False) for label in labels])
 
 
 def _student(axes: Axes, frame: pd.DataFrame) -> None:
@@ -249,9 +216,9 @@ def _student(axes: Axes, frame: pd.DataFrame) -> None:
     falls = ran["P@1"].diff().shift(-1) < 0  # the text keeps out of the line's way
     for row, beside in zip(ran.to_dict("records"), falls, strict=True):
         axes.vlines(row["cycle"], row["P@1_low"], row["P@1_high"], color=BLUE, linewidth=2)
-        _dot(axes, row["cycle"], row["P@1"], BLUE, filled=row["best"] is True)
+        drawing.dot(axes, row["cycle"], row["P@1"], BLUE, filled=row["best"] is True)
         offset, va = ((5, 5), "bottom") if beside else ((5, -6), "top")
-        _annotate(axes, percent(row["P@1"]), row["cycle"], row["P@1"], offset, va=va)
+        drawing.note(axes, percent(row["P@1"]), row["cycle"], row["P@1"], offset, va=va)
     axes.set_title("The student on test documents")
     axes.set_ylabel("P@1 (%)")
     _cycle_axis(axes, frame)
@@ -285,12 +252,3 @@ def _cycle_axis(axes: Axes, frame: pd.DataFrame) -> None:
     drawing.percent_axis(axes.yaxis)
     axes.grid(axis="y")
     axes.tick_params(length=0)
-
-
-def _dot(axes: Axes, x: float, y: float, colour: str, filled: bool) -> None:
-    face = colour if filled else PAPER
-    axes.plot(x, y, "o", color=colour, markersize=7, markeredgewidth=1.6, markerfacecolor=face)
-
-
-def _annotate(axes: Axes, text: str, x: float, y: float, offset: tuple[int, int], **alignment: str) -> None:
-    axes.annotate(text, (x, y), xytext=offset, textcoords="offset points", fontsize=8.5, **alignment)

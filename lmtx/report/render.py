@@ -2,10 +2,11 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader
@@ -27,87 +28,81 @@ class Cell(NamedTuple):
     bold: bool = False
 
 
-def as_number(digits: int) -> Callable[[dict, str], Cell]:
-    """Show a count or an amount with so many decimals."""
-    return lambda row, key: number(row.get(key), digits)
+def number(value: float | None, digits: int = 0) -> Cell:
+    """A count or an amount with thousands set apart; a gap for None and NaN."""
+    return Cell(GAP if _missing(value) else f"{value:,.{digits}f}".replace("-", MINUS))
+
+
+tenths, cents = partial(number, digits=1), partial(number, digits=2)
+
+
+def share(value: Interval | float | None) -> Cell:
+    """A fraction in percent, with its interval where it has one; the best of its column is bold."""
+    if isinstance(value, Interval):
+        return Cell(percent(value.value), span(value), value.best)
+    return Cell(percent(value))
+
+
+def gain(value: Interval | None) -> Cell:
+    """A difference in points with its interval."""
+    return Cell(percent(value.value, sign=True), span(value, sign=True)) if value else Cell(GAP)
+
+
+def starred(value: Interval | None) -> Cell:
+    """A difference as `gain` shows it, with a star where its interval leaves 0 out."""
+    cell = gain(value)
+    return cell if value is None or value.within_noise else cell._replace(text=f"{cell.text}*")
 
 
 class Column(NamedTuple):
-    """A column of numbers: its heading, the key of its number in a row, and how a cell shows that number.
-
-    Without `show` it is a count.
-    """
+    """A column of numbers: its heading, the key of its number in a row, and how a cell shows that number."""
 
     heading: str
     key: str
-    show: Callable[[dict, str], Cell] = as_number(0)
+    show: Callable[[Any], Cell] = number
+
+
+Row = tuple[Cell, dict]  # the first cell, and by key numbers and `Interval`s, in fractions; None is a gap
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table to be read, and the numbers behind it.
+    """A table to be read, and the numbers behind it."""
 
-    Attributes
-    ----------
-    name
-        File name without ending, such as "t2_main".
-    title, caption
-        The name of the table, and how to read it.
-    columns
-        Headings; the first column is text, the others are numbers. A line break is where LaTeX may stack one.
-    groups
-        (heading, rows) of parts that belong together, a row being one `Cell` a column; the
-        heading is "" in a table without parts.
-    notes
-        Footnotes, among them the reasons for missing results.
-    frame
-        The numbers as `name.csv` holds them: fractions, seconds, counts; NaN is a gap.
-    stage
-        The stage whose results it shows.
-    """
-
-    name: str
+    name: str  # file name without ending, such as "t2_main"
     title: str
-    caption: str
-    columns: list[str]
-    groups: list[tuple[str, list[list[Cell]]]]
-    frame: pd.DataFrame
-    notes: list[str] = field(default_factory=list)
-    stage: str = "evaluate"
+    caption: str  # how to read it
+    first: str  # the heading of the first column, which is text
+    columns: Sequence[Column]  # the others; a line break in a heading is where LaTeX may stack it
+    sections: Sequence[tuple[str, list[Row]]]  # heading and rows; "" heads a table without parts
+    notes: Sequence[str] = ()  # footnotes, among them the reasons for missing results
+    stage: str = "evaluate"  # the stage whose results it shows
 
     folder: ClassVar[str] = "tables"
     endings: ClassVar[tuple[str, ...]] = ("csv", "md", "tex")
 
-    @classmethod
-    def of(
-        cls,
-        name: str,
-        title: str,
-        caption: str,
-        first: str,
-        columns: Sequence[Column],
-        sections: Sequence[tuple[str, list[tuple[Cell, dict]]]],
-        notes: Iterable[str] = (),
-        stage: str = "evaluate",
-        csv_columns: list[str] | None = None,
-    ) -> "Table":
-        """Lay out sections of (first cell, row of numbers) in `columns`, below a `first` heading.
-
-        The CSV has every number of the rows, or `csv_columns` of them.
-        """
-        groups = []
-        for heading, named in sections:
-            cells = [[cell, *(column.show(row, column.key) for column in columns)] for cell, row in named]
-            groups.append((heading, cells))
-        rows = [row for _, named in sections for _, row in named]
-        frame = frame_of(rows, csv_columns)
-        headings = [first, *(column.heading for column in columns)]
-        return cls(name, title, caption, headings, groups or [("", [])], frame, list(notes), stage)
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The values as the CSV holds them."""
+        differences = [column.key for column in self.columns if column.show is starred]
+        return frame_of([row for _, rows in self.sections for _, row in rows], intervals=differences)
 
     @property
     def empty(self) -> bool:
         """Whether it has no row."""
-        return self.frame.empty
+        return not any(rows for _, rows in self.sections)
+
+    @property
+    def headings(self) -> list[str]:
+        return [self.first, *(column.heading for column in self.columns)]
+
+    @property
+    def groups(self) -> list[tuple[str, list[list[Cell]]]]:
+        """The sections as cells, one a column."""
+        return [
+            (heading, [[cell, *(c.show(row.get(c.key)) for c in self.columns)] for cell, row in rows])
+            for heading, rows in self.sections or [("", [])]
+        ]
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write `name` as .csv, .md and .tex; each appears whole or not at all."""
@@ -115,17 +110,17 @@ class Table:
         return save(Path(folder) / self.name, dict(zip(self.endings, map(str.encode, texts), strict=True)))
 
     def to_markdown(self) -> str:
-        columns = [column.replace("\n", " ") for column in self.columns]
+        headings = [heading.replace("\n", " ") for heading in self.headings]
         lines = [f"**{self.title}.** {self.caption}"]
         for heading, rows in self.groups:
             lines += ["", f"*{heading}*"] if heading else []
-            lines += ["", *markdown_lines(columns, rows)]
+            lines += ["", *markdown_lines(headings, rows)]
         lines += [line for note in self.notes for line in ("", note)]
         return "\n".join(lines) + "\n"
 
     def to_latex(self) -> str:
         """A floating `table*`, shrunk to a narrower page; it needs the packages booktabs and graphicx."""
-        stacks = [column.split("\n") for column in self.columns]
+        stacks = [heading.split("\n") for heading in self.headings]
         depth = max(map(len, stacks))
         header = zip(*([""] * (depth - len(stack)) + stack for stack in stacks), strict=True)
         return _LATEX.get_template("table.tex.j2").render(table=self, header=list(header))
@@ -137,37 +132,23 @@ class Table:
     _repr_html_ = to_html
 
 
-def as_percent(row: dict, key: str) -> Cell:
-    """Show a fraction in percent, with the interval in KEY_low and KEY_high where it has one."""
-    return Cell(percent(row.get(key)), interval(row.get(f"{key}_low"), row.get(f"{key}_high")))
+def frame_of(rows: Sequence[dict], keys: Iterable[str] = (), intervals: Collection[str] = ()) -> pd.DataFrame:
+    """Rows as a frame, `keys` first: an `Interval` takes three columns, KEY, KEY_low and KEY_high.
 
-
-def as_difference(row: dict, key: str) -> Cell:
-    """Show a difference in points with its interval, and a star where that leaves 0 out."""
-    value, low, high = (row.get(column) for column in flat(key, None))
-    star = "" if value is None or low <= 0 <= high else "*"
-    return Cell(percent(value, sign=True) + star, interval(low, high, sign=True))
-
-
-def flat(name: str, interval: Interval | None) -> dict[str, float | None]:
-    """An interval as the three columns NAME, NAME_low, NAME_high; `None` gives three gaps."""
-    ends = {"": "value", "_low": "low", "_high": "high"}
-    return {name + end: getattr(interval, field, None) for end, field in ends.items()}
-
-
-def flat_all(intervals: Mapping[str, Interval], names: Iterable[str]) -> dict[str, float | None]:
-    """`flat` of the intervals of these names, gaps for those that are missing."""
-    return {column: value for name in names for column, value in flat(name, intervals.get(name)).items()}
-
-
-def frame_of(rows: list[dict], columns: list[str] | None = None) -> pd.DataFrame:
-    """Rows as a frame; whole numbers stay whole in a column with gaps."""
-    frame = pd.DataFrame(rows, columns=columns)
-    for name in frame:
-        numbers = [row[name] for row in rows if row.get(name) is not None]
-        if 0 < len(numbers) < len(rows) and all(type(number) is int for number in numbers):
-            frame[name] = frame[name].astype("Int64")
-    return frame
+    So do `intervals`, keys of intervals that may all be missing. Whole numbers stay whole beside gaps.
+    """
+    columns = {}
+    for key in dict.fromkeys([*keys, *(key for row in rows for key in row)]):
+        values = [row.get(key) for row in rows]
+        present = [value for value in values if value is not None]
+        if key in intervals or any(isinstance(value, Interval) for value in present):
+            for name, field in ((key, "value"), (f"{key}_low", "low"), (f"{key}_high", "high")):
+                columns[name] = [getattr(value, field, None) for value in values]
+        elif 0 < len(present) < len(values) and all(type(value) is int for value in present):
+            columns[key] = pd.array(values, "Int64")
+        else:
+            columns[key] = values
+    return pd.DataFrame(columns)
 
 
 def save(stem: Path, contents: dict[str, bytes]) -> list[Path]:
@@ -190,11 +171,6 @@ def total(values: Iterable[float | None]) -> float | None:
     return None if None in values or not values else sum(values)
 
 
-def number(value: float | None, digits: int = 0) -> Cell:
-    """A count or an amount with thousands set apart; a gap for None and NaN."""
-    return Cell(GAP if _missing(value) else f"{value:,.{digits}f}".replace("-", MINUS))
-
-
 def percent(value: float | None, *, sign: bool = False) -> str:
     """A fraction as a percentage with one decimal, without the percent sign; a gap for None and NaN."""
     if _missing(value):
@@ -203,17 +179,15 @@ def percent(value: float | None, *, sign: bool = False) -> str:
     return f"{shown:{'+' if sign and shown else ''}.1f}".replace("-", MINUS)
 
 
-def interval(low: float | None, high: float | None, *, sign: bool = False) -> str:
-    """`[low, high]` in percent, or nothing when there is no interval."""
-    if _missing(low) or _missing(high):
-        return ""
-    return f"[{percent(low, sign=sign)}, {percent(high, sign=sign)}]"
+def span(m: Interval, *, sign: bool = False) -> str:
+    """`[low, high]` in percent."""
+    return f"[{percent(m.low, sign=sign)}, {percent(m.high, sign=sign)}]"
 
 
 def points(d: Interval) -> str:
     """A difference in points with its interval, and whether chance may explain it."""
     noise = ", within noise" if d.within_noise else ""
-    return f"{percent(d.value, sign=True)} points {interval(d.low, d.high, sign=True)}{noise}"
+    return f"{percent(d.value, sign=True)} points {span(d, sign=True)}{noise}"
 
 
 def listed(names: Iterable[str]) -> str:
@@ -230,30 +204,24 @@ def markdown_lines(headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> l
     """A table in Markdown, a line a row; numbers, in every column but the first, are aligned to the right."""
     texts = [headings, ["---"] + ["---:"] * (len(headings) - 1)]
     for row in rows:
-        values = [f"**{cell.text}**" if cell.bold else cell.text for cell in row]
-        texts.append([f"{value} {cell.interval}".strip() for value, cell in zip(values, row, strict=True)])
+        texts.append([f"{f'**{c.text}**' if c.bold else c.text} {c.interval}".strip() for c in row])
     return [f"| {' | '.join(text.replace('|', BAR) for text in line)} |" for line in texts]
 
 
+_LATEX_WORDS = {
+    "\\": "backslash",
+    "~": "asciitilde",
+    "^": "asciicircum",
+    "<": "less",
+    ">": "greater",
+    "|": "bar",
+    "†": "dagger",
+    "·": "periodcentered",
+}
 _LATEX_CHARACTERS = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "|": r"\textbar{}",
-        "†": r"\textdagger{}",
-        "…": r"\ldots{}",
-        "·": r"\textperiodcentered{}",
-        "×": r"$\times$",
-        "≥": r"$\geq$",
-        "≤": r"$\leq$",
-        "−": "$-$",
-        "—": "---",
-        "–": "--",
-        **{character: f"\\{character}" for character in "&%$#_{}"},
-    }
+    {sign: rf"\text{word}{{}}" for sign, word in _LATEX_WORDS.items()}
+    | {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    | {"…": r"\ldots{}", "×": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$", "−": "$-$", "—": "---", "–": "--"}
 )
 
 
@@ -269,19 +237,16 @@ def _breakable(text: str) -> Markup:
 
 
 # Both escape every value, so that no cell can be forgotten; the markup is all in the templates.
-_TEMPLATES = FileSystemLoader(Path(__file__).with_name("templates"))
-HTML = Environment(loader=_TEMPLATES, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+_OPTIONS = {
+    "loader": FileSystemLoader(Path(__file__).with_name("templates")),
+    "trim_blocks": True,
+    "lstrip_blocks": True,
+}
+HTML = Environment(autoescape=True, **_OPTIONS)
 HTML.filters["breakable"] = _breakable
 _LATEX = Environment(
-    loader=_TEMPLATES,
-    block_start_string="<%",
-    block_end_string="%>",
-    variable_start_string="<<",
-    variable_end_string=">>",
-    comment_start_string="<#",
-    comment_end_string="#>",
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
+    *("<%", "%>", "<<", ">>", "<#", "#>"),  # blocks, values, comments
     finalize=lambda value: latex(str(value)),
+    keep_trailing_newline=True,
+    **_OPTIONS,
 )

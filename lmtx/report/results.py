@@ -4,19 +4,18 @@ Nothing but the result files is read, so a report can be made long after the run
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import hypot, sqrt
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from scipy.special import stdtrit
 
 from lmtx.files import read_json
-from lmtx.report.render import listed
-from lmtx.report.schema import Frozen, Interval, Point, Result, Settings, Statistics
+from lmtx.report.schema import Interval, Point, Result, Settings, Statistics
 
 # The order of the systems in every table: those without training, those that train without a teacher,
 # those that ask a language model at prediction time, the one that reads annotations; then LMTX, cycle by
@@ -29,29 +28,17 @@ EXPECTED = ("zero-shot", "lmtx")
 BASE = "base"
 """The point whose settings every other point changes one thing of; it belongs to every axis."""
 
-Model = TypeVar("Model", bound=Frozen)
+Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a report is made from.
+    """Everything that a report is made from; the dictionaries begin with `dataset`, others follow by name."""
 
-    Attributes
-    ----------
-    dataset
-        The data set that the report is about. It is the first key of the dictionaries; others follow by name.
-    by_dataset
-        Data set -> its results in reading order; a system of `EXPECTED` without a file is there as a gap.
-    statistics
-        Data set -> its statistics, `None` where they were not written yet.
-    ablations
-        Data set -> every run of its ablations, by name.
-    """
-
-    dataset: str
-    by_dataset: dict[str, list[Result]]
-    statistics: dict[str, Statistics | None]
-    ablations: dict[str, list[Point]]
+    dataset: str  # the one that the report is about
+    by_dataset: dict[str, list[Result]]  # in reading order; one of `EXPECTED` without a file is a gap
+    statistics: dict[str, Statistics | None]  # None where they were not written yet
+    ablations: dict[str, list[Point]]  # every run of the ablations, by name
 
     @property
     def systems(self) -> list[Result]:
@@ -90,8 +77,7 @@ def measured(systems: list[Result], name: str) -> Result | None:
 def gain_of_lmtx(systems: list[Result], over: str = "zero-shot") -> Interval | None:
     """The paired difference in P@1 of LMTX and another system, its encoder before training."""
     other = measured(systems, over)
-    d = (other.against_lmtx or {}).get("P@1") if other else None
-    return d and d.reverse
+    return other.minus_lmtx.reverse if other and other.minus_lmtx else None
 
 
 def cycles(systems: list[Result]) -> dict[int, Result]:
@@ -113,10 +99,15 @@ def each_once(systems: list[Result]) -> list[Result]:
     return [r for r in systems if r.system not in twice]
 
 
-def on_documents(dataset: str, systems: list[Result]) -> str:
-    """The data set and its number of test documents, as captions name it."""
-    sizes = sorted({r.n for r in systems if r.n is not None})
-    return f"{dataset}, n = {' or '.join(f'{n:,}' for n in sizes)} test documents" if sizes else dataset
+def sizes(runs: Iterable[Result | Point]) -> str:
+    """The number of test documents, as captions say it; nothing where no run has one."""
+    numbers = " or ".join(f"{n:,}" for n in sorted({run.n for run in runs if run.n is not None}))
+    return f"n = {numbers} test documents" if numbers else ""
+
+
+def on_documents(dataset: str, runs: Iterable[Result | Point]) -> str:
+    """The data set and its number of test documents."""
+    return ", ".join(filter(None, [dataset, sizes(runs)]))
 
 
 @dataclass(frozen=True)
@@ -181,9 +172,10 @@ def on_axis(points: Sequence[Point], *axes: str) -> list[Group]:
     return [group for group in groups if group.axes & {*axes, BASE, *(("main",) if "sample" in axes else ())}]
 
 
-def base_of(groups: Sequence[Group]) -> Group | None:
-    """The group of the shared settings, or `None` where it was not run."""
-    return next((group for group in groups if BASE in group.axes), None)
+def minus_base(group: Group, groups: Sequence[Group]) -> Interval | None:
+    """The difference to base in P@1; `None` for base itself and where it was not run."""
+    base = next((group for group in groups if BASE in group.axes), None)
+    return None if base is None or group is base else difference(group, base, "P@1")
 
 
 def over_seeds(intervals: Sequence[Interval | None]) -> Interval | None:
@@ -228,46 +220,25 @@ def difference(one: Group, other: Group, name: str) -> Interval | None:
     return None
 
 
-def ran_on(dataset: str, groups: Sequence[Group]) -> str:
-    """The data set, the sample, the seeds and the intervals of the groups, as a caption says it.
-
-    The number of training documents is left out where the groups differ in it.
-    """
-    if not groups:
-        return dataset
-    documents = {group.settings.documents for group in groups}
-    seeds = sorted({point.seed for group in groups for point in group.points})
-    sizes = sorted({point.n for group in groups for point in group.points})
-    counts = {len(group.points) for group in groups}
-    intervals = "mean and 95 % t-interval over seeds" if max(counts) > 1 else ""
-    if 1 in counts:
-        alone = "95 % bootstrap intervals over test documents"
-        intervals += f"; of one seed, {alone}" if intervals else alone
-    sample = f", {documents.pop():,} training documents" if len(documents) == 1 else ""
-    return (
-        f"{dataset}{sample}, seed{'s' if len(seeds) > 1 else ''} {listed(map(str, seeds))}; "
-        f"n = {' or '.join(f'{n:,}' for n in sizes)} test documents; {intervals}"
-    )
-
-
 def _load_systems(folder: Path) -> list[Result]:
-    systems = {r.system: r for r in _read_folder(folder, Result, "system")}
-    for name, r in systems.items():
+    systems = {
+        name: Result(system=name, label=name, stopped=f"no file {name}.json in {folder.name}")
+        for name in EXPECTED
+    }
+    for r in _read_folder(folder, Result, "system"):
         if not r.metrics and r.stopped is None:
-            path = folder / f"{name}.json"
+            path = folder / f"{r.system}.json"
             raise ValueError(f"{path}: neither `metrics` nor `stopped`; run the `evaluate` stage again")
-    for name in EXPECTED:
-        missing = Result(system=name, label=name, stopped=f"no file {name}.json in {folder.name}")
-        systems.setdefault(name, missing)
-    return [systems[name] for name in sorted(systems, key=_order)]
+        systems[r.system] = r
+    return sorted(systems.values(), key=_order)
 
 
-def _order(system: str) -> tuple:
-    if system in BASELINES:
-        return (0, BASELINES.index(system), "")
-    if cycle := re.fullmatch(r"lmtx-c(\d+)", system):
+def _order(r: Result) -> tuple:
+    if r.system in BASELINES:
+        return (0, BASELINES.index(r.system), "")
+    if cycle := re.fullmatch(r"lmtx-c(\d+)", r.system):
         return (2, int(cycle.group(1)), "")
-    return (3 if system == "lmtx" else 4 if system.startswith("hybrid-") else 1, 0, system)
+    return (3 if r.system == "lmtx" else 4 if r.system.startswith("hybrid-") else 1, 0, r.system)
 
 
 def _read_folder(folder: Path, kind: type[Model], field: str) -> list[Model]:

@@ -4,24 +4,19 @@
 `reports/corpus/<dataset>.json` the `Statistics` of a data set.
 """
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 # A note with these words marks a system that is not zero-shot; it is never "the best".
 READS_ANNOTATIONS = "reads annotations"
 
 
-class Frozen(BaseModel):
-    """A model whose fields stay as they were read."""
-
-    model_config = ConfigDict(frozen=True)
-
-
-class Interval(Frozen):
-    """A figure with its 95 % interval; fractions."""
+class Interval(BaseModel, frozen=True):
+    """A figure with its 95 % interval; fractions. `best`: it is the best of its column in a table."""
 
     value: float
     low: float
     high: float
+    best: bool = False
 
     @property
     def reverse(self) -> "Interval":
@@ -34,7 +29,7 @@ class Interval(Frozen):
         return self.low <= 0 <= self.high
 
 
-class Cost(Frozen):
+class Cost(BaseModel, frozen=True):
     """Requests to a teacher and their price, `usd` None: unknown; `verdicts` also counts stored ones."""
 
     usd: float | None = 0.0
@@ -44,7 +39,7 @@ class Cost(Frozen):
     verdicts: int = 0
 
 
-class Run(Frozen):
+class Run(BaseModel, frozen=True):
     """The fields of every result: quality over the `n` test documents, seconds by step, cost and origin."""
 
     n: int | None = None
@@ -60,21 +55,26 @@ class Run(Frozen):
     commit: str | None = None
 
 
-class Cycle(Frozen):
-    """A cycle of the curriculum, measured (`lmtx.evaluation.pseudo_label_quality`); shares are fractions."""
+class PseudoLabels(BaseModel, frozen=True):
+    """A teacher's verdicts beside annotations (`lmtx.evaluation.pseudo_label_quality`); fractions."""
 
-    number: int
-    check: float | None = None
     yes_rate: float | None = None
     pseudo_positives: float | None = None
     pseudo_precision: float | None = None
     pseudo_recall: float | None = None
     shortlist_recall: float | None = None
+
+
+class Cycle(PseudoLabels, frozen=True):
+    """A cycle of the curriculum, measured."""
+
+    number: int
+    check: float | None = None
     documents_used: int | None = None
     best: bool = False
 
 
-class SomePairs(Frozen):
+class SomePairs(BaseModel, frozen=True):
     """Metrics on some of the annotated pairs; the paired difference is to LMTX's best cycle."""
 
     n: int
@@ -82,7 +82,7 @@ class SomePairs(Frozen):
     against_lmtx: dict[str, Interval] | None = None
 
 
-class Result(Run):
+class Result(Run, frozen=True):
     """One system on one data set.
 
     `against_lmtx` holds paired differences, this system minus LMTX's best cycle, None for that cycle.
@@ -107,14 +107,17 @@ class Result(Run):
         """Whether the system works without annotations."""
         return not any(READS_ANNOTATIONS in note for note in self.notes)
 
+    @property
+    def minus_lmtx(self) -> Interval | None:
+        """The paired difference in P@1."""
+        return (self.against_lmtx or {}).get("P@1")
 
-class Settings(Frozen):
+
+class Settings(BaseModel, frozen=True, extra="allow"):
     """The settings of a point of the ablations (`lmtx.study.ablations.settings`); other keys stay, too.
 
     `documents` counts those whose labels the teacher judged. None: the point's teacher has no such setting.
     """
-
-    model_config = ConfigDict(extra="allow")
 
     documents: int
     shortlist: int
@@ -135,14 +138,33 @@ class Settings(Frozen):
     descriptions: bool = True
     cycle: int = 1
 
+    @property
+    def acceptance_percent(self) -> float | None:
+        return self.acceptance and 100 * self.acceptance
 
-class Point(Run):
+    @property
+    def strategy(self) -> str:
+        """How negatives are drawn; in brackets, how many rejected labels join."""
+        if self.negatives == "rejected":
+            return f"rejected only ({self.rejected_negatives})"
+        rejected = f" + rejected ({self.rejected_negatives})" if self.rejected_negatives else ""
+        return f"{self.negatives} in batch{rejected}"
+
+    @property
+    def source(self) -> str | None:
+        """The proposer of the shortlists."""
+        if self.lexical_weight is None:
+            return None
+        letters = f"+ {self.lexical_weight:g} × letters" if self.lexical_weight else "alone"
+        return f"encoder {letters}"
+
+
+class Point(Run, PseudoLabels, frozen=True):
     """One run of one point of the ablations: an axis, a value, a seed.
 
-    `against_zero_shot` and `against_base` hold paired differences, this run minus the other. The `pseudo_…`
-    fields and `shortlist_recall` are those of a `Cycle`. `power` is the teacher's
-    (`lmtx.teachers.discrimination`), and `agreement_with_base` its share of answers that base's teacher gives
-    too. `same_as` names the point whose run this one is.
+    `against_zero_shot` and `against_base` hold paired differences, this run minus the other. `power` is the
+    teacher's (`lmtx.teachers.discrimination`), and `agreement_with_base` its share of answers that base's
+    teacher gives too. `same_as` names the point whose run this one is.
     """
 
     point: str
@@ -154,13 +176,7 @@ class Point(Run):
     metrics: dict[str, Interval]
     against_zero_shot: dict[str, Interval] | None = None
     against_base: dict[str, Interval] | None = None
-    trained_on: int | None = None
     verdicts: int | None = None
-    yes_rate: float | None = None
-    pseudo_positives: float | None = None
-    pseudo_precision: float | None = None
-    pseudo_recall: float | None = None
-    shortlist_recall: float | None = None
     power: float | None = None
     agreement_with_base: float | None = None
 
@@ -173,17 +189,10 @@ class Point(Run):
         return None if self.verdicts is None else self.verdicts / self.settings.documents
 
 
-class Documents(Frozen):
-    train: int
-    dev: int
-    test: int
+class Statistics(BaseModel, frozen=True):
+    """A data set in numbers: `documents` by split; `with_truth` counts documents, `truth_labels` labels."""
 
-
-class Statistics(Frozen):
-    """A data set in numbers: `with_truth` counts documents, `truth_labels` distinct labels."""
-
-    dataset: str
-    documents: Documents
+    documents: dict[str, int]
     labels: int
     with_truth: int | None = None
     mean_labels_per_document: float | None = None

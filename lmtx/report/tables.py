@@ -3,20 +3,9 @@
 Each function returns a `Table`: shown as it stands in a notebook, its numbers in `.frame`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from lmtx.report.render import (
-    GAP,
-    Cell,
-    Column,
-    Table,
-    as_difference,
-    as_number,
-    as_percent,
-    flat,
-    flat_all,
-    total,
-)
+from lmtx.report.render import GAP, Cell, Column, Table, cents, share, starred, tenths, total
 from lmtx.report.results import Results, cycles, each_once, measured, on_documents
 from lmtx.report.schema import Cost, Result
 
@@ -24,11 +13,10 @@ MAIN_METRICS = ("P@1", "P@3", "P@5", "R@1", "R@3", "R@5", "R@10", "R@100")
 TAIL_METRICS = ("P@1", "PSP@1", "P@3", "PSP@3", "P@5", "PSP@5")
 # The systems of T3, which asks for the price of a language model at prediction time.
 AT_PREDICTION = ("lmtx", "rerank", "icxml")
-_ASKED = ("requests", "prompt_tokens", "answer_tokens", "usd")
+Rows = Iterator[tuple]  # of a result, its values by key, and further notes
 _WORK = ("encode", "label", "train", "check")
-_TENTHS, _CENTS = as_number(1), as_number(2)
 _COST = [
-    Column("USD", "usd", _CENTS),
+    Column("USD", "usd", cents),
     Column("Requests", "requests"),
     Column("Prompt\ntokens", "prompt_tokens"),
     Column("Answer\ntokens", "answer_tokens"),
@@ -45,20 +33,17 @@ def t1(results: Results) -> Table:
         Column("Labels", "labels"),
         Column("Documents\nwith a truth", "with_truth"),
         Column("Labels in\na truth", "truth_labels"),
-        Column("Labels per\ndocument", "mean_labels_per_document", _TENTHS),
-        Column("Words per\ndocument", "mean_words_per_document", _TENTHS),
-        Column("Words\nper label", "mean_words_per_label", _TENTHS),
+        Column("Labels per\ndocument", "mean_labels_per_document", tenths),
+        Column("Words per\ndocument", "mean_words_per_document", tenths),
+        Column("Words\nper label", "mean_words_per_label", tenths),
     ]
     rows, notes = [], []
     for dataset, statistics in results.statistics.items():
-        values = {}
         if statistics is None:
             notes.append(f"{dataset}: no statistics; the stage prepare writes corpus/{dataset}.json.")
-        else:
-            values = statistics.model_dump() | statistics.documents.model_dump()
-        row = {"dataset": dataset} | {column.key: values.get(column.key) for column in columns}
-        rows.append((Cell(dataset), row))
-    return Table.of(
+        values = statistics.model_dump() | statistics.documents if statistics else {}
+        rows.append((Cell(dataset), {"dataset": dataset} | {c.key: values.get(c.key) for c in columns}))
+    return Table(
         "t1_datasets",
         "T1 Data sets",
         "Words are separated by white space; labels per document are counted over documents with a truth.",
@@ -97,30 +82,24 @@ def t2_tail(results: Results) -> Table:
 
 
 def _comparison(results: Results, metrics: Sequence[str], name: str, title: str, caption: str) -> Table:
-    sections, notes, best = [], {}, set()
-    for dataset, systems in results.by_dataset.items():
+    def rows(dataset: str, systems: list[Result]) -> Rows:
         # A system that was measured on some of the documents only is not compared with the rest.
         largest = max((r.n or 0 for r in systems), default=0)
-        for metric in metrics:
-            compared = [r for r in systems if r.zero_shot and r.n == largest and metric in r.metrics]
-            highest = max((r.metrics[metric].value for r in compared), default=None)
-            best |= {(dataset, r.system, metric) for r in compared if r.metrics[metric].value == highest}
-        sections.append((on_documents(dataset, systems), []))
+        compared = [r for r in systems if r.zero_shot and r.n == largest]
+        values = {m: [r.metrics[m].value for r in compared if m in r.metrics] for m in metrics}
         for r in each_once(systems):
-            row = _identity(dataset, r) | {"family": r.family, "n": r.n} | flat_all(r.metrics, metrics)
-            row |= flat("P@1_minus_lmtx", (r.against_lmtx or {}).get("P@1"))
-            row |= {"gap": r.stopped, "notes": "; ".join(r.notes)}
-            sections[-1][1].append((_label(dataset, r, notes), row))
-            if r.system == "lmtx" and r.cycle is not None:
-                note = f"{r.label} ({dataset}) is cycle {r.cycle.number}, which the teacher's check keeps."
-                notes[note] = None
+            row = {"family": r.family, "n": r.n} | {metric: r.metrics.get(metric) for metric in metrics}
+            for metric in metrics if r in compared else ():
+                if row[metric] and row[metric].value == max(values[metric]):
+                    row[metric] = row[metric].model_copy(update={"best": True})
+            row |= {"P@1_minus_lmtx": r.minus_lmtx, "gap": r.stopped, "notes": "; ".join(r.notes)}
+            kept = r.cycle.number if r.system == "lmtx" and r.cycle else None
+            note = f"{r.label} ({dataset}) is cycle {kept}, which the teacher's check keeps."
+            yield r, row, *([note] if kept is not None else [])
 
-    def bold_if_best(row: dict, metric: str) -> Cell:
-        return as_percent(row, metric)._replace(bold=(row["dataset"], row["system"], metric) in best)
-
-    columns = [Column(metric, metric, bold_if_best) for metric in metrics]
-    columns.append(Column("P@1\n− LMTX", "P@1_minus_lmtx", as_difference))
-    return Table.of(name, title, caption, "System", columns, sections, notes)
+    columns = [Column(metric, metric, share) for metric in metrics]
+    columns.append(Column("P@1\n− LMTX", "P@1_minus_lmtx", starred))
+    return Table(name, title, caption, "System", columns, *_by_dataset(results, rows))
 
 
 def t2_literal(results: Results) -> Table:
@@ -128,25 +107,26 @@ def t2_literal(results: Results) -> Table:
     kinds, metrics = {"literal": "Literal", "other": "Other"}, ("P@1", "R@10")
     columns = []
     for kind, heading in kinds.items():
-        columns += [Column(f"{heading}\n{metric}", f"{kind}_{metric}", as_percent) for metric in metrics]
-        columns.append(Column(f"{heading}\nP@1 − LMTX", f"{kind}_P@1_minus_lmtx", as_difference))
-    sections, notes = [], {}
-    for dataset, systems in results.by_dataset.items():
-        split = [r for r in each_once(systems) if r.by_literalness]
-        if split:
-            sizes = ", ".join(f"{pairs.n:,} {kind}" for kind, pairs in split[0].by_literalness.items())
-            sections.append((f"{dataset}, test documents: {sizes}", []))
-        for r in split:
-            row = _identity(dataset, r)
-            for kind in kinds:
+        columns += [Column(f"{heading}\n{metric}", f"{kind}_{metric}", share) for metric in metrics]
+        columns.append(Column(f"{heading}\nP@1 − LMTX", f"{kind}_P@1_minus_lmtx", starred))
+
+    def heading(dataset: str, systems: list[Result]) -> str:
+        first = next(r for r in systems if r.by_literalness)
+        sizes = ", ".join(f"{pairs.n:,} {kind}" for kind, pairs in first.by_literalness.items())
+        return f"{dataset}, test documents: {sizes}"
+
+    def rows(dataset: str, systems: list[Result]) -> Rows:
+        for r in each_once(systems):
+            row = {}
+            for kind in kinds if r.by_literalness else ():
                 pairs = r.by_literalness.get(kind)  # none where no document has a pair of the kind
                 row[f"{kind}_n"] = pairs.n if pairs else 0
-                for metric in metrics:
-                    row |= flat(f"{kind}_{metric}", pairs.metrics.get(metric) if pairs else None)
-                minus = (pairs.against_lmtx or {}).get("P@1") if pairs else None
-                row |= flat(f"{kind}_P@1_minus_lmtx", minus)
-            sections[-1][1].append((_label(dataset, r, notes), row))
-    return Table.of(
+                row |= {f"{kind}_{metric}": pairs and pairs.metrics.get(metric) for metric in metrics}
+                row[f"{kind}_P@1_minus_lmtx"] = ((pairs and pairs.against_lmtx) or {}).get("P@1")
+            if row:
+                yield r, row
+
+    return Table(
         "t2_literal",
         "T2 Labels in the text",
         "Percent, over the documents with an annotated label whose name stands in their text (literal) and "
@@ -154,40 +134,38 @@ def t2_literal(results: Results) -> Table:
         "Differences as in T2.",
         "System",
         columns,
-        sections,
-        notes,
+        *_by_dataset(results, rows, heading),
     )
 
 
 def t3(results: Results) -> Table:
     """T3: LMTX against a language model at prediction time: quality, and the cost of 1,000 documents."""
     metrics = ("P@1", "P@5", "R@10")
+    asked = ("requests", "prompt_tokens", "answer_tokens", "usd")
     columns = [
-        *(Column(metric, metric, as_percent) for metric in metrics),
+        *(Column(metric, metric, share) for metric in metrics),
         Column("Requests\nper 1,000", "requests_per_1000"),
         Column("Prompt tokens\nper 1,000", "prompt_tokens_per_1000"),
         Column("Answer tokens\nper 1,000", "answer_tokens_per_1000"),
-        Column("USD\nper 1,000", "usd_per_1000", _CENTS),
-        Column("Seconds\nper 1,000", "seconds_per_1000", _TENTHS),
+        Column("USD\nper 1,000", "usd_per_1000", cents),
+        Column("Seconds\nper 1,000", "seconds_per_1000", tenths),
     ]
-    sections, notes = [], {}
-    for dataset, systems in results.by_dataset.items():
-        if not any(r.bill and r.bill.requests for r in systems):
-            continue  # no language model was asked
-        lmtx = measured(systems, "lmtx")
-        sections.append((on_documents(dataset, systems), []))
-        for r in systems:
+
+    def rows(dataset: str, systems: list[Result]) -> Rows:
+        lmtx, by_model = measured(systems, "lmtx"), any(r.bill and r.bill.requests for r in systems)
+        for r in systems if by_model else ():
             if r.system not in AT_PREDICTION:
                 continue
             # The teacher of LMTX is gone at prediction time: it sends nothing.
             bill, work = (Cost(), ["rank"]) if r is lmtx else (r.bill, ["ask", "encode", "rank"])
             seconds = [r.seconds[step] for step in work if r.seconds.get(step) is not None]
-            amounts = {key: getattr(bill, key, None) for key in _ASKED} | {"seconds": total(seconds)}
-            row = _identity(dataset, r) | {"n": r.n} | flat_all(r.metrics, metrics)
+            amounts = {key: getattr(bill, key, None) for key in asked} | {"seconds": total(seconds)}
+            row = {"n": r.n} | {metric: r.metrics.get(metric) for metric in metrics}
             for key, amount in amounts.items():
                 row[f"{key}_per_1000"] = amount * (1000 / r.n) if amount is not None and r.n else None
-            sections[-1][1].append((_label(dataset, r, notes), row))
-    return Table.of(
+            yield r, row
+
+    return Table(
         "t3_prediction",
         "T3 A language model at prediction time",
         "Quality in percent with 95 % bootstrap intervals; then what tagging 1,000 documents asks for where "
@@ -196,48 +174,40 @@ def t3(results: Results) -> Table:
         "out E0's embedding of the documents, and what a teacher has answered before takes none.",
         "System",
         columns,
-        sections,
-        notes,
+        *_by_dataset(results, rows),
     )
 
 
 def t4(results: Results) -> Table:
     """T4: seconds and cost by part of the work, one row a system; LMTX's row is the sum over its cycles."""
-    by_dataset = {
-        dataset: [r for r in _whole_curriculum(systems) if r.family != "hybrid"]
-        for dataset, systems in results.by_dataset.items()
-    }
-    others = {step for systems in by_dataset.values() for r in systems for step in r.seconds} - {*_WORK}
-    work = [*_WORK, *sorted(others)]
-    sections, notes = [], {}
-    for dataset, systems in by_dataset.items():
-        sections.append((dataset, []))
-        for r in systems:
-            row = _identity(dataset, r) | {f"{step}_seconds": r.seconds.get(step) for step in work}
-            row["total_seconds"] = total(value for value in r.seconds.values() if value is not None)
-            row |= {column.key: None if r.stopped else getattr(r.cost, column.key) for column in _COST}
-            sections[-1][1].append((_label(dataset, r, notes), row))
-    columns = [Column(f"{step[:1].upper()}{step[1:]}\n(s)", f"{step}_seconds", _TENTHS) for step in work]
-    return Table.of(
+    ran = [r for systems in results.by_dataset.values() for r in systems if r.family != "hybrid"]
+    work = [*_WORK, *sorted({step for r in ran for step in r.seconds} - {*_WORK})]
+
+    def rows(dataset: str, systems: list[Result]) -> Rows:
+        for r in _whole_curriculum(systems):
+            if r.family != "hybrid":
+                row = {f"{step}_seconds": r.seconds.get(step) for step in work}
+                row["total_seconds"] = total(value for value in r.seconds.values() if value is not None)
+                yield r, row | {c.key: None if r.stopped else getattr(r.cost, c.key) for c in _COST}
+
+    columns = [Column(f"{step[:1].upper()}{step[1:]}\n(s)", f"{step}_seconds", tenths) for step in work]
+    return Table(
         "t4_cost",
         "T4 Time and cost by part",
         "Seconds on the host that the provenance names. Requests, tokens and dollars are what the run asked "
         "for; verdicts also count those taken from the store. LMTX is the sum over its cycles.",
         "System",
-        [*columns, Column("Total\n(s)", "total_seconds", _TENTHS), *_COST],
-        sections,
-        notes,
+        [*columns, Column("Total\n(s)", "total_seconds", tenths), *_COST],
+        *_by_dataset(results, rows, lambda dataset, _: dataset),
     )
 
 
 def _whole_curriculum(systems: list[Result]) -> list[Result]:
     """The systems with LMTX's cost summed over its cycles: all of them are paid for, one is kept."""
     ran = [r for r in cycles(systems).values() if r.stopped is None]
-    if not ran:
-        return systems
+    if len(ran) < 2:
+        return each_once(systems) if ran else systems
     steps = dict.fromkeys(step for r in ran for step, value in r.seconds.items() if value is not None)
-    if len(ran) == 1:
-        return each_once(systems)
     whole = {
         "label": "LMTX, all cycles",
         "seconds": {step: sum(r.seconds.get(step) or 0 for r in ran) for step in steps},
@@ -246,14 +216,26 @@ def _whole_curriculum(systems: list[Result]) -> list[Result]:
     return [r.model_copy(update=whole) if r.system == "lmtx" else r for r in systems]
 
 
-def _identity(dataset: str, r: Result) -> dict:
-    return {"dataset": dataset, "system": r.system, "label": r.label}
+def _by_dataset(
+    results: Results,
+    rows_of: Callable[[str, list[Result]], Rows],
+    heading: Callable[[str, list[Result]], str] = on_documents,
+) -> tuple[list, list[str]]:
+    """The sections of a table, one a data set with rows, and its notes.
 
-
-def _label(dataset: str, r: Result, notes: dict[str, None]) -> Cell:
-    """The system's name; its notes, and the reason for a missing result, join `notes`."""
-    if r.stopped is not None:
-        notes[f"{GAP} {r.label} ({dataset}): no result: {r.stopped}."] = None
-    for note in r.notes:
-        notes[f"{'' if r.zero_shot else '† '}{r.label} ({dataset}): {note}."] = None
-    return Cell(r.label if r.zero_shot else f"{r.label} †")
+    The notes say why a result is missing, and repeat those of the systems and those after a row.
+    """
+    sections, notes = [], []
+    for dataset, systems in results.by_dataset.items():
+        rows = []
+        for r, row, *more in rows_of(dataset, systems):
+            dagger = "" if r.zero_shot else "†"
+            row = {"dataset": dataset, "system": r.system, "label": r.label} | row
+            rows.append((Cell(f"{r.label} {dagger}".strip()), row))
+            if r.stopped is not None:
+                notes.append(f"{GAP} {r.label} ({dataset}): no result: {r.stopped}.")
+            notes += [f"{dagger} {r.label} ({dataset}): {note}.".strip() for note in r.notes]
+            notes += more
+        if rows:
+            sections.append((heading(dataset, systems), rows))
+    return sections, list(dict.fromkeys(notes))

@@ -15,29 +15,23 @@ class StudyError(RuntimeError):
     """A missing result; the message says how to make it."""
 
 
+def _path(below: str, meaning: str) -> property:
+    """A property: the path `below` the root of a study, where {name} is its data set's."""
+    return property(lambda study: study.root / below.format(name=study.name), doc=meaning)
+
+
 @dataclass(frozen=True)
 class Study:
     """A configuration, and the paths of its results.
 
     `root` is the repository for `dvc repro`, and a scratch folder for a notebook that is run by hand, so
     exploring never changes the study's results.
-
-    Attributes
-    ----------
-    config
-        The parameters.
-    root
-        The folder of all results.
-    opened
-        The arguments of `open`, for the notebooks that `need` runs.
-    source
-        The study whose results `need` copies into `root`; None: there is none.
     """
 
     config: Config
-    root: Path
-    opened: dict[str, str]
-    source: Path | None = None
+    root: Path  # the folder of all results
+    opened: dict[str, str]  # the arguments of `open`, for the notebooks that `need` runs
+    source: Path | None = None  # the study whose results `need` copies into `root`
 
     @classmethod
     def open(
@@ -94,24 +88,17 @@ class Study:
     def name(self) -> str:
         return self.config.dataset.name
 
-    @property
-    def processed(self) -> Path:
-        return self.root / "data" / "processed" / self.name
-
-    @property
-    def corpus(self) -> Path:
-        """Folder of the `Corpus`."""
-        return self.processed / "corpus"
-
-    @property
-    def truth(self) -> Path:
-        """Folder of the annotations, which only metrics, statistics and simulations read."""
-        return self.processed / "truth"
-
-    @property
-    def embeddings(self) -> Path:
-        """Folder of E0's embeddings: train.npy, dev.npy, test.npy, labels.npy."""
-        return self.processed / "embeddings"
+    reports = _path("reports", "Folder of the tables, figures and the page.")
+    results = _path("reports/metrics/{name}", "Folder of the result files, one JSON a system.")
+    ablations = _path("reports/ablations/{name}", "Folder of the ablations' result files, one JSON a point.")
+    statistics = _path("reports/corpus/{name}.json", "The data set in numbers.")
+    summary = _path("reports/summary", "Folder of the headline figures, for `dvc metrics show`.")
+    processed = _path("data/processed/{name}", "Folder of what the stages pass on.")
+    corpus = _path("data/processed/{name}/corpus", "Folder of the `Corpus`.")
+    truth = _path(
+        "data/processed/{name}/truth", "Folder of the annotations, which metrics and statistics read."
+    )
+    embeddings = _path("data/processed/{name}/embeddings", "Folder of E0's embeddings, an npy file a split.")
 
     @property
     def store(self) -> Path:
@@ -153,37 +140,13 @@ class Study:
         """Folder of a trained encoder, loadable by sentence-transformers."""
         return self.root / "models" / self.name / system
 
-    @property
-    def results(self) -> Path:
-        """Folder of the result files, one JSON a system."""
-        return self.root / "reports" / "metrics" / self.name
-
-    @property
-    def ablations(self) -> Path:
-        """Folder of the result files of the ablations, one JSON a point."""
-        return self.root / "reports" / "ablations" / self.name
-
-    @property
-    def statistics(self) -> Path:
-        """The data set in numbers, a JSON file."""
-        return self.root / "reports" / "corpus" / f"{self.name}.json"
-
     def losses(self, cycle: str) -> Path:
         """The loss of each training step of a cycle, a CSV file."""
         return self.root / "reports" / "training" / self.name / f"{cycle}.csv"
 
-    @property
-    def summary(self) -> Path:
-        """Folder of the headline figures, one JSON a system, for `dvc metrics show`."""
-        return self.root / "reports" / "summary"
-
     def scores(self, kind: str) -> Path:
         """The results of all "systems" or "points" in one JSON file, but for time, cost and machine."""
         return self.processed / "scores" / f"{kind}.json"
-
-    @property
-    def reports(self) -> Path:
-        return self.root / "reports"
 
 
 def skip_rest(reason: str) -> None:

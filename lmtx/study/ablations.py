@@ -1,11 +1,16 @@
-"""Points of an ablation: their settings, and points with the same settings."""
+"""Points of an ablation: their settings, points with the same settings, and how their results are written."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from itertools import takewhile
+from typing import Any
 
 import pyarrow as pa
 
 from lmtx.config import Config
 from lmtx.config.sections import PointConfig
+from lmtx.study import Study, skip_rest
+from lmtx.study.records import run_record, write_card, write_judged, write_record
 
 MAIN = "main"
 """The name of the main run's cycle 1 among the points."""
@@ -59,6 +64,48 @@ def names_only(labels: pa.Table) -> pa.Table:
     """Cut each text of the label table before its first ": ", where a description begins."""
     names = [text.partition(": ")[0] for text in labels["text"].to_pylist()]
     return labels.set_column(1, "text", pa.array(names, labels["text"].type))
+
+
+def leave_out(study: Study, point: str, reason: str, **record: str) -> None:
+    """Record that a point has no ranking of its own, and skip the rest of the notebook."""
+    write_card(study.point(point), record, "record.json")
+    write_card(study.model(f"ablate-{point}"), record)
+    skip_rest(f"{point} {reason}")
+
+
+def write_point(
+    study: Study,
+    point: str,
+    lesson: Any,
+    ranking: Any,
+    teacher: Any,
+    look: Any,
+    trained_on: int,
+    seconds: Mapping[str, float],
+) -> None:
+    """Write the verdicts and the ranking of a point, its record, and its model where `keep` says so.
+
+    `lesson` is the `Lesson` of its cycle, `ranking` a `Shortlist`, and `look` the `Discrimination` of its
+    teacher or None.
+    """
+    settings, model = study.config.at(point), study.model(f"ablate-{point}")
+    card = {"system": model.name, "encoder": settings.encoder.model_dump(), "teacher": teacher.name}
+    if study.config.ablations[point].keep:
+        lesson.student.save(model, card)
+    else:
+        write_card(model, card)
+    record = run_record(
+        settings,
+        "dataset encoder teacher shortlist training curriculum",
+        trained_on=trained_on,
+        look=look and asdict(look),
+        seconds=seconds,
+        cost=teacher.cost,
+        notes=teacher.notes,
+        precision=lesson.student.precision,
+    )
+    write_judged(study.point(point), lesson.judged, rows=lesson.rows, ids=ranking.ids)
+    write_record(study, study.point(point) / "record.json", record)
 
 
 def _identity(config: Config, point: str) -> tuple:

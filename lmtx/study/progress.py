@@ -34,18 +34,10 @@ class Checked:
 
 @dataclass(frozen=True)
 class Progress:
-    """The curriculum so far.
+    """The curriculum so far."""
 
-    Attributes
-    ----------
-    checked
-        The systems checked, in order.
-    ended
-        Why a cycle could not be trained; None: each could.
-    """
-
-    checked: tuple[Checked, ...] = ()
-    ended: str | None = None
+    checked: tuple[Checked, ...] = ()  # the systems, in order
+    ended: str | None = None  # why a cycle could not be trained; None: each could
 
     @property
     def best(self) -> Checked:
@@ -61,11 +53,9 @@ class Progress:
         if len(self.checked) < 2 or self.best == self.checked[-1]:
             return None
         last = self.checked[-1]
-        return (
-            f"{last.system} did not improve the teacher's check beyond chance "
-            f"({last.check:.1%} after {self.best.check:.1%} of {self.best.system}); "
-            "the curriculum ended there"
-        )
+        checks = f"({last.check:.1%} after {self.best.check:.1%} of {self.best.system})"
+        failed = f"{last.system} did not improve the teacher's check beyond chance"
+        return f"{failed} {checks}; the curriculum ended there"
 
     def then(self, system: str, accepted: Sequence[bool]) -> "Progress":
         """The progress with one more system checked: whether each document's first label was accepted."""
@@ -80,10 +70,8 @@ class Progress:
     def load(cls, model: str | Path) -> "Progress":
         """The progress up to the system saved in the folder `model`."""
         card = read_json(Path(model) / CARD)
-        checked = tuple(Checked(**entry) for entry in card["checked"])
-        return cls(checked, card.get("ended"))
+        return cls(tuple(Checked(**entry) for entry in card["checked"]), card.get("ended"))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a model's card."""
-        checked = [asdict(entry) for entry in self.checked]
-        return {"checked": checked, "ended": self.ended}
+        return {"checked": [asdict(entry) for entry in self.checked], "ended": self.ended}

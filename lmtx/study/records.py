@@ -114,15 +114,8 @@ def write_system(
 ) -> None:
     """Write the results of a system's stage: its record and its ranking, a `Shortlist`.
 
-    Parameters
-    ----------
-    encoder, card
-        The `Encoder` to save, trained with the seed of the parameters, and what its card says; None: the
-        stage saves no model.
-    losses
-        Of the steps of a cycle of LMTX.
-    record
-        The arguments of `run_record`.
+    `encoder` is the `Encoder` to save, trained with the seed of the parameters, or None, and `card` what its
+    card says; `losses` are of the steps of a cycle of LMTX, and `record` the arguments of `run_record`.
     """
     label, family = _described(study.config, system)
     if encoder is not None:
