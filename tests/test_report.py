@@ -369,7 +369,7 @@ def test_the_summary_says_gain_rival_cost_and_doubt(reports, results):
         "Cost": "LMTX took 4 minutes and 14 requests to a language model for $0.50, besides the verdicts "
         "that were stored; tagging asks none.",
         "Doubt": "Chance may explain the distance of LMTX to “Teacher as re-ranker” and “BM25 + LMTX”; each "
-        "row is one run, and its interval is over test documents, not over seeds.",
+        "system ran once, and its interval is over test documents, not over seeds.",
     }
     shown = " ".join(Page((reports / "index.html").read_text(encoding="utf-8")).text)
     assert summary(results)["Gain"] in shown

@@ -102,8 +102,11 @@ def _page(results: Results, sections: "Sequence[Table | Drawing]") -> str:
     )
 
 
-def summary(results: Results) -> dict[str, str]:
-    """The study in four sentences: gain, rival, cost and doubt; none where E0 or LMTX has no result."""
+def summary(results: Results, names: Collection[str] | None = None) -> dict[str, str]:
+    """The study in four sentences: gain, rival, cost and doubt; none where E0 or LMTX has no result.
+
+    The doubt is about the systems `names`; None: all.
+    """
     gains = {dataset: gain_of_lmtx(systems) for dataset, systems in results.by_dataset.items()}
     lmtx, zero = (measured(results.systems, name) for name in ("lmtx", "zero-shot"))
     if lmtx is None or zero is None or gains[results.dataset] is None:
@@ -130,11 +133,12 @@ def summary(results: Results) -> dict[str, str]:
             f"{price}, besides the verdicts that were stored; tagging asks none."
         )
     others = [r for r in compared if r.family != "lmtx" and r.minus_lmtx.within_noise]
+    others = [r for r in others if names is None or r.system in names]
     datasets = [dataset for dataset, gained in gains.items() if gained and gained.within_noise]
     doubts = [f"the distance of LMTX to {listed(f'“{r.label}”' for r in others)}"] * bool(others)
     doubts += [f"its gain on {listed(datasets)}"] * bool(datasets)
     chance = f"Chance may explain {' and '.join(doubts)}; each" if doubts else "Each"
-    sentences["Doubt"] = f"{chance} row is one run, and its interval is over test documents, not over seeds."
+    sentences["Doubt"] = f"{chance} system ran once, and its interval is over test documents, not over seeds."
     return sentences
 
 
@@ -173,7 +177,7 @@ def readme_table(results: Results, names: Collection[str] | None = None) -> str:
 
         lines += ["", strings_or_model(results).to_markdown().rstrip()]
     # The tables show the gain, and T4 the cost.
-    sentences = [text for name, text in summary(results).items() if name in ("Rival", "Doubt")]
+    sentences = [text for name, text in summary(results, names).items() if name in ("Rival", "Doubt")]
     return "\n".join([*lines, "", " ".join(sentences), ""])
 
 

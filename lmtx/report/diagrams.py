@@ -28,7 +28,7 @@ _STEPS = [
     (
         "3  Train",
         BLUE,
-        "a yes is a positive, the\nbatch gives negatives;\n{documents_used}documents\nwith a yes",
+        "a yes is a positive, other\nlabels are negatives;\n{documents_used}documents\nwith a yes",
     ),
     ("4  Check", PURPLE, "held-out documents\nwhose top label the\nteacher accepts{check}"),
 ]
@@ -52,7 +52,7 @@ def f1_pairs(results: Results) -> Drawing:
     message, caption = "No training pairs have been written yet", f"{results.dataset}."
     if rows:
         message = f"What each method learns from: one training pair of {document}"
-        caption += " Texts as the encoder reads them, cut to fit; negatives are the other texts of a batch."
+        caption += " Texts as the encoder reads them, cut to fit; negatives are not shown."
     if absent := [name for system, (name, *_) in _MAKERS.items() if system not in pairs]:
         caption += f" Without pairs: {', '.join(absent)}."
 
