@@ -1,8 +1,8 @@
 """The open model as a judge: pairs of semanlink, ten labels a document, in bf16.
 
-Packed, as the study judges, against one whole prompt a pair and, with OPENAI_BASE_URL set, against the same
-GGUF file behind that server, asked one pair after another, so that it finds the document in its cache. A
-round is a document. Without the model (`lmtx model qwen-1.5b`), no rows.
+Packed, as the study judges, against one whole prompt a pair and, where OPENAI_BASE_URL names llama.cpp with
+the same file, against that, asked one pair after another, so that it finds the document in its cache.
+A round is a document. Without the model (`lmtx model qwen-1.5b`), no rows.
 
     python tests/benchmarks/bench_judging.py --rounds 10
 """
@@ -31,13 +31,8 @@ from lmtx.llm.models import on_disk
 from lmtx.teachers import Pairs, Teacher, build
 
 SHORTLIST = 10
-SERVED = (
-    "teacher.prompt=strict",
-    "teacher.model=qwen",
-    "teacher.concurrency=1",
-    "teacher.document_tokens=128",
-)
-PACKED, WHOLE, SERVER = "lmtx, packed", "one whole prompt a pair", os.environ.get("OPENAI_BASE_URL")
+SERVED = {"prompt": "strict", "model": "qwen", "concurrency": 1, "document_tokens": 128}
+PACKED, WHOLE, SERVER = "lmtx, packed", "one whole prompt a pair", "llama.cpp's server, Q4_K_M"
 
 
 def main() -> None:
@@ -50,7 +45,8 @@ def main() -> None:
     corpus, pairs = shortlisted(chosen.rounds + 1)
     with tempfile.TemporaryDirectory() as folder:
         teacher = judge(Path(folder), "qwen", corpus)
-        server = judge(Path(folder), "openai", corpus, **SERVED) if SERVER else None
+        served = os.environ.get("OPENAI_BASE_URL")
+        server = judge(Path(folder), "openai", corpus, **SERVED) if served else None
         measure(chosen, pairs, teacher, server)
 
 
@@ -96,16 +92,14 @@ def measure(chosen, pairs: Pairs, teacher: Teacher, server: Teacher | None) -> N
     difference = f"p_yes differs by {np.abs(packed - others[0]).max():.2f} at most"
     notes = [f"{tokens / seconds:.0f} tokens/s, {share:.0%} of the rate of one large product; {difference}"]
     if server:
-        same, order = (
-            np.mean((packed >= 0.5) == (others[1] >= 0.5)),
-            spearmanr(packed, others[1], nan_policy="omit").statistic,
-        )
+        same = np.mean((packed >= 0.5) == (others[1] >= 0.5))
+        order = spearmanr(packed, others[1], nan_policy="omit").statistic
         notes.append(f"the same answer to {same:.0%} of {len(packed)} pairs; rank correlation {order:.3f}")
     case = f"Qwen2.5-Coder-1.5B, semanlink, {SHORTLIST} labels a document, {torch.get_num_threads()} threads"
     for other, note in zip(list(clocks)[1:], notes, strict=True):
         rates = {"count": SHORTLIST, "unit": "pairs/s"}
-        names = (PACKED, other if other == WHOLE else f"the server {other}, Q4_K_M")
-        report(chosen, Row.of("Judging", case, names, clocks[PACKED], clocks[other], note=note, **rates))
+        row = Row.of("Judging", case, (PACKED, other), clocks[PACKED], clocks[other], note=note, **rates)
+        report(chosen, row)
 
 
 if __name__ == "__main__":
