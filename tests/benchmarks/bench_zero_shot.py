@@ -8,6 +8,7 @@ labels, whose time is multiplied.
     python tests/benchmarks/bench_zero_shot.py --documents 64
 """
 
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -68,9 +69,9 @@ def compare(chosen, texts: list[str], labels: int, classify) -> None:
     }
     # Seconds a document.
     shares = (1 / len(texts), 1 / len(texts), labels / min(labels, GIVEN))
-    seconds = zip(shares, take_turns(ways, chosen.rounds).values(), strict=True)
+    seconds = zip(shares, take_turns(ways, chosen.rounds, clock=time.process_time).values(), strict=True)
     mine, *others = [[share * each for each in way] for share, way in seconds]
-    case = f"documents of 100 words, {labels:,} labels, all loaded"
+    case = f"documents of 100 words, {labels:,} labels, all loaded, processor time"
     for name, theirs in zip(list(ways)[1:], others, strict=True):
         both = {"count": 1, "unit": "documents/s"}
         report(chosen, Row.of("Tagging", case, (next(iter(ways)), name), mine, theirs, **both))

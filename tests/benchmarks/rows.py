@@ -142,6 +142,16 @@ def take_turns(
     return seconds
 
 
+def clock_of(device: str) -> Callable[[], float]:
+    """Processor time, which other work on the machine does not change; for a GPU, wall time."""
+    return time.process_time if device == "cpu" else time.perf_counter
+
+
+def counted(device: str) -> str:
+    """What `clock_of` counts, for the case of a row."""
+    return ", processor time" if device == "cpu" else ""
+
+
 def apart(work: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     """What `work(*arguments)` returns in a fresh process, and that process's peak memory in MiB.
 
