@@ -2,7 +2,8 @@
 
 Packed, as the study judges, against one whole prompt a pair and, where OPENAI_BASE_URL names llama.cpp with
 the same file, against that, asked one pair after another, so that it finds the document in its cache.
-A round is a document. Without the model (`lmtx model qwen-1.5b`), no rows.
+A round is a document. Processor time counts, which other work does not change: for the server, which must be
+on this machine, that of its process. Without the model (`lmtx model qwen-1.5b`), no rows.
 
     python tests/benchmarks/bench_judging.py --rounds 10
 """
@@ -10,9 +11,12 @@ A round is a document. Without the model (`lmtx model qwen-1.5b`), no rows.
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
+import psutil
 import torch
 from scipy.stats import spearmanr
 from transformers.utils import logging
@@ -27,6 +31,7 @@ from lmtx.corpus import Corpus
 from lmtx.datasets import read
 from lmtx.encoder import Encoder
 from lmtx.index import search
+from lmtx.llm.checkpoint import parameter_count
 from lmtx.llm.models import on_disk
 from lmtx.teachers import Pairs, Teacher, build
 
@@ -68,8 +73,26 @@ def judge(folder: Path, preset: str, corpus: Corpus, **settings) -> Teacher:
     return build(config, store=folder / f"{preset}.sqlite", corpus=corpus)
 
 
+def time_of_server() -> Callable[[], float]:
+    """A clock: the processor time of the process that listens at the port of OPENAI_BASE_URL."""
+    port = urlsplit(os.environ["OPENAI_BASE_URL"]).port
+    listening = (each for each in psutil.net_connections() if each.laddr and each.laddr.port == port)
+    process = psutil.Process(next(each.pid for each in listening if each.status == psutil.CONN_LISTEN))
+    return lambda: sum(process.cpu_times()[:2])
+
+
+def seconds_of_products(operations: float) -> float:
+    """Processor time of so many operations in large products of bf16 matrices."""
+    factors = [torch.ones(rows, 2048, dtype=torch.bfloat16) for rows in (512, 2048)]
+    with clock(clocks := {}, "products"):
+        for _ in range(50):
+            factors[0] @ factors[1]
+    return operations * clocks["products"][0] / (50 * 2 * 512 * 2048**2)
+
+
 def measure(chosen, pairs: Pairs, teacher: Teacher, server: Teacher | None) -> None:
     clocks, p_yes = {}, {}
+    served_time = time_of_server() if server else None
     yes, no = teacher._reader._words
     for document in range(chosen.rounds + 1):
         if document == 1:  # the first one loads the model, and fills the server's cache
@@ -83,19 +106,19 @@ def measure(chosen, pairs: Pairs, teacher: Teacher, server: Teacher | None) -> N
             alone = [p_yes_alone(teacher.model.weights, prompt, yes, no) for prompt in prompts]
         p_yes.setdefault(WHOLE, []).append(alone)
         if server:
-            with clock(clocks, SERVER):
+            with clock(clocks, SERVER, served_time):
                 p_yes.setdefault(SERVER, []).append(server.judge(one, progress=False).p_yes)
     tokens = teacher.cost.prompt_tokens
     seconds = sum(clocks[PACKED])
-    share = teacher.model.seconds(tokens) / seconds
+    share = seconds_of_products(2 * parameter_count(teacher.model.settings) * tokens) / seconds
     packed, *others = (np.ravel(each) for each in p_yes.values())
     difference = f"p_yes differs by {np.abs(packed - others[0]).max():.2f} at most"
-    notes = [f"{tokens / seconds:.0f} tokens/s, {share:.0%} of the rate of one large product; {difference}"]
+    notes = [f"{tokens / seconds:.0f} tokens/s, {share:.0%} of the rate of large products; {difference}"]
     if server:
         same = np.mean((packed >= 0.5) == (others[1] >= 0.5))
         order = spearmanr(packed, others[1], nan_policy="omit").statistic
         notes.append(f"the same answer to {same:.0%} of {len(packed)} pairs; rank correlation {order:.3f}")
-    case = f"Qwen2.5-Coder-1.5B, semanlink, {SHORTLIST} labels a document, {torch.get_num_threads()} threads"
+    case = f"Qwen2.5-Coder-1.5B, semanlink, {SHORTLIST} labels a document, processor time"
     for other, note in zip(list(clocks)[1:], notes, strict=True):
         rates = {"count": SHORTLIST, "unit": "pairs/s"}
         row = Row.of("Judging", case, (PACKED, other), clocks[PACKED], clocks[other], note=note, **rates)
