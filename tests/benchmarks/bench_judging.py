@@ -94,11 +94,13 @@ def measure(chosen, pairs: Pairs, teacher: Teacher, server: Teacher | None) -> N
     clocks, p_yes = {}, {}
     served_time = time_of_server() if server else None
     yes, no = teacher._reader._words
-    for document in range(chosen.rounds + 1):
-        if document == 1:  # the first one loads the model, and fills the server's cache
+    documents = [pairs.select(np.flatnonzero(pairs.rows == row)) for row in range(chosen.rounds + 1)]
+    # The first one loads the model. It is the longest, on which packing is checked once.
+    documents.sort(key=lambda one: -max(map(len, teacher._rows(one.by_document()))))
+    for number, one in enumerate(documents):
+        if number == 1:
             clocks.clear(), p_yes.clear()
             teacher.cost.prompt_tokens = 0
-        one = pairs.select(np.flatnonzero(pairs.rows == document))
         prompts = [prompt for row in teacher._rows(one.by_document()) for prompt in whole_prompts(row)]
         with clock(clocks, PACKED):
             p_yes.setdefault(PACKED, []).append(teacher.judge(one, progress=False).p_yes)
