@@ -38,11 +38,13 @@ class Clock:
 @cache
 def host() -> dict:
     """Describe the machine: processor, cores, memory in GiB, GPU (None without one), Python, system."""
+    import torch
+
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": round(_memory() / 2**30, 1),
-        "gpu": _gpu(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
     }
@@ -58,15 +60,11 @@ def commit() -> str | None:
     """Return the commit of this code, with "+" if files differ from it; None outside a git repository."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        head = subprocess.run(
-            [*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, check=True, text=True
-        )
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--", ".", "../notebooks"], capture_output=True, text=True
-        )
+        head = subprocess.check_output([*git, "rev-parse", "--short=10", "HEAD"], stderr=subprocess.DEVNULL)
+        changed = subprocess.check_output([*git, "status", "--porcelain", "--", ".", "../notebooks"])
     except (OSError, subprocess.CalledProcessError):
         return None
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+    return head.decode().strip() + ("+" if changed.strip() else "")
 
 
 def _processor() -> str:
@@ -76,16 +74,3 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
-
-
-def _memory() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return 0
-
-
-def _gpu() -> str | None:
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None

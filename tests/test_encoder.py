@@ -29,14 +29,12 @@ from tiny_encoders import (
 )
 from transformers import BertConfig, DistilBertConfig, MPNetConfig
 
+from lmtx import encoder as module
 from lmtx.config import load_config
 from lmtx.devices import resolve_precision
-from lmtx.encoder import Encoder, pretrained
-from lmtx.encoder import model as module
+from lmtx.encoder import BUNDLED, Encoder, EncoderError, batches_by_length, pretrained
 from lmtx.encoder.bert import Bert
 from lmtx.encoder.general import General
-from lmtx.encoder.model import batches_by_length
-from lmtx.encoder.pretrained import BUNDLED, EncoderError
 from lmtx.files import read_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -418,7 +416,7 @@ def test_texts_are_sorted_and_batched_within_blocks(encoder, monkeypatch):
 PEAK = """
 import resource, sys
 import numpy as np, pyarrow as pa, torch
-from lmtx.encoder import model as module
+from lmtx import encoder as module
 sys.path.insert(0, "tests")
 from tiny_encoders import encoder_config, random_texts
 

@@ -232,7 +232,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 def test_an_interrupted_export_leaves_what_was_there(tagger, exported, monkeypatch):
     before = sorted(file.name for file in exported.iterdir())
-    monkeypatch.setattr("lmtx.tagger.model_card", lambda *_: 1 / 0)
+    monkeypatch.setattr("lmtx.tagger.card.model_card", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         tagger.export(exported)
     assert sorted(file.name for file in exported.iterdir()) == before

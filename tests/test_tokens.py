@@ -23,7 +23,7 @@ def test_texts_come_back_as_they_were(tokens):
 
 @pytest.mark.parametrize("row", [4, -5])
 def test_a_row_that_is_not_there_is_an_error(tokens, row):
-    with pytest.raises(IndexError, match=f"4 texts, and none at {row}"):
+    with pytest.raises(IndexError):
         tokens[row]
 
 
@@ -39,11 +39,6 @@ def test_a_slice_is_cut_as_a_list_s(tokens, rows):
 
 def test_a_slice_copies_no_token(tokens):
     assert np.shares_memory(tokens[2:].ids, tokens.ids)
-
-
-def test_texts_are_taken_in_the_order_asked_for(tokens):
-    assert list(tokens.take(np.array([3, 0, 3]))) == [[9, 10], [5, 6, 7], [9, 10]]
-    assert len(tokens.take([])) == 0
 
 
 @pytest.mark.parametrize("texts", [[], [[]], [[1]], [[7] * 100_000, [8]]])

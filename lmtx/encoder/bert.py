@@ -31,6 +31,31 @@ _DEFAULTS = _USUAL | {"layer_norm_eps": 1e-12, "pad_token_id": 0}
 _DEFAULTS |= {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
 
 
+class _LookUp(torch.autograd.Function):
+    """Rows of a table, whose gradient is summed over the rows that were looked up, not over the whole table.
+
+    A training step looks up a few hundred of 30,000 words, some texts at a time. The gradient is that of
+    `functional.embedding` to the last bit.
+    """
+
+    @staticmethod
+    def forward(ctx, table: torch.Tensor, ids: torch.Tensor, pad: int) -> torch.Tensor:
+        ctx.table, ctx.pad = table, pad
+        ctx.save_for_backward(ids)
+        return functional.embedding(ids, table)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[None, None, None]:
+        rows, numbers = ctx.saved_tensors[0].unique(return_inverse=True)
+        sums = gradient.new_zeros(len(rows), gradient.shape[-1])
+        sums.index_add_(0, numbers.flatten(), gradient.flatten(0, 1))
+        sums[rows == ctx.pad] = 0
+        if ctx.table.grad is None:
+            ctx.table.grad = torch.zeros_like(ctx.table)
+        ctx.table.grad.index_add_(0, rows, sums)
+        return None, None, None
+
+
 class Bert(nn.Module):
     """The network of Devlin et al., "BERT" (NAACL 2019); its pooling and its tokenizer.
 
@@ -129,7 +154,9 @@ class Bert(nn.Module):
             self.weights[f"embeddings/{each}_embeddings/weight"]
             for each in ("word", "token_type", "position")
         )
-        hidden = functional.embedding(ids, words, pad) + functional.embedding(torch.zeros_like(ids), types)
+        # A GPU clears a whole table faster than it finds the rows.
+        texts = _LookUp.apply(words, ids, pad) if ids.is_cpu else functional.embedding(ids, words, pad)
+        hidden = texts + functional.embedding(torch.zeros_like(ids), types)
         hidden = self._dropout(self._norm("embeddings", hidden + places[: ids.shape[1]]))
         # Of texts of one length, every token attends to every other.
         attended = None if lengths.min() == lengths.max() else mask[:, None, None, :]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from lmtx.encoder.model import BLOCK, Encoder, hand_over, take_over
+from lmtx.encoder import BLOCK, Encoder, hand_over, take_over
 from lmtx.encoder.tokens import Tokens, blocks
 from lmtx.files import replacing
 from lmtx.processes import launch, wanted
@@ -48,14 +48,14 @@ def embed(encoder: Encoder, texts: Mapping[str, Tokens], folder: str | Path) -> 
     """
     folder = Path(folder)
     plan = _plan(encoder, texts, folder)
-    found = [block.file for block in plan if block.file.is_file()]
+    made_before = [block.file for block in plan if block.file.is_file()]
     processes = wanted()
-    if processes > 1 and len(found) < len(plan):
-        with tempfile.TemporaryDirectory(prefix="lmtx-embed-") as place:
-            hand_over(encoder, Path(place))
+    if processes > 1 and len(made_before) < len(plan):
+        with tempfile.TemporaryDirectory(prefix="lmtx-embed-") as handed:
+            hand_over(encoder, Path(handed))
             for name, tokens in texts.items():
-                tokens.save(Path(place) / "texts" / name)
-            launch(embed_launched, place, str(folder.resolve()), processes=processes, device=encoder.device)
+                Tokens.write(Path(handed) / "texts" / name, tokens)
+            launch(embed_launched, handed, str(folder.resolve()), processes=processes, device=encoder.device)
     _make(encoder, plan)
     seconds = 0.0
     with replacing(folder) as scratch:
@@ -67,7 +67,7 @@ def embed(encoder: Encoder, texts: Mapping[str, Tokens], folder: str | Path) -> 
                 if block.name == name:
                     with np.load(block.file) as made:
                         vectors[block.rows] = made["vectors"]
-                        seconds += float(made["seconds"]) if block.file in found else 0.0
+                        seconds += float(made["seconds"]) if block.file in made_before else 0.0
             vectors.flush()
     shutil.rmtree(_unfinished(folder), ignore_errors=True)
     return seconds
@@ -85,11 +85,11 @@ def embed_share(
     _make(encoder, _plan(encoder, texts, Path(folder))[rank::world], quiet=rank > 0)
 
 
-def embed_launched(place: str, folder: str) -> None:
-    """What each process of `embed` does: make its share of the blocks of what lies in `place`."""
-    texts = {texts.name: Tokens.load(texts) for texts in sorted((Path(place) / "texts").iterdir())}
+def embed_launched(handed: str, folder: str) -> None:
+    """Make the share of one process of `embed`: some blocks of the texts in the folder `handed`."""
+    texts = {texts.name: Tokens.load(texts) for texts in sorted((Path(handed) / "texts").iterdir())}
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    embed_share(take_over(Path(place)), texts, folder, rank, world)
+    embed_share(take_over(Path(handed)), texts, folder, rank, world)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Texts as token ids: one flat array for all of them, in memory or memory-mapped."""
 
-import operator
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from lmtx.files import replacing
 
 @dataclass(frozen=True, eq=False)
 class Tokens(Sequence):
-    """The token ids of n texts: a sequence of lists of int that holds no Python object for each.
+    """The token ids of n texts, without a Python object for each.
 
     `tokens[row]` is a list of int, `tokens[start:stop]` a view of some of the texts.
 
@@ -66,21 +65,10 @@ class Tokens(Sequence):
             )
         return cls(ids, ends)
 
-    def save(self, folder: str | Path) -> None:
-        """Write the token ids as `write` does, at the speed of the disk."""
-        with replacing(folder) as scratch:
-            scratch.mkdir()
-            np.save(scratch / "ids.npy", self.ids)
-            np.save(scratch / "ends.npy", self.ends)
-
     @property
     def lengths(self) -> np.ndarray:
         """Tokens of each text: int64 (n,)."""
         return np.diff(self.ends, prepend=0)
-
-    def take(self, rows: Iterable[int]) -> "Tokens":
-        """Some of the texts, in the order of `rows`, in memory."""
-        return Tokens.of(self[row] for row in rows)
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -89,14 +77,11 @@ class Tokens(Sequence):
         if isinstance(row, slice):
             start, stop, step = row.indices(len(self))
             if step != 1:
-                return self.take(range(start, stop, step))
+                return Tokens.of(self[row] for row in range(start, stop, step))
             ends = np.asarray(self.ends[start:stop])
             first = self._start(start)
             return Tokens(self.ids[first : ends[-1] if len(ends) else first], ends - first)
-        row = operator.index(row)
-        if not -len(self) <= row < len(self):
-            raise IndexError(f"there are {len(self)} texts, and none at {row}")
-        row %= len(self)
+        row = range(len(self))[row]
         return self.ids[self._start(row) : self.ends[row]].tolist()
 
     def _start(self, row: int) -> int:

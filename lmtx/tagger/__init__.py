@@ -16,7 +16,6 @@ from lmtx.files import CARD, check_destination, read_json, replacing
 from lmtx.index import Shortlist
 from lmtx.tagger.calibration import FILE as CALIBRATION
 from lmtx.tagger.calibration import Calibration
-from lmtx.tagger.card import model_card
 from lmtx.tagger.labels import SCALES, TABLE, LabelIndex, TaggerError, label_table
 from lmtx.tagger.windows import check_windows, document_table, nearest
 
@@ -176,6 +175,8 @@ class Tagger:
 
         Raises `DestinationError` where the folder cannot be written.
         """
+        from lmtx.tagger.card import model_card  # whose libraries tagging does without
+
         folder = Path(folder)
         check_destination(folder, folder=True)
         labels = self.labels.stored_as(storage or self.labels.storage)

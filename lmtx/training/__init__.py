@@ -23,8 +23,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from tqdm.auto import tqdm
 
 from lmtx.config import TrainingConfig
-from lmtx.encoder import Encoder
-from lmtx.encoder.model import hand_over, take_over
+from lmtx.encoder import Encoder, hand_over, take_over
 from lmtx.files import read_json, write_json
 from lmtx.processes import ProcessError, launch, wanted
 from lmtx.training.batches import Batch, PairSource, PseudoLabels, alike, row_batches, steps_for

@@ -7,7 +7,7 @@ chooses here, and against its default, fp32. What GPUs do is in bench_gpu.py.
 """
 
 import numpy as np
-from rows import Row, options, report, take_turns
+from rows import Row, clock_of, counted, options, report, take_turns
 from sentence_transformers import SentenceTransformer
 
 from lmtx.config import EncoderConfig, load_config
@@ -51,12 +51,12 @@ def compare(ours: Encoder, precision: str, texts: list[str], tokens: int, rounds
     plain = np.float32(ways["theirs"]())
     plain /= np.linalg.norm(plain, axis=1, keepdims=True)  # in bf16 it is only nearly 1
     cosine = np.mean(np.sum(plain * ways["ours"](), axis=1))
-    seconds = take_turns(ways, rounds, warm=False)
+    seconds = take_turns(ways, rounds, warm=False, clock=clock_of(ours.device.type))
     lengths = [len(ids) for ids in ours.tokenize(texts, tokens)]
     mixed = f"{min(lengths)} to {max(lengths)} tokens, {np.mean(lengths):.0f} on average"
     return Row.of(
         part,
-        f"{len(texts):,} texts of {mixed}",
+        f"{len(texts):,} texts of {mixed}{counted(ours.device.type)}",
         (f"lmtx, {ours.precision}", f"sentence-transformers encode, {precision}"),
         *seconds.values(),
         count=len(texts),

@@ -1,13 +1,14 @@
-"""Whether cost grows linearly: the time of each part at four sizes, and the slope in a log-log fit.
+"""Whether cost grows linearly: processor time of each part at four sizes, and the slope in a log-log fit.
 
 A slope of 1 is linear; below 1, something does not grow with the size. Sizes are measured in turn, and
-the median over the rounds is fitted.
+the median over the rounds is fitted. docs/gpus.md extrapolates from these.
 
     python tests/benchmarks/bench_scaling.py --largest 1.0 --figure reports/benchmarks
 """
 
 import io
 import json
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, redirect_stderr
 from pathlib import Path
@@ -40,8 +41,9 @@ LARGEST = {
     ("reading", "documents"): 16_000,
     ("reading", "labels"): 160_000,
     ("encoding", "documents"): 512,
+    ("encoding", "labels"): 8_192,
     ("search", "documents"): 4_000,
-    ("search", "labels"): 131_072,
+    ("search", "labels"): 2_097_152,
     ("judging from the store", "pairs"): 80_000,
     ("training", "documents"): 256,
     ("metrics", "documents"): 40_000,
@@ -58,12 +60,14 @@ def main() -> None:
         with ExitStack() as stack, redirect_stderr(io.StringIO()):
             work = PREPARE[part](stack, grows, sizes)
             ways = {size: lambda size=size, work=work: work(size) for size in sizes}
-            found = take_turns(ways, chosen.rounds, warm=part != "reading")
+            found = take_turns(ways, chosen.rounds, warm=part != "reading", clock=time.process_time)
         seconds[part, grows] = {size: float(np.median(each)) for size, each in found.items()}
         slope_ = slope(seconds[part, grows])
         case = f"{part}, by {grows}: {', '.join(f'{size:,}' for size in sizes)}"
         took = ", ".join(f"{each:.3g}" for each in seconds[part, grows].values())
-        row = Row.of("Growth", case, ("slope", None), [slope_], None, unit="", note=f"took {took} s")
+        row = Row.of(
+            "Growth", case, ("slope", None), [slope_], None, unit="", note=f"took {took} s of a processor"
+        )
         report(chosen, row)
     if chosen.figure:
         draw(seconds).save(chosen.figure)
@@ -98,7 +102,10 @@ def reading(stack: ExitStack, grows: str, sizes: list[int]) -> Callable[[int], o
 
 
 def encoding(stack: ExitStack, grows: str, sizes: list[int]) -> Callable[[int], object]:
+    """Documents of 128 tokens; names as labels."""
     encoder, texts = lmtx_encoder("auto", "cpu"), repeated(sizes[-1])
+    if grows == "labels":
+        texts = [text.split(". ")[0] for text in texts]
     return lambda size: encoder.encode(texts[:size], 128)
 
 
@@ -197,7 +204,7 @@ def draw(seconds: dict[tuple[str, str], dict[int, float]]) -> Drawing:
                         *zip(*each.items(), strict=True), f"{marks[part]}-", color=shades[part], label=name
                     )
             axes.set(xscale="log", yscale="log", xlabel=grows, title=f"by {grows}")
-            axes.set_ylabel("seconds" if grows == kinds[0] else "")
+            axes.set_ylabel("seconds of a processor" if grows == kinds[0] else "")
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
                 axis.set_minor_formatter(NullFormatter())

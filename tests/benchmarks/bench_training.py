@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from accelerate.state import AcceleratorState
 from bench_encoding import documentation, lmtx_encoder, plain_encoder
-from rows import Row, options, report, take_turns
+from rows import Row, clock_of, counted, options, report, take_turns
 from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from transformers.utils import logging
@@ -63,10 +63,10 @@ def compare(texts: list[str], chosen, device: str, precisions: tuple[str, str], 
             "ours": lambda: ours_steps(ours, texts, labels, (tokens, label_tokens), settings),
             "theirs": lambda: theirs_steps(theirs, arguments, pairs),
         }
-        seconds = take_turns(ways, chosen.rounds)
+        seconds = take_turns(ways, chosen.rounds, clock=clock_of(device))
     return Row.of(
         part,
-        f"steps of {chosen.batch} documents of at most {tokens} tokens",
+        f"steps of {chosen.batch} documents of at most {tokens} tokens{counted(device)}",
         (f"lmtx, {precisions[0]}", f"sentence-transformers trainer, {precisions[1]}"),
         *[[each / chosen.steps for each in times] for times in seconds.values()],
         unit="s/step",

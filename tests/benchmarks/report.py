@@ -31,7 +31,7 @@ PAGE = ROOT / "reports" / "benchmarks.md"
 # In the order of the report: as data flows.
 SCRIPTS = (
     *("reading", "encoding", "search", "teachers", "huggingface", "judging", "training", "metrics"),
-    *("tag", "scaling", "gpu"),
+    *("tag", "zero_shot", "scaling", "gpu"),
 )
 
 

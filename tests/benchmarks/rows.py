@@ -120,21 +120,36 @@ def options(description: str, *, rounds: int = 3, **sizes: Any) -> argparse.Name
     return parser.parse_args()
 
 
-def take_turns(ways: dict[str, Callable[[], Any]], rounds: int, warm: bool = True) -> dict[str, list[float]]:
+def take_turns(
+    ways: dict[str, Callable[[], Any]],
+    rounds: int,
+    warm: bool = True,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
     """Seconds of each way in each round; every second round runs them in the opposite order.
 
     So other work on the machine, and what one way leaves in a cache, hit all alike. `warm` runs each
-    once before.
+    once before. `clock` may be `time.process_time`, which counts this process's work alone.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values() if warm else ():
         way()
     for number in range(rounds):
         for name in list(ways)[:: -1 if number % 2 else 1]:
-            started = time.perf_counter()
+            started = clock()
             ways[name]()
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(clock() - started)
     return seconds
+
+
+def clock_of(device: str) -> Callable[[], float]:
+    """Processor time, which other work on the machine does not change; for a GPU, wall time."""
+    return time.process_time if device == "cpu" else time.perf_counter
+
+
+def counted(device: str) -> str:
+    """What `clock_of` counts, for the case of a row."""
+    return ", processor time" if device == "cpu" else ""
 
 
 def apart(work: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
