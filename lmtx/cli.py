@@ -40,14 +40,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.epilog = f"example: lmtx learn {EXAMPLES['lmtx learn']}"
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_tag(commands)
-    _add_labels(commands)
-    _add_export(commands)
-    _add_verdicts(commands)
-    _add_learn(commands)
-    _add_review(commands)
-    _add_evaluate(commands)
-    _add_model(commands)
+    for add in (_add_tag, _add_labels, _add_export, _add_verdicts, _add_learn, _add_review):
+        add(commands)
+    add = _command(
+        commands,
+        "evaluate",
+        "measure a tagger on annotated documents, beside E0, BM25 and their fusion",
+        lambda options: print(_keywords_to("tagger.commands", "measure")(options)),
+    )
+    add("folder", type=Path, help="an exported tagger")
+    add("annotated", type=Path, help="documents with the column `labels`")
+    text = "bring an open language model onto this machine, to teach"
+    add = _command(commands, "model", text, _keywords_to("llm.models", "fetch"))
+    add("name", help="its name, such as qwen-1.5b")
     options, rest = parser.parse_known_args(arguments)
     # argparse takes `FOLDER -k 5 FILE` for a folder, no files, and a word too many.
     if rest and (not hasattr(options, "files") or any(word.startswith("-") and word != "-" for word in rest)):
@@ -137,26 +142,23 @@ def _imported(module: str, function: str) -> Callable:
 
 def _add_tag(commands: argparse._SubParsersAction) -> None:
     text = "tag documents: files or JSON lines with `text` in, labels with scores out"
-    add = _command(commands, "tag", text, _options_to("tagger.commands", "tag"))
+    add = _command(commands, "tag", text, _options_to("tagger.stream", "tag"))
     add("folder", type=Path, help="an exported tagger, or a model of a study")
     add("files", type=Path, nargs="*", help=f"{DOCUMENTS}; none, or -: JSON lines from standard input")
     add("-k", type=int, default=5, help="labels a document (default: %(default)s)")
     limits = add.__self__.add_mutually_exclusive_group()
     limits.add_argument("--threshold", type=float, help="only labels with at least this score")
-    limits.add_argument(
-        "--precision",
-        type=float,
-        help="only labels from the score on at which this share is right (0.8: 80 %%), by the answers of "
-        "people (`lmtx review`, or `lmtx export --annotated`)",
+    precision = (
+        "only labels from the score on at which this share is right (0.8: 80 %%), by the answers of people "
+        "(`lmtx review`, or `lmtx export --annotated`)"
     )
+    limits.add_argument("--precision", type=float, help=precision)
     add("--strict", action="store_true", help="stop at the first broken line instead of skipping it")
-    add(
-        "--format",
-        choices=["jsonl", "csv", "tsv"],
-        default="jsonl",
-        help="of the answers: JSON lines, CSV with a row a label, or Annif's TSV of texts and URIs "
-        "(default: %(default)s)",
+    formats = (
+        "of the answers: JSON lines, CSV with a row a label, or Annif's TSV of texts and URIs "
+        "(default: %(default)s)"
     )
+    add("--format", choices=["jsonl", "csv", "tsv"], default="jsonl", help=formats)
     add("--text", action="store_true", help="put the document's title, or else its text, into its answer")
     _add_windows(add, None)
 
@@ -171,38 +173,29 @@ def _add_labels(commands: argparse._SubParsersAction) -> None:
 
 def _add_skos(add: Callable) -> None:
     add("--language", help="of a SKOS vocabulary's labels, such as en; default: that of most")
-    add(
-        "--describe",
-        choices=["name", "alternatives", "broader"],
-        default="name",
-        help="text of a SKOS concept: its name, or also its other names or those above it "
-        "(default: %(default)s)",
+    text = (
+        "text of a SKOS concept: its name, or also its other names or those above it (default: %(default)s)"
     )
+    add("--describe", choices=["name", "alternatives", "broader"], default="name", help=text)
 
 
 def _add_windows(add: Callable, default: str | None) -> None:
-    add(
-        "--windows",
-        choices=["first", "mean", "best"],
-        default=default,
-        help="of a document that is longer than the encoder reads: its first window, the mean of all, or for "
-        f"each label the best one (default: {default or 'as the tagger was made'})",
+    text = (
+        "of a document that is longer than the encoder reads: its first window, the mean of all, or for each "
+        f"label the best one (default: {default or 'as the tagger was made'})"
     )
+    add("--windows", choices=["first", "mean", "best"], default=default, help=text)
 
 
 def _add_export(commands: argparse._SubParsersAction) -> None:
     text = "make a tagger of a study's model: encoder, labels, threshold, model card, in one folder"
-    add = _command(commands, "export", text, _keywords_to("tagger.exporting", "export_study"))
+    add = _command(commands, "export", text, _keywords_to("tagger.commands", "export_study"))
     add("folder", type=Path, help="a model of a study, models/DATASET/SYSTEM, or a tagger")
     add("destination", type=Path, help="the folder to write")
     int8 = {"action": "store_const", "const": "int8", "dest": "storage"}
     add("--int8", **int8, help="label vectors at a quarter of the size")
-    add(
-        "--ask-teacher",
-        action="store_true",
-        dest="ask",
-        help="calibrate even where it costs the teacher requests",
-    )
+    text = "calibrate even where it costs the teacher requests"
+    add("--ask-teacher", action="store_true", dest="ask", help=text)
     add("--annotated", type=Path, help="calibrate on documents with people's answers in the column `labels`")
     _add_windows(add, None)
 
@@ -268,20 +261,6 @@ def _add_review(commands: argparse._SubParsersAction) -> None:
     add("documents", type=Path, help="as for `lmtx learn`, best such as it did not learn from")
     add("--documents", dest="count", type=int, default=50, help="how many (default: %(default)s)")
     add("--answers", type=Path, help="the file of the answers (default: FOLDER.review.jsonl)")
-
-
-def _add_evaluate(commands: argparse._SubParsersAction) -> None:
-    text = "measure a tagger on annotated documents, beside E0, BM25 and their fusion"
-    measure = _keywords_to("tagger.measuring", "measure")
-    add = _command(commands, "evaluate", text, lambda options: print(measure(options)))
-    add("folder", type=Path, help="an exported tagger")
-    add("annotated", type=Path, help="documents with the column `labels`")
-
-
-def _add_model(commands: argparse._SubParsersAction) -> None:
-    text = "bring an open language model onto this machine, to teach"
-    add = _command(commands, "model", text, _keywords_to("llm.models", "fetch"))
-    add("name", help="its name, such as qwen-1.5b")
 
 
 if __name__ == "__main__":

@@ -137,7 +137,15 @@ def replace(name, content):
         (replace("config.json", b"[]"), "export it again"),
         (cut("lmtx.json"), "lmtx.json is not valid JSON"),
         (replace("lmtx.json", b'{"encoder": \xff}'), "lmtx.json is not UTF-8"),
+        (replace("lmtx.json", b'{"stopped": "the curriculum ended there"}'), "the curriculum ended there"),
+        (replace("lmtx.json", b'{"encoder": {"model": "x"}}'), "`encoder.name` cannot be used (Field"),
+        (remove("lmtx.json"), "has no lmtx.json; name an exported tagger"),
+        (replace("labels.parquet", b"PAR1"), "cannot be read"),
+        (remove("labels.parquet"), "no labels, and no study around it"),
+        (lambda folder: np.save(folder / "labels.npy", np.zeros((3, 32), np.float32)), "has 30 rows"),
+        (lambda folder: np.save(folder / "labels.npy", np.zeros((30, 8), np.float32)), "8 dimensions, the"),
         (replace("calibration.json", b"{}"), "calibration.json cannot be read"),
+        (replace("calibration.json", b'{"steps": []}'), "(an older version wrote it); remove it"),
     ],
 )
 def test_a_damaged_tagger_is_one_line(run, folder, harm, message):

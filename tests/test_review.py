@@ -15,9 +15,9 @@ from lmtx import Tagger, cli
 from lmtx import review as review_tagger
 from lmtx.corpus import CorpusError
 from lmtx.encoder import Encoder
-from lmtx.files import read_json, write_json
+from lmtx.files import read_json
 from lmtx.tagger import TaggerError
-from lmtx.tagger.measuring import E0, STUDENT, read_annotated, systems_of
+from lmtx.tagger.folders import E0, STUDENT, read_annotated, systems_of
 from lmtx.tagger.questions import Answers, propose
 
 LABELS = label_table(random_texts(60, longest=20, seed=2))
@@ -401,28 +401,6 @@ def test_other_lines_and_columns_of_the_answers_stay(tmp_path):
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     assert rows[0] == mine
     assert rows[1] == {"uid": "b", "title": "", "text": "t", "labels": ["l2"], "rejected": [], "skipped": []}
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda folder: folder.with_name("none"), "there is no folder .*none"),
-        (lambda folder: folder.parent, r"has no lmtx\.json"),
-    ],
-)
-def test_a_wrong_folder(folder, documents, change, message):
-    with pytest.raises(TaggerError, match=message):
-        Person().review(change(folder), documents)
-
-
-def test_a_tagger_of_an_older_version_says_what_to_do(folder, documents):
-    write_json(
-        folder / "calibration.json", {"teacher": "t", "documents": 1, "depth": 1, "pairs": 1, "steps": []}
-    )
-    with pytest.raises(
-        TaggerError, match=r"calibration\.json cannot be read \(an older version wrote it\); remove"
-    ):
-        Person().review(folder, documents)
 
 
 def test_the_command_answers_in_one_line(folder, documents, capsys):

@@ -1,5 +1,6 @@
 """The tagger: the study's ranking, wherever it is asked for; labels, thresholds and folders that hold."""
 
+import errno
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 import yaml
+from huggingface_hub import ModelCard
 from tiny_encoders import (
     document_table,
     encoder_config,
@@ -20,13 +22,14 @@ from tiny_encoders import (
 )
 
 import lmtx
-from lmtx.config import compose
+from lmtx.config import compose, load_config
 from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.files import DestinationError, read_json, write_json
 from lmtx.index import search
 from lmtx.tagger import LabelIndex, Tagger, TaggerError
 from lmtx.tagger.calibration import calibrate_by
+from lmtx.tagger.commands import export_study
 from lmtx.tagger.labels import pack
 from lmtx.teachers import NO, NONE, YES, Teacher, VerdictStore
 
@@ -176,60 +179,6 @@ def test_packing_a_row_of_zeros_is_harmless():
 # --- folders -------------------------------------------------------------------------------------
 
 
-def damage_table(folder):
-    (folder / "labels.parquet").write_bytes(b"PAR1")
-
-
-def drop_labels(folder):
-    np.save(folder / "labels.npy", np.zeros((3, 32), dtype=np.float32))
-
-
-def other_dimension(folder):
-    np.save(folder / "labels.npy", np.zeros((len(LABELS), 8), dtype=np.float32))
-
-
-def forget_labels(folder):
-    (folder / "labels.parquet").unlink()
-
-
-def half_a_card(folder):
-    (folder / "lmtx.json").write_text('{"encoder": ')
-
-
-def untrained(folder):
-    write_json(folder / "lmtx.json", {"stopped": "the curriculum ended there"})
-
-
-def unknown_setting(folder):
-    write_json(folder / "lmtx.json", {"encoder": {"model": "x"}})
-
-
-@pytest.mark.parametrize(
-    ("harm", "message"),
-    [
-        (damage_table, "labels in .* cannot be read"),
-        (drop_labels, "shape .*3, 32.*60 rows"),
-        (other_dimension, "8 dimensions, the encoder 32"),
-        (forget_labels, "no labels, and no study around it"),
-        (half_a_card, "not valid JSON"),
-        (untrained, "no trained model: the curriculum ended there"),
-        (unknown_setting, "`encoder` cannot be used"),
-    ],
-)
-def test_a_folder_that_cannot_be_used_says_why(exported, harm, message):
-    harm(exported)
-    with pytest.raises(TaggerError, match=message):
-        Tagger.load(exported)
-
-
-def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(TaggerError, match="no folder"):
-        Tagger.load(tmp_path / "none")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(TaggerError, match=r"has no lmtx\.json"):
-        Tagger.load(tmp_path / "empty")
-
-
 def test_an_interrupted_export_leaves_what_was_there(tagger, exported, monkeypatch):
     before = sorted(file.name for file in exported.iterdir())
     monkeypatch.setattr("lmtx.tagger.card.model_card", lambda *_: 1 / 0)
@@ -258,12 +207,6 @@ def test_the_teacher_calibrates_and_the_folder_keeps_it(tagger, tmp_path):
     text = (tmp_path / "tagger" / "README.md").read_text()
     assert made.thresholds[0].yes == pytest.approx(79 / 199)
     assert "From 199 verdicts of first two" in text and "means **by the teacher**; it is no precision" in text
-
-
-def test_a_broken_calibration_is_named(exported):
-    (exported / "calibration.json").write_text('{"steps": []}')
-    with pytest.raises(TaggerError, match=r"calibration\.json cannot be read"):
-        Tagger.load(exported)
 
 
 # --- a study's model -----------------------------------------------------------------------------
@@ -308,11 +251,8 @@ def test_a_study_s_model_finds_its_labels_and_embeds_them_once(study, encoder, m
     assert uids(first) == uids(tag(Tagger.build(encoder, LABELS)))
     assert sorted(file.name for file in study.iterdir()) == files  # or DVC would see a changed model
 
-    def refuse(*_):
-        pytest.fail("the labels were embedded again")
-
     with monkeypatch.context() as patch:
-        patch.setattr(Encoder, "encode_labels", refuse)
+        patch.setattr(Encoder, "encode_labels", lambda *_: pytest.fail("the labels were embedded again"))
         assert tag(Tagger.load(study)) == first
     os.utime(study / "model.safetensors", ns=(1, 1))  # trained again
     embedded = []
@@ -323,9 +263,20 @@ def test_a_study_s_model_finds_its_labels_and_embeds_them_once(study, encoder, m
     assert embedded == [1]
 
 
-def test_a_study_s_model_becomes_a_tagger_with_card_and_calibration(study, tmp_path):
-    from lmtx.tagger.exporting import export_study
+def test_a_model_in_a_folder_that_cannot_be_written_is_tagged_with_all_the_same(study, monkeypatch, capsys):
+    """The study's labels are embedded each time, and a line says so."""
 
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    for name in ("mkdir", "unlink"):
+        monkeypatch.setattr(Path, name, read_only)
+    assert len(tag(Tagger.load(study))) == len(DOCUMENTS)
+    assert "the labels will be embedded again at each start: [Errno 30] Read-only" in capsys.readouterr().err
+
+
+def test_a_study_s_model_becomes_a_tagger_with_card_and_calibration(study, tmp_path):
+    """The card has figures that the hub reads, recipes that are Python, and the tagger's own answer."""
     said = []
     export_study(study, tmp_path / "out", say=said.append)
     tagger = Tagger.load(tmp_path / "out")
@@ -344,12 +295,29 @@ def test_a_study_s_model_becomes_a_tagger_with_card_and_calibration(study, tmp_p
     ):
         assert line in text, line
     assert read_json(tmp_path / "out" / "lmtx.json")["results"]["n"] == 40
+    data = ModelCard.load(tmp_path / "out" / "README.md").data
+    assert data.library_name == "sentence-transformers" and data.model_name == "out"
+    (result,) = data.eval_results
+    assert (result.metric_name, result.metric_value, result.dataset_name) == ("P@1", 0.5, "tiny")
+    assert text.startswith("---\nlibrary_name: sentence-transformers\n")
+    blocks = text.split("```python\n")[1:]
+    assert len(blocks) == 2
+    for block in blocks:
+        compile(block.partition("```")[0], "README.md", "exec")
+    example = tagger.card["example"]
+    assert len(example) >= 40 and any(whole.startswith(example) for whole in DOCUMENTS["text"].to_pylist())
+    for label in tagger.tag([example], 3)[0]:
+        assert f"| {label['text']} | {label['score']:.3f} | {label['p_yes']} |" in text
+    # Its answer is that of the labels of today.
+    best = tagger.tag([example], 1)[0][0]
+    tagger.add_labels([example], ["the document itself"])
+    tagger.export(tmp_path / "out")
+    rows = (tmp_path / "out" / "README.md").read_text().partition("| label | score")[2].splitlines()
+    assert rows[2].startswith(f"| {example} | ") and rows[3].startswith(f"| {best['text']} | ")
 
 
 def test_an_encoder_that_was_not_trained_is_not_called_trained(study, encoder, tmp_path):
     """The study keeps E0 where no cycle was better, and `lmtx export` says so."""
-    from lmtx.tagger.exporting import export_study
-
     encoder.save(study, {"system": "zero-shot", "encoder": encoder.config.model_dump(), "checked": []})
     said = []
     export_study(study, tmp_path / "out", say=said.append)
@@ -361,8 +329,6 @@ def test_an_encoder_that_was_not_trained_is_not_called_trained(study, encoder, t
 
 
 def test_a_teacher_that_costs_is_not_asked_unasked(study, tmp_path):
-    from lmtx.config import load_config
-    from lmtx.tagger.exporting import export_study
 
     openai = load_config(ROOT / "params.yaml", ["teacher=openai"]).teacher.model_dump()
     values = yaml.safe_load((tmp_path / "params.yaml").read_text()) | {"teacher": openai}
@@ -376,8 +342,6 @@ def test_a_teacher_that_costs_is_not_asked_unasked(study, tmp_path):
 
 def test_people_s_answers_calibrate_an_export(study, tmp_path):
     """The share of right labels above a threshold is a precision, by documents that people annotated."""
-    from lmtx.tagger.exporting import export_study
-
     ranked = tag(Tagger.load(study), k=5)
     rows = [
         {"title": title, "text": text, "labels": [labels[0]["uid"]]}
@@ -399,47 +363,6 @@ def test_people_s_answers_calibrate_an_export(study, tmp_path):
     with pytest.raises(TaggerError, match=r"says too little for a calibration: 1 of its documents"):
         export_study(study, tmp_path / "out", annotated=annotated, say=said.append)
     assert Tagger.load(tmp_path / "out").calibration == made
-
-
-def test_the_hub_reads_the_card_s_figures(study, tmp_path):
-    from huggingface_hub import ModelCard
-
-    from lmtx.tagger.exporting import export_study
-
-    export_study(study, tmp_path / "out", say=lambda _: None)
-    data = ModelCard.load(tmp_path / "out" / "README.md").data
-    assert data.library_name == "sentence-transformers" and data.model_name == "out"
-    (result,) = data.eval_results
-    assert (result.metric_name, result.metric_value, result.dataset_name) == ("P@1", 0.5, "tiny")
-
-
-def test_the_card_s_example_is_what_the_tagger_answers(study, tmp_path):
-    from lmtx.tagger.exporting import export_study
-
-    export_study(study, tmp_path / "out", say=lambda _: None)
-    tagger = Tagger.load(tmp_path / "out")
-    text = tagger.card["example"]
-    assert len(text) >= 40 and any(whole.startswith(text) for whole in DOCUMENTS["text"].to_pylist())
-    for label in tagger.tag([text], 3)[0]:
-        row = f"| {label['text']} | {label['score']:.3f} | {label['p_yes']} |"
-        assert row in (tmp_path / "out" / "README.md").read_text()
-    best = tagger.tag([text], 1)[0][0]
-    tagger.add_labels([text], ["the document itself"])
-    tagger.export(tmp_path / "out")
-    rows = (tmp_path / "out" / "README.md").read_text().partition("| label | score")[2].splitlines()
-    assert rows[2].startswith(f"| {text} | ") and rows[3].startswith(f"| {best['text']} | ")
-
-
-def test_the_card_s_recipe_is_python_and_its_table_reads(study, tmp_path):
-    from lmtx.tagger.exporting import export_study
-
-    export_study(study, tmp_path / "out", say=lambda _: None)
-    text = (tmp_path / "out" / "README.md").read_text()
-    assert text.startswith("---\nlibrary_name: sentence-transformers\n")
-    blocks = text.split("```python\n")[1:]
-    assert len(blocks) == 2
-    for block in blocks:
-        compile(block.partition("```")[0], "README.md", "exec")
 
 
 # --- what the label table may hold ---------------------------------------------------------------

@@ -14,7 +14,7 @@ from lmtx.config import load_presets
 from lmtx.encoder import Encoder
 from lmtx.tagger import TaggerError
 from lmtx.tagger.stream import tag_stream
-from lmtx.tagger.windows import MOST, longer, read
+from lmtx.tagger.windows import MOST, cut_down, longer, read
 
 PREFACE = """When we were children, the summers were long and the train to the coast took half a day. My
 brother counted bridges, I read the same three comics, and our father slept behind his newspaper. The
@@ -81,6 +81,16 @@ def test_the_share_of_longer_documents_is_told(encoder, tmp_path):
     said = []
     tag_stream(Tagger.build(encoder, LABELS), [source], io.StringIO(), say=said.append)
     assert said == [f"of the first 4, {told}"]
+
+
+def test_a_long_document_is_cut_down_to_the_window_that_is_nearest_to_a_label(encoder):
+    documents = document_table([" ".join(WORDS[:90]), " ".join(WORDS[:20])], ["", "cat1"])
+    parts = np.split(np.array(WORDS[:90]), 3)
+    for number, part in enumerate(parts):
+        labels = encoder.encode([" ".join(part)], 32)
+        cut = cut_down(encoder, documents, labels, "windows")
+        assert cut["text"].to_pylist() == [" ".join(part), " ".join(WORDS[:20])], number
+        assert cut.schema == documents.schema and cut["title"].to_pylist() == ["", "cat1"]
 
 
 def test_windows_are_kept_in_the_folder(encoder, tmp_path):

@@ -36,7 +36,7 @@ class Tagger:
     windows
         What counts of a long document: the word of the card, else "first" (`lmtx.tagger.windows`).
     calibration
-        What its scores are worth; None: unknown. See `lmtx.tagger.measuring`.
+        What its scores are worth; None: unknown. See `lmtx.tagger.calibration`.
     """
 
     def __init__(
@@ -81,19 +81,20 @@ class Tagger:
         folder = Path(folder)
         card = read_card(folder)
         try:
-            config = EncoderConfig(**card["encoder"])
-        except (ValidationError, TypeError) as error:
+            config = EncoderConfig.model_validate(card["encoder"])
+        except ValidationError as error:
+            fault = error.errors()[0]
+            key = ".".join(["encoder", *map(str, fault["loc"])])
             raise TaggerError(
-                f"{folder / CARD}: `encoder` cannot be used ({error}); export again with this version"
+                f"{folder / CARD}: `{key}` cannot be used ({fault['msg']}); export again with this version"
             ) from None
-        labelled = (folder / TABLE).is_file()
-        labels = LabelIndex.load(folder) if labelled else None
-        encoder = Encoder.load(config, folder)
-        if labels is None:
-            from lmtx.tagger.exporting import study_labels  # with all that a study is made of
+        if (folder / TABLE).is_file():
+            labels = LabelIndex.load(folder)
+            return cls(Encoder.load(config, folder), labels, card, Calibration.load(folder))
+        from lmtx.tagger.folders import study_labels  # with all that a study is made of
 
-            labels = study_labels(folder, encoder)
-        return cls(encoder, labels, card, Calibration.load(folder) if labelled else None)
+        encoder = Encoder.load(config, folder)
+        return cls(encoder, study_labels(folder, encoder), card)
 
     def tag(
         self,
@@ -126,19 +127,18 @@ class Tagger:
         if not len(texts):
             return []
         titles = [""] * len(texts) if titles is None else [title or "" for title in titles]
-        found = self.rank(document_table(titles, texts), k)
-        kept = found.ids >= 0 if threshold is None else (found.ids >= 0) & (found.scores >= threshold)
+        ranking = self.rank(document_table(titles, texts), k)
+        chosen = (ranking.ids >= 0) & (ranking.scores >= (-np.inf if threshold is None else threshold))
         # Of a buffer, as pa.array imports pandas, which takes longer than an answer.
-        ids = pa.Array.from_buffers(pa.int32(), int(kept.sum()), [None, pa.py_buffer(found.ids[kept])])
-        named = self.labels.table.take(ids).to_pylist()
-        scores = found.scores[kept]
-        likely = [None] * len(named) if self.calibration is None else self.calibration.p_yes(scores)
-        for label, score, p_yes in zip(named, scores, likely, strict=True):
+        ids = pa.Array.from_buffers(pa.int32(), int(chosen.sum()), [None, pa.py_buffer(ranking.ids[chosen])])
+        labels, scores = self.labels.table.take(ids).to_pylist(), ranking.scores[chosen]
+        for label, score in zip(labels, scores, strict=True):
             label["score"] = round(float(score), 6)
-            if p_yes is not None:
+        if self.calibration is not None:
+            for label, p_yes in zip(labels, self.calibration.p_yes(scores), strict=True):
                 label["p_yes"] = round(float(p_yes), 4)
-        ends = np.cumsum(kept.sum(axis=1))
-        return [named[end - n : end] for end, n in zip(ends, kept.sum(axis=1), strict=True)]
+        counts = chosen.sum(axis=1)
+        return [labels[end - n : end] for end, n in zip(np.cumsum(counts), counts, strict=True)]
 
     def rank(self, documents: pa.Table, k: int, *, excluded: sp.csr_array | None = None) -> Shortlist:
         """The k nearest labels of a table of documents with the columns title and text.
@@ -211,14 +211,10 @@ def _keep_others(folder: Path, scratch: Path) -> None:
 
 
 def read_card(folder: Path) -> dict:
-    """The card of a model's folder.
-
-    Raises `TaggerError` when the folder is missing or holds no trained model.
-    """
-    if not folder.is_dir():
-        raise TaggerError(f"there is no folder {folder}; name an exported tagger, or a model of a study")
+    """The card of a model's folder. Raises `TaggerError` when it is missing or holds no trained model."""
     if not (folder / CARD).is_file():
-        raise TaggerError(f"{folder} has no {CARD}; name an exported tagger, or a model of a study")
+        missing = f"{folder} has no {CARD}" if folder.is_dir() else f"there is no folder {folder}"
+        raise TaggerError(f"{missing}; name an exported tagger, or a model of a study")
     try:
         card = read_json(folder / CARD)
     except ValueError as error:

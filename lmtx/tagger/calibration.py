@@ -144,8 +144,8 @@ def calibrate_on(tagger: "Tagger", documents: pa.Table, annotated: sp.csr_array,
     ranking = tagger.rank(documents.take(rows), depth)
     n, depth = ranking.ids.shape
     right = np.asarray(annotated[rows[:, None], ranking.ids].todense()).ravel()
-    places = np.repeat(np.arange(n), depth)
-    tagger.calibration = fit(ranking.scores.ravel(), right, places, judge=PEOPLE, documents=n, depth=depth)
+    rows = np.repeat(np.arange(n), depth)
+    tagger.calibration = fit(ranking.scores.ravel(), right, rows, judge=PEOPLE, documents=n, depth=depth)
 
 
 def calibrate_by(
@@ -155,27 +155,24 @@ def calibrate_by(
     *,
     depth: int = 10,
     excluded: sp.csr_array | None = None,
+    shown: pa.Table | None = None,
 ) -> None:
     """Calibrate on a teacher's verdicts on the best `depth` labels of each document.
 
-    The encoder must not have been trained on `documents`, a table with the columns uid, title and text. Pairs
-    of `excluded`, boolean CSR (n, L), are no candidates. Where the verdicts say too little, the tagger has no
-    calibration; pairs without an answer count for nothing. Verdicts that the store has cost nothing.
+    The encoder must not have been trained on `documents`, a table with the columns uid, title and text. The
+    teacher reads them as `shown`; None: whole. Pairs of `excluded`, boolean CSR (n, L), are no candidates.
+    Where the verdicts say too little, the tagger has no calibration; pairs without an answer count for
+    nothing. Verdicts that the store has cost nothing.
     """
     from lmtx.curriculum import judge
     from lmtx.teachers.base import NONE, YES
 
     ranking = tagger.rank(documents, depth, excluded=excluded)
-    judged = judge(teacher, documents, tagger.labels.table, ranking)
+    judged = judge(teacher, documents if shown is None else shown, tagger.labels.table, ranking)
     judged = judged.filter(judged["answer"].to_numpy() != NONE)
-    tagger.calibration = fit(
-        judged["similarity"].to_numpy(),
-        judged["answer"].to_numpy() == YES,
-        judged["document"].to_numpy(),
-        judge=teacher.name,
-        documents=len(documents),
-        depth=ranking.ids.shape[1],
-    )
+    rows, scores, answers = (judged[name].to_numpy() for name in ("document", "similarity", "answer"))
+    n, depth = ranking.ids.shape
+    tagger.calibration = fit(scores, answers == YES, rows, judge=teacher.name, documents=n, depth=depth)
 
 
 def fit(
@@ -214,28 +211,28 @@ def fit(
     whole, *halves = (_fitted(scores[s], accepted[s], weights[s]) for s in (slice(None), ~second, second))
     if whole is None or None in halves:
         return None
-    overall = share(_sums(rows, weights * accepted, documents), _sums(rows, weights, documents))
-    most = float(weights.sum() / documents)
-    first = Threshold(np.floor(100 * overall["value"]) / 100, float(scores[0]), *overall.values(), most)
-    thresholds = [first]
-    for percent in range(int(100 * first.wanted) + 1, 100):
+
+    def measured(shown: np.ndarray) -> list[float]:
+        """The share of yes of the pairs with these weights, and its interval."""
+        counts = (np.bincount(rows, weights=w, minlength=documents) for w in (shown * accepted, shown))
+        return list(share(*counts).values())
+
+    overall = measured(weights)
+    lowest, most = np.floor(100 * overall[0]) / 100, float(weights.sum() / documents)
+    thresholds = [Threshold(lowest, float(scores[0]), *overall, most)]
+    for percent in range(int(100 * lowest) + 1, 100):
         wanted = percent / 100
         score = _lowest(scores, weights, whole, wanted)
-        above = scores >= score
-        if above.sum() < _ABOVE:
-            break
         # A half's answers are measured with the threshold of the other half.
         limits = [
-            _lowest(scores[half], weights[half], curve, wanted)
-            for half, curve in zip((~second, second), halves, strict=True)
+            _lowest(scores[h], weights[h], c, wanted) for h, c in zip((~second, second), halves, strict=True)
         ]
-        tested = weights * (scores >= np.where(second, *limits))
-        if not tested.any():
+        above, tested = scores >= score, weights * (scores >= np.where(second, *limits))
+        if above.sum() < _ABOVE or not tested.any():
             break
-        measured = share(_sums(rows, tested * accepted, documents), _sums(rows, tested, documents))
-        if measured["high"] >= wanted:
-            labels = float(weights[above].sum() / documents)
-            thresholds.append(Threshold(wanted, score, *measured.values(), labels))
+        shares = measured(tested)
+        if shares[2] >= wanted:
+            thresholds.append(Threshold(wanted, score, *shares, float(weights[above].sum() / documents)))
     return Calibration(judge, documents, depth, len(scores), *whole, tuple(thresholds))
 
 
@@ -255,10 +252,6 @@ def share(yes: np.ndarray, shown: np.ndarray) -> dict[str, float]:
     middle = (value + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(value * (1 - value) / n + z**2 / (4 * n**2))
     return {"value": float(value), "low": float(middle - half), "high": float(middle + half)}
-
-
-def _sums(rows: np.ndarray, values: np.ndarray, documents: int) -> np.ndarray:
-    return np.bincount(rows, weights=values, minlength=documents)
 
 
 def _lowest(scores: np.ndarray, weights: np.ndarray, curve: tuple[float, float], wanted: float) -> float:
@@ -282,8 +275,7 @@ def _fitted(scores: np.ndarray, accepted: np.ndarray, weights: np.ndarray) -> tu
     """
     from sklearn.linear_model import LogisticRegression
 
-    yes = np.count_nonzero(accepted)
-    no = len(accepted) - yes
+    yes, no = np.count_nonzero(accepted), np.count_nonzero(~accepted)
     if not yes or not no or scores.min() == scores.max():
         return None
     target = np.where(accepted, (yes + 1) / (yes + 2), 1 / (no + 2))

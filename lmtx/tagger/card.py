@@ -28,27 +28,13 @@ def model_card(name: str, card: dict, calibration: Calibration | None, n_labels:
     n_labels
         How many labels the tagger has.
     """
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    templates.filters |= {
-        "count": "{:,}".format,
-        "percent": lambda share: f"{100 * share:.1f}",
-        "interval": percent,
-        "plain": _plain,
-    }
+    spaces = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=False, **spaces)
+    percents = {"percent": lambda share: f"{100 * share:.1f}", "interval": percent}
+    templates.filters |= {"count": "{:,}".format, "plain": _plain} | percents
+    values = {"name": name, "card": card, "calibration": calibration, "n_labels": n_labels, "shown": _SHOWN}
     return templates.get_template("card.md.j2").render(
-        name=name,
-        card=card,
-        calibration=calibration,
-        n_labels=n_labels,
-        trained=is_trained(card),
-        metadata=_metadata(name, card),
-        shown=_SHOWN,
+        values, trained=is_trained(card), metadata=_metadata(name, card)
     )
 
 

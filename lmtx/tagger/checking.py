@@ -7,7 +7,7 @@ the ensemble taught, the labels that documents name, with the names taken out so
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,7 @@ from lmtx import teachers
 from lmtx.config import Config
 from lmtx.corpus import DOCUMENT_SCHEMA, Corpus
 from lmtx.curriculum import Lesson
-from lmtx.datasets.spool import hashes, lowest
 from lmtx.index import Shortlist
-from lmtx.llm.cost import Cost, Plan
 from lmtx.tagger import Tagger
 from lmtx.teachers.discrimination import BLIND, best_power
 from lmtx.teachers.ensemble import named_labels
@@ -68,32 +66,40 @@ class Opinion:
     def __str__(self) -> str:
         if self.blind:
             return f"{self.judge} cannot tell: {self.blind}"
-        counts = (
-            f"by {self.judge}, the first label is better for {self.better:,} and worse for {self.worse:,} of "
-            f"{self.documents:,} held-out documents"
-        )
-        if self.accepted:
-            return counts
         few = self.better + self.worse < FEWEST
-        return f"{counts}: {'too few to tell' if few else 'no more than chance explains'}"
+        doubt = "" if self.accepted else f": {'too few to tell' if few else 'no more than chance explains'}"
+        return (
+            f"by {self.judge}, the first label is better for {self.better:,} and worse for {self.worse:,} of "
+            f"{self.documents:,} held-out documents{doubt}"
+        )
 
 
 class Check:
     """Compares each student with the one before it, by the best judge there is beside the teacher.
 
-    `annotated`, boolean CSR (n_dev, L), are people's answers on the held-out documents; `options` are those
-    that `teachers.build` takes for the teacher: store, corpus, records, budget.
+    Parameters
+    ----------
+    corpus
+        Its dev documents are held out; the language model reads them as they are there, where long ones may
+        be cut down.
+    documents
+        The same documents, whole.
+    annotated
+        boolean CSR (n_dev, L): people's answers on them.
+    options
+        Those of `teachers.build` for the teacher: store, corpus, records, budget.
 
     Attributes
     ----------
     tagger
         The best encoder so far with the labels; E0 at first.
+    second
+        The language model in another wording; None: it is not asked.
     unable
         Why nothing could check a student; None: something can.
     cycles
-        One entry a cycle: its pairs, the share of yes, its training steps and the judge's opinion.
-    sentences
-        The same opinions in words.
+        One entry a cycle: its pairs, the share of yes, its training steps and the judge's opinion; `check` is
+        the same opinion in words.
     accepted
         The number of cycles that were accepted.
     """
@@ -102,115 +108,84 @@ class Check:
         self,
         config: Config,
         corpus: Corpus,
+        documents: pa.Table,
         annotated: sp.csr_array,
         e0: Tagger,
         options: Mapping[str, Any],
         say: Callable[[str], None],
     ):
-        self.tagger, self.unable, self.accepted = e0, None, 0
+        self.tagger, self.second, self.unable, self.accepted, self._say = e0, None, None, 0, say
         self.cycles: list[dict[str, Any]] = []
-        self.sentences: list[str] = []
-        self._teacher, self._options, self._say = config.teacher, options, say
-        self._labels, self._documents = corpus.labels, corpus.dev
-        self._excluded, self._right = corpus.excluded["dev"], None
-        # Documents with right labels: annotated ones, or those that name labels, with the names taken out.
+        self._documents = documents
         if enough(annotated):
-            self._judge = "the annotations"
-            self._compare_on(annotated)
+            self._compare = self._by_right_labels("the annotations", annotated)
         elif config.teacher.kind == "ensemble":
-            self._judge = "names taken out of the texts"
-            texts = map(document_text, *(corpus.dev[name].to_pylist() for name in ("title", "text")))
-            self._compare_on(named_labels(list(texts), self._labels["text"].to_pylist()))
-            self._documents = without_names(self._documents, self._labels, self._right)
+            texts = map(document_text, *(documents[name].to_pylist() for name in ("title", "text")))
+            named = named_labels(list(texts), corpus.labels["text"].to_pylist())
+            self._documents = without_names(documents, corpus.labels, named)
+            self._compare = self._by_right_labels("names taken out of the texts", named)
             if self._documents.num_rows < 2 * FEWEST:
                 self.unable = (
                     f"the ensemble compares letters, and only {self._documents.num_rows:,} of "
-                    f"{corpus.dev.num_rows:,} held-out documents name a label: it is no judge here, and "
+                    f"{documents.num_rows:,} held-out documents name a label: it is no judge here, and "
                     "nothing could check it"
                 )
-        # The first labels of the best encoder so far.
-        self._first = self._rank(e0)
+        else:
+            self.second = teachers.build(_in_another_wording(config.teacher), **options)
+            self._compare = partial(by_wording, self.second, corpus.dev, corpus.labels)
+        self._first = self._rank(e0)  # the first labels of the best encoder so far
 
     @property
     def reason(self) -> str:
-        """Why the last student was refused, or the last one accepted where all were."""
-        return self.sentences[self.accepted - 1 if self.accepted else -1]
+        """Why the first student was refused, or the last accepted one accepted."""
+        return self.cycles[max(self.accepted - 1, 0)]["check"]
 
-    @property
-    def cost(self) -> Cost:
-        """What the second judge has spent."""
-        return self._second.cost if "_second" in vars(self) else Cost()
-
-    def plan(self) -> Plan | None:
+    def plan(self) -> teachers.Plan | None:
         """What the check of one cycle asks the second judge at most; None: it asks nobody."""
-        if self._right is not None:
+        if self.second is None:
             return None
         ids = self._first.ids.copy()  # which labels a student finds, nobody knows; E0's are as long
         ids[LOOKED_AT:, 2:] = -1
-        return self._second.plan(teachers.Pairs.from_shortlist(self._documents, self._labels, ids))
+        return self.second.plan(teachers.Pairs.from_shortlist(self._documents, self.tagger.labels.table, ids))
 
     def improves(self, best: Lesson | None, lesson: Lesson) -> bool:
         """Whether the new student is better than the best one so far; None: E0."""
-        student = Tagger.build(lesson.student, self._labels, self.tagger.card)
+        student = Tagger.build(lesson.student, self.tagger.labels.table, self.tagger.card)
         first = self._rank(student)
-        if self._right is None:
-            opinion = by_wording(self._second, self._documents, self._labels, self._first, first)
-        else:
-            opinion = by_answers(self._judge, self._right, self._first, first)
+        opinion = self._compare(self._first, first)
         if opinion.accepted:
             self._first, self.tagger = first, student
-        yes = float((lesson.judged["answer"].to_numpy() == teachers.YES).mean())
-        pairs, number = lesson.judged.num_rows, len(self.cycles) + 1
-        self.cycles.append({"pairs": pairs, "yes": yes, "steps": len(lesson.log.losses)} | asdict(opinion))
-        self.sentences.append(str(opinion))
-        self.accepted += opinion.accepted
-        self._say(f"cycle {number}: {pairs:,} pairs, {yes:.0%} yes; {opinion}")
+            self.accepted += 1
+        pairs, yes = (
+            lesson.judged.num_rows,
+            float((lesson.judged["answer"].to_numpy() == teachers.YES).mean()),
+        )
+        cycle = {"pairs": pairs, "yes": yes, "steps": len(lesson.log.losses), "check": str(opinion)}
+        self.cycles.append(cycle | asdict(opinion))
+        self._say(f"cycle {len(self.cycles)}: {pairs:,} pairs, {yes:.0%} yes; {opinion}")
         return opinion.accepted
 
     def close(self) -> None:
         """Close the second judge, where there is one."""
-        if "_second" in vars(self):
-            self._second.close()
+        if self.second is not None:
+            self.second.close()
 
-    def _compare_on(self, right: sp.csr_array) -> None:
+    def _by_right_labels(self, judge: str, right: sp.csr_array) -> Callable[..., Opinion]:
         """Compare on the documents that have right labels, CSR (n_dev, L)."""
         rows = np.flatnonzero(np.diff(right.indptr))
-        self._right, self._excluded = right[rows] > 0, self._excluded[rows]
         self._documents = self._documents.take(pa.array(rows))
+        return partial(by_answers, judge, right[rows] > 0)
 
     def _rank(self, tagger: Tagger) -> Shortlist:
-        return tagger.rank(self._documents, 2 + RANDOM, excluded=self._excluded)
-
-    @cached_property
-    def _second(self) -> teachers.Teacher:
-        """The language model in another wording; it shares the weights in memory with the teacher."""
-        members = getattr(self._teacher, "of", {"": self._teacher}).values()
-        model = next(member for member in members if member.kind != "ensemble")
-        prompt = "question" if model.prompt == "strict" else "strict"
-        changes = {"prompt": prompt, "acceptance": None, "threshold": 0.5, "name": f"{model.name}-{prompt}"}
-        if model.kind == "openai":
-            changes["mode"] = "pointwise"
-        return teachers.build(model.model_copy(update=changes), **self._options)
+        return tagger.rank(self._documents, 2 + RANDOM)
 
 
-def hold_out(
-    documents: pa.Table, labels: pa.Table, annotated: sp.csr_array, free: bool
-) -> tuple[Corpus, sp.csr_array]:
-    """A corpus whose dev documents are held out for the check, and the annotations of these.
-
-    They are annotated ones where `annotated`, boolean CSR (n, L), has `enough`; else a tenth of all, or a
-    quarter where the check is `free`; at most half, and at most 500. Annotations only check.
-    """
-    n = len(documents)
-    candidates, size = np.arange(n), n // 4 if free else max(n // 10, min(60, n // 4))
-    if enough(annotated):
-        candidates = np.flatnonzero(np.diff(annotated.indptr))
-        size = min(len(candidates), n // 2)
-    dev = np.sort(lowest(hashes(documents["uid"], "dev"), candidates, min(size, 500)))
-    splits = {"train": np.setdiff1d(np.arange(n), dev), "dev": dev, "test": dev[:0]}
-    tables = {split: documents.take(pa.array(rows)) for split, rows in splits.items()}
-    excluded = {split: sp.csr_array((len(rows), len(labels)), dtype=bool) for split, rows in splits.items()}
-    return Corpus(**tables, labels=labels, excluded=excluded), sp.csr_array(annotated[dev])
+def _in_another_wording(teacher: Any) -> Any:
+    """The section of the language model in it; that one shares the weights in memory with the teacher."""
+    model = next(m for m in getattr(teacher, "of", {"": teacher}).values() if m.kind != "ensemble")
+    prompt = "question" if model.prompt == "strict" else "strict"
+    changes = {"prompt": prompt, "acceptance": None, "threshold": 0.5, "name": f"{model.name}-{prompt}"}
+    return model.model_copy(update=changes | ({"mode": "pointwise"} if model.kind == "openai" else {}))
 
 
 def enough(annotated: sp.csr_array) -> bool:

@@ -1,72 +1,121 @@
-"""The commands `lmtx tag` and `lmtx add-labels`, on the options that `lmtx.cli` has parsed."""
+"""What `lmtx export`, `lmtx add-labels` and `lmtx evaluate` do."""
 
-import os
-import stat
-import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from lmtx.datasets.lines import STANDARD_INPUT, kind, source_name
+import pandas as pd
+import scipy.sparse as sp
+
+from lmtx import teachers
+from lmtx.baselines import Inputs
+from lmtx.baselines.bm25 import rank as bm25
+from lmtx.corpus import Corpus, load_corpus
+from lmtx.datasets.lines import STANDARD_INPUT
 from lmtx.datasets.own import Labels
-from lmtx.datasets.rows import text_files
-from lmtx.files import check_destination
+from lmtx.files import check_destination, read_json
+from lmtx.index import fuse
+from lmtx.metrics import evaluate, paired_difference, per_document
+from lmtx.study import Study
 from lmtx.tagger import Tagger, TaggerError
+from lmtx.tagger.calibration import calibrate_by, calibrate_on
+from lmtx.tagger.card import excerpt, percent
+from lmtx.tagger.folders import E0, read_annotated, study_of, untrained
 from lmtx.tagger.labels import TABLE
-from lmtx.tagger.stream import tag_stream
+from lmtx.tagger.windows import Windows, check_windows, longer
+
+_DEPTH = 10  # labels of each held-out document that a calibration rests on
+_CUTOFFS = (1, 3, 5, 10)
+_SHOWN = ("P@1", "P@3", "P@5", "R@5", "R@10", "nDCG@5")
 
 
-def tag(options: Namespace) -> int:
-    """Tag documents; returns the exit status, 1 where some were skipped."""
-    sources = options.files or [STANDARD_INPUT]
-    for source in sources:
-        kind(source)  # a file that is missing, or of no known format, is an error before the model is loaded
-    _check_output(sources)
-    if options.k < 1:
-        raise TaggerError(f"-k is {options.k}; at least 1 label a document is needed")
-    tagger = Tagger.load(options.folder)
-    tagger.windows = options.windows or tagger.windows
-    threshold = options.threshold
-    if options.precision is not None:
+def export_study(
+    folder: str | Path,
+    destination: str | Path,
+    *,
+    storage: str | None = None,
+    ask: bool = False,
+    annotated: str | Path | None = None,
+    windows: Windows | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Make a tagger of a study's model, with its results in the model card and a calibration.
+
+    An exported tagger may be exported again, in another storage; it keeps its card and calibration.
+
+    Parameters
+    ----------
+    folder
+        `models/DATASET/SYSTEM` of a study, or an exported tagger.
+    destination
+        The folder to write.
+    storage
+        Of the label vectors, as for `Tagger.export`.
+    ask
+        Calibrate even where the teacher must be asked, which may cost money; false: only where its
+        stored verdicts suffice, or it is free.
+    annotated
+        Documents with people's answers in the column `labels`, to calibrate on instead of the teacher's
+        verdicts: `lmtx tag --precision` then means precision. The encoder must not have learnt from them.
+    windows
+        What counts of a long document, as for `lmtx.learn`; None: as in `folder`.
+    say
+        Tells the user what was done.
+
+    Raises what `Tagger.load`, `Tagger.export` and the teacher raise.
+    """
+    check_destination(destination, folder=True, source=folder)
+    tagger = Tagger.load(folder)
+    if tagger.card.get("system") == "zero-shot":
+        outcome = (
+            "This is E0, the encoder before training: the study kept no cycle, or you chose this system."
+        )
+        tagger.card |= {"trained": False, "outcome": outcome}
+        say(outcome)
+    if windows is not None:
+        tagger.windows = tagger.card["windows"] = check_windows(windows)
+    study = study_of(folder)
+    if study is not None:
+        corpus, system = load_corpus(study.corpus), Path(folder).resolve().name
+        if note := longer(tagger.encoder, corpus.train, tagger.windows):
+            say(note)
+        files = {"statistics": study.statistics, "results": study.results / f"{system}.json"}
+        tagger.card |= {name: read_json(file) for name, file in files.items() if file.is_file()}
+        tagger.card["example"] = excerpt(corpus.test)
+        tagger.calibration = None
+        if annotated is None:
+            say(_calibrate(tagger, study, corpus, ask))
+    if annotated is not None:
+        documents, right = read_annotated(tagger, annotated)
+        calibrate_on(tagger, documents, right)
         if tagger.calibration is None:
             raise TaggerError(
-                f"{options.folder} is not calibrated, so no precision can be promised; give --threshold, "
-                "or make a calibrated tagger with `lmtx export`"
+                f"{annotated} says too little for a calibration: {documents.num_rows:,} of its documents "
+                "have labels; annotate more"
             )
-        threshold = tagger.calibration.threshold(options.precision)
-    sys.stdout.reconfigure(encoding="utf-8")
-    summary = tag_stream(
-        tagger,
-        sources,
-        sys.stdout,
-        k=options.k,
-        threshold=threshold,
-        strict=options.strict,
-        form=options.format,
-        text=options.text,
-    )
-    print(f"lmtx: {summary}", file=sys.stderr)
-    return 1 if summary.broken else 0
+        say(f"calibrated on people's answers on {documents.num_rows:,} documents")
+    tagger.export(destination, storage)
+    say(f"{len(tagger.labels):,} labels; tag with: lmtx tag {destination} -k 5")
 
 
-def _check_output(sources: Sequence[Path]) -> None:
-    """Raise `TaggerError` where standard output is closed, or goes into a file that is to be tagged."""
-    if sys.stdout is None:
-        raise TaggerError("standard output is closed; send the answers to a file or a program")
-    try:
-        out = os.fstat(sys.stdout.fileno())
-    except OSError:  # no file, as in a notebook
-        return
-    if not stat.S_ISREG(out.st_mode) or (STANDARD_INPUT in sources and sys.stdin is None):
-        return
-    for source in sources:
-        files = text_files(source) if source.is_dir() else [source]
-        for file in files:
-            read = os.fstat(sys.stdin.fileno()) if file == STANDARD_INPUT else file.stat()
-            if os.path.samestat(read, out):
-                raise TaggerError(
-                    f"the answers go to {source_name(file)}, which is to be tagged; name another file"
-                )
+def _calibrate(tagger: Tagger, study: Study, corpus: Corpus, ask: bool) -> str:
+    """Calibrate on the study's held-out documents; returns a sentence that says so, or why not."""
+    config, excluded = study.config.teacher, corpus.excluded["dev"]
+    if config.kind == "simulated":
+        return "no calibration: the simulated teacher reads annotations"
+    if not corpus.dev.num_rows:
+        return "no calibration: the study keeps no dev documents; raise dataset.dev_documents"
+    embeddings = study.load_embeddings()
+    with teachers.build(config, store=study.store, corpus=corpus, embeddings=embeddings) as teacher:
+        ids = tagger.rank(corpus.dev, _DEPTH, excluded=excluded).ids
+        plan = teacher.plan(teachers.Pairs.from_shortlist(corpus.dev, corpus.labels, ids))
+        if plan.requests and not ask:
+            return f"{plan}\nno calibration: the teacher would have to be asked; to ask it: --ask-teacher"
+        calibrate_by(tagger, corpus.dev, teacher, depth=_DEPTH, excluded=excluded)
+    made = tagger.calibration
+    if made is None:
+        return "no calibration: too few verdicts, or the teacher's yes does not rise with the score"
+    return f"calibrated on {made.pairs:,} verdicts of {made.judge} on {made.documents:,} held-out documents"
 
 
 def add_labels(options: Namespace) -> None:
@@ -87,3 +136,46 @@ def add_labels(options: Namespace) -> None:
         tagger.add_labels(table["text"].to_pylist(), table["uid"].to_pylist())
     tagger.export(options.folder)
     print(f"{len(tagger.labels) - before:,} labels added; {options.folder} has {len(tagger.labels):,} now")
+
+
+def measure(folder: str | Path, annotated: str | Path) -> str:
+    """P@k, R@k and nDCG@k in percent with 95 % bootstrap intervals, a line a system.
+
+    The documents must not be those that the tagger learnt from. PSP@k is left out: it needs the counts of an
+    annotated training side, which zero-shot tagging has not.
+
+    Parameters
+    ----------
+    folder
+        An exported tagger.
+    annotated
+        Documents with the column `labels`, as `data/README.md` says; those without any are left out.
+
+    Raises `CorpusError` or `TaggerError` when either cannot be used, or no document is annotated.
+    """
+    tagger = Tagger.load(folder)
+    documents, right = read_annotated(tagger, annotated)
+    depth = min(100, len(tagger.labels))
+    labels, empty = tagger.labels.table, documents.slice(0, 0)
+    corpus = Corpus(empty, empty, documents, labels, {"test": sp.csr_array(right.shape, dtype=bool)})
+    words = bm25(Inputs(corpus, {}, depth)).ranking
+    before = untrained(Path(folder), tagger).rank(documents, depth)
+    systems = {
+        "this tagger": tagger.rank(documents, depth),
+        E0: before,
+        "BM25": words,
+        "Fusion of BM25 and E0": fuse([words.ids, before.ids], depth),
+    }
+    lines = {}
+    for name, ranking in systems.items():
+        metrics = evaluate(ranking.ids, right, cutoffs=[k for k in _CUTOFFS if k <= depth])["metrics"]
+        lines[name] = {m: percent(metrics[m]) for m in _SHOWN if m in metrics}
+    first = (per_document(systems[name].ids, right, cutoffs=[1])["P@1"] for name in ("this tagger", E0))
+    difference = {name: 100 * value for name, value in paired_difference(*first).items()}
+    verdict = "better" if difference["low"] > 0 else "worse" if difference["high"] < 0 else "no different"
+    return (
+        f"{len(documents):,} annotated documents, {len(labels):,} labels; percent, with 95 % intervals\n"
+        f"{pd.DataFrame(lines).T.to_string()}\n"
+        f"P@1 against E0: {difference['value']:+.1f} [{difference['low']:+.1f}, {difference['high']:+.1f}] "
+        f"points: {verdict} as far as these documents tell"
+    )

@@ -1,7 +1,6 @@
 """The labels of a tagger: their names, their vectors, and the files both lie in."""
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +10,9 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 
 from lmtx.corpus import LABEL_SCHEMA, doubled_uids
-from lmtx.files import read_json, replacing, write_json
 from lmtx.index import Shortlist, search
 
 TABLE, VECTORS, SCALES = "labels.parquet", "labels.npy", "label_scales.npy"
-_MADE_FROM = "made_from.json"
 STORAGES = ("float32", "int8")
 
 
@@ -69,10 +66,8 @@ class LabelIndex:
             )
         if self.scales is None:
             return LabelIndex(table, np.concatenate([self.vectors, vectors]))
-        packed, scales = pack(vectors)
-        return LabelIndex(
-            table, np.concatenate([self.vectors, packed]), np.concatenate([self.scales, scales])
-        )
+        both = zip((self.vectors, self.scales), pack(vectors), strict=True)
+        return LabelIndex(table, *(np.concatenate(arrays) for arrays in both))
 
     def stored_as(self, storage: str) -> "LabelIndex":
         """The same labels in the storage "float32" or "int8".
@@ -94,30 +89,6 @@ class LabelIndex:
         np.save(folder / VECTORS, self.vectors)
         if self.scales is not None:
             np.save(folder / SCALES, self.scales)
-
-    @classmethod
-    def beside(
-        cls, folder: Path, table: pa.Table, made_from: Sequence[Path], embed: Callable[[], np.ndarray]
-    ) -> "LabelIndex":
-        """Labels whose vectors, float32 (L, d), are kept in `folder`, or made by `embed` and kept there.
-
-        They are made anew where one of the files `made_from` has changed. Where the folder cannot be
-        written, a line says so and nothing is kept.
-        """
-        stamps = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in made_from]
-        if (folder / _MADE_FROM).is_file() and read_json(folder / _MADE_FROM) == stamps:
-            vectors = np.load(folder / VECTORS, mmap_mode="c")
-            if len(vectors) == table.num_rows:
-                return cls(table, vectors)
-        vectors = embed()
-        try:
-            with replacing(folder) as scratch:
-                scratch.mkdir()
-                np.save(scratch / VECTORS, vectors)
-                write_json(scratch / _MADE_FROM, stamps)
-        except OSError as error:
-            print(f"the labels will be embedded again at each start: {error}", file=sys.stderr)
-        return cls(table, vectors)
 
     @classmethod
     def load(cls, folder: str | Path) -> "LabelIndex":

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -150,13 +151,10 @@ def ask(
         for place, label in enumerate(ids, 1)
         if label >= 0
     ]
-
-    def answered(question: tuple) -> bool:
-        return answers.get(documents[question[0]]["uid"], question[2]["uid"]) is not None
-
     shown = None
     while True:
-        at = next((i for i, question in enumerate(questions) if not answered(question)), None)
+        given = (answers.get(documents[number]["uid"], label["uid"]) for number, _, label in questions)
+        at = next((i for i, answer in enumerate(given) if answer is None), None)
         if at is None:
             return True
         number, place, label = questions[at]
@@ -173,9 +171,8 @@ def ask(
             return False
         if key == "u" and at:
             number, _, label = questions[at - 1]
-            answers.set(documents[number], label["uid"], None)
-        elif key in COLUMNS:
-            answers.set(documents[number], label["uid"], key)
+        if key in COLUMNS or (key == "u" and at):
+            answers.set(documents[number], label["uid"], key if key in COLUMNS else None)
         else:
             say(KEYS)
 
@@ -196,16 +193,13 @@ def _printable(text: str) -> str:
 
 @contextmanager
 def keys() -> Iterator[Callable[[str], str]]:
-    """What shows a prompt and returns an answer: a key of the terminal, or a line where there is none."""
-    try:
-        import termios
-        import tty
-    except ImportError:  # Windows
+    """Yield a function that shows a prompt and returns a key of the terminal; elsewhere, a line."""
+    terminal = sys.stdin is not None and sys.stdin.isatty() and find_spec("termios")  # Windows has none
+    if not terminal:
         yield input
         return
-    if not sys.stdin.isatty():
-        yield input
-        return
+    import termios
+    import tty
 
     def read(prompt: str) -> str:
         print(prompt, end="", flush=True)

@@ -17,7 +17,7 @@ from lmtx.metrics import paired_difference
 from lmtx.tagger import Tagger, TaggerError
 from lmtx.tagger.calibration import PEOPLE, Calibration, fit, share
 from lmtx.tagger.card import excerpt, percent
-from lmtx.tagger.measuring import E0, STUDENT, read_documents, systems_of
+from lmtx.tagger.folders import E0, STUDENT, read_documents, systems_of
 from lmtx.tagger.questions import Answers, Proposals, ask, keys, propose
 
 # By semanlink's annotations, 50 documents choose the better of two encoders 10.7 points apart in 96 % of
@@ -86,59 +86,29 @@ def review(
     if not finished:
         say(f"the answers are in {file}; the same command goes on from there")
         return None
-    return _conclude(folder, systems, proposals, given, say)
 
-
-def _draw(tagger: Tagger, source: str | Path, count: int) -> pa.Table:
-    if count < 1:
-        raise TaggerError(f"the number of documents is {count}; at least 1 is needed")
-    with TemporaryDirectory(prefix="lmtx-review-") as scratch:
-        side = read_documents(tagger, source, Path(scratch))
-        side.check_uids()
-        if not len(side.spool):
-            raise TaggerError(f"{source} holds no documents")
-        table = side.spool.table().cast(DOCUMENT_SCHEMA)
-        rows = lowest(hashes(pa.chunked_array(table["uid"]), "review"), np.arange(len(table)), count)
-        return table.take(pa.array(rows))
-
-
-def _conclude(
-    folder: Path,
-    systems: dict[str, Tagger],
-    proposals: Proposals,
-    answers: Answers,
-    say: Callable[[str], None],
-) -> dict:
-    """Measure, choose and calibrate on the answers; write the tagger anew."""
-    # 1. The answers as they lie in `proposals.ids`; a pad counts as skipped.
-    uids, names = proposals.documents["uid"].to_pylist(), proposals.labels["uid"].to_pylist()
+    # The answers as they lie in `proposals.ids`; a pad counts as skipped.
+    uids, names = drawn["uid"].to_pylist(), proposals.labels["uid"].to_pylist()
     said = np.array(
         [
-            [answers.get(uid, names[label]) if label >= 0 else "s" for label in ids]
+            [given.get(uid, names[label]) if label >= 0 else "s" for label in ids]
             for uid, ids in zip(uids, proposals.ids.tolist(), strict=True)
         ]
     )
-    told, yes = said != "s", said == "y"
-    # 2. Precision of all, P@1 of each system, and which is used.
-    result = _compare(proposals, told, yes)
-    result |= {
-        "documents": len(uids),
-        "answers": int(told.sum()),
-        "yes": share(yes.sum(axis=1), told.sum(axis=1)),
-    }
-    say(f"{result['answers']:,} answers on {len(uids):,} documents, in {answers.path}")
+    # Precision of all, P@1 of each system, and which is used.
+    result = _compare(proposals, said)
+    say(f"{result['answers']:,} answers on {len(uids):,} documents, in {file}")
     say(f"  proposals that fit, %  {percent(result['yes'])}, a 95 % interval in brackets")
     for name, value in result["first"].items():
         say(f"  P@1 of {name}, %  {percent(value)}")
     if "difference" in result:
         say(f"{result['difference']}. {RULE}")
-    # 3. Thresholds for that one.
+    # Thresholds for that one, and the folder, with a card that tells of it.
     tagger = systems[result["uses"]]
     calibration = _calibration(proposals, proposals.rankings[result["uses"]], said)
     tagger.calibration = calibration or tagger.calibration
-    # 4. The folder, with a card that tells of it.
     storage = tagger.labels.storage
-    tagger.card = tagger.card | {"review": result, "example": excerpt(proposals.documents)}
+    tagger.card |= {"review": result, "example": excerpt(drawn)}
     if result["uses"] == E0 and STUDENT in systems:
         storage = systems[STUDENT].labels.storage
         tagger.card = _without_student(folder, tagger.card)
@@ -153,14 +123,37 @@ def _conclude(
     return result
 
 
-def _compare(proposals: Proposals, told: np.ndarray, yes: np.ndarray) -> dict:
-    """P@1 of each system on the documents whose first labels are all answered, and which is used."""
+def _draw(tagger: Tagger, source: str | Path, count: int) -> pa.Table:
+    if count < 1:
+        raise TaggerError(f"the number of documents is {count}; at least 1 is needed")
+    with TemporaryDirectory(prefix="lmtx-review-") as scratch:
+        side = read_documents(tagger, source, Path(scratch))
+        side.check_uids()
+        if not len(side):
+            raise TaggerError(f"{source} holds no documents")
+        table = side.table().cast(DOCUMENT_SCHEMA)
+        rows = lowest(hashes(pa.chunked_array(table["uid"]), "review"), np.arange(len(table)), count)
+        return table.take(pa.array(rows))
+
+
+def _compare(proposals: Proposals, said: np.ndarray) -> dict:
+    """Shares of yes; P@1 of each system, where all first labels are answered; and which system is used.
+
+    `said`, (n, SHOWN), are keys of `COLUMNS`.
+    """
+    told, yes = said != "s", said == "y"
     first = {name: proposals.ids == ranking.ids[:, :1] for name, ranking in proposals.rankings.items()}
     rows = np.all([(told & here).any(axis=1) for here in first.values()], axis=0)
     if not rows.any():
         raise TaggerError("of every document a first label was skipped; there is nothing to measure")
     right = {name: (yes & here).any(axis=1)[rows].astype(float) for name, here in first.items()}
-    result = {"first": {name: share(of, np.ones(len(of))) for name, of in right.items()}, "uses": E0}
+    result = {
+        "first": {name: share(of, np.ones(len(of))) for name, of in right.items()},
+        "uses": E0,
+        "documents": len(said),
+        "answers": int(told.sum()),
+        "yes": share(yes.sum(axis=1), told.sum(axis=1)),
+    }
     if STUDENT in right:
         gain = {k: 100 * v for k, v in paired_difference(right[STUDENT], right[E0]).items()}
         chance = (

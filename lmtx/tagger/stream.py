@@ -1,10 +1,15 @@
 """Documents in, answers out: they are tagged as they arrive, in memory that does not grow."""
 
+import csv
 import io
+import json
+import os
 import queue
+import stat
 import sys
 import threading
 import time
+from argparse import Namespace
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -12,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from lmtx.datasets.lines import Faults, unit, whole
+import pyarrow.compute as pc
+
+from lmtx.datasets.lines import STANDARD_INPUT, Faults, kind, source_name, unit, whole
 from lmtx.datasets.own import Document, documents
+from lmtx.datasets.rows import text_files
 from lmtx.tagger import Tagger
 from lmtx.tagger.labels import TaggerError
 from lmtx.tagger.windows import document_table, longer
-from lmtx.tagger.writing import WRITERS
 
 FIRST, SIZE = 16, 256  # documents in the first batch, so that an answer comes soon, and in the others
 WAIT = 0.05  # seconds that a batch waits for more documents
@@ -81,7 +88,7 @@ def tag_stream(
     strict
         Raise `DocumentError` at the first broken row, after the documents before it are answered.
     form
-        A key of `lmtx.tagger.writing.WRITERS`.
+        A key of `FORMATS`. Raises `TaggerError` where the uid of a label is no URI, for Annif's "tsv".
     text
         Whether an answer holds the document's title or, without one, its text.
     say
@@ -90,27 +97,24 @@ def tag_stream(
     """
     started, summary = time.monotonic(), Summary()
     lines = io.StringIO()  # of one batch
-    answers = WRITERS[form](lines, tagger, text)
+    answer = FORMATS[form](lines, tagger, text)
     items = _BoundedQueue(_CHARACTERS)
     threading.Thread(target=_read, args=(sources, items), daemon=True).start()
     for batch in _batches(items):
         broken = [number for number, item in enumerate(batch) if isinstance(item, Broken)]
         answered = batch[: broken[0]] if strict and broken else batch
         readable = [item for item in answered if isinstance(item, Document)]
-        titles = [document.title for document in readable]
-        if not summary.documents and readable:
-            table = document_table(titles, [document.text for document in readable])
-            if note := longer(tagger.encoder, table, tagger.windows):
-                say(f"of the first {len(readable):,}, {note}")
-        labels = iter(tagger.tag([document.text for document in readable], k, threshold, titles))
+        titles, texts = ([getattr(item, name) for item in readable] for name in ("title", "text"))
+        first = document_table(titles, texts) if readable and not summary.documents else None
+        if first and (note := longer(tagger.encoder, first, tagger.windows)):
+            say(f"of the first {len(readable):,}, {note}")
+        labels = iter(tagger.tag(texts, k, threshold, titles))
         for item in answered:
-            if isinstance(item, Document):
-                answers.write(item, next(labels))
-                continue
-            answers.skip(*item)
-            summary.broken += 1
-            if summary.broken <= _SHOWN:
-                say(f"{item.error}; it is skipped")
+            answer(item, next(labels) if isinstance(item, Document) else [])
+            if isinstance(item, Broken):
+                summary.broken += 1
+                if summary.broken <= _SHOWN:
+                    say(f"{item.error}; it is skipped")
         _pass_on(lines, out)
         summary.documents += len(readable)
         if len(answered) < len(batch):
@@ -120,6 +124,50 @@ def tag_stream(
         say(f"{summary.broken:,} were skipped in all; the first {_SHOWN} are named above")
     summary.seconds = time.monotonic() - started
     return summary
+
+
+def tag(options: Namespace) -> int:
+    """Run `lmtx tag`; returns the exit status, 1 where some documents were skipped."""
+    sources = options.files or [STANDARD_INPUT]
+    for source in sources:
+        kind(source)  # a file that is missing, or of no known format, is an error before the model is loaded
+    _check_output(sources)
+    if options.k < 1:
+        raise TaggerError(f"-k is {options.k}; at least 1 label a document is needed")
+    tagger = Tagger.load(options.folder)
+    tagger.windows = options.windows or tagger.windows
+    threshold = options.threshold
+    if options.precision is not None:
+        if tagger.calibration is None:
+            raise TaggerError(
+                f"{options.folder} is not calibrated, so no precision can be promised; give --threshold, "
+                "or make a calibrated tagger with `lmtx export`"
+            )
+        threshold = tagger.calibration.threshold(options.precision)
+    sys.stdout.reconfigure(encoding="utf-8")
+    answers = {"strict": options.strict, "form": options.format, "text": options.text}
+    summary = tag_stream(tagger, sources, sys.stdout, k=options.k, threshold=threshold, **answers)
+    print(f"lmtx: {summary}", file=sys.stderr)
+    return 1 if summary.broken else 0
+
+
+def _check_output(sources: Iterable[Path]) -> None:
+    """Raise `TaggerError` where standard output is closed, or goes into a file that is to be tagged."""
+    if sys.stdout is None:
+        raise TaggerError("standard output is closed; send the answers to a file or a program")
+    try:
+        out = os.fstat(sys.stdout.fileno())
+    except OSError:  # no file, as in a notebook
+        return
+    for source in sources if stat.S_ISREG(out.st_mode) else ():
+        for file in text_files(source) if source.is_dir() else [source]:
+            if file == STANDARD_INPUT and sys.stdin is None:
+                return
+            read = os.fstat(sys.stdin.fileno()) if file == STANDARD_INPUT else file.stat()
+            if os.path.samestat(read, out):
+                raise TaggerError(
+                    f"the answers go to {source_name(file)}, which is to be tagged; name another file"
+                )
 
 
 def _pass_on(lines: io.StringIO, out: TextIO) -> None:
@@ -197,3 +245,53 @@ def _batches(items: queue.Queue) -> Iterator[list[Document | Broken]]:
             item = items.get()
     if isinstance(item, BaseException):
         raise item
+
+
+def _json_lines(out: TextIO, tagger: Tagger, text: bool) -> Callable[[Document | Broken, list[dict]], None]:
+    """A line a document: `{"uid": …, "labels": […]}` with the labels of `Tagger.tag`."""
+    return lambda item, labels: out.write(
+        json.dumps(_answer(item, text, {"labels": labels}), ensure_ascii=False) + "\n"
+    )
+
+
+def _csv(out: TextIO, tagger: Tagger, text: bool) -> Callable[[Document | Broken, list[dict]], None]:
+    """A row a label under a header; a document without labels has one row that names none."""
+    renamed = {"uid": "label_uid", "text": "label"}
+    columns = ["uid", "text" if text else None, *renamed.values(), "score"]
+    columns += ["p_yes" if tagger.calibration else None, "error"]
+    table = csv.DictWriter(out, [name for name in columns if name], lineterminator="\n")
+    table.writeheader()
+
+    def write(item: Document | Broken, labels: list[dict]) -> None:
+        for label in labels or [{}]:
+            table.writerow(_answer(item, text, {renamed.get(k, k): v for k, v in label.items()}))
+
+    return write
+
+
+def _annif(out: TextIO, tagger: Tagger, text: bool) -> Callable[[Document | Broken, list[dict]], None]:
+    """A line a document, the text on one line: `text<tab><URI> <URI>`. Broken rows have none."""
+    uids = tagger.labels.table["uid"]
+    if len(no_uri := uids.filter(pc.match_substring_regex(uids, r"[\s<>]"))):
+        raise TaggerError(
+            f"the uid {no_uri[0].as_py()!r} of a label is no URI, by which Annif's format names labels; "
+            "write jsonl or csv"
+        )
+
+    def write(item: Document | Broken, labels: list[dict]) -> None:
+        if isinstance(item, Document):
+            line = " ".join(f"{item.title} {item.text}".split())
+            out.write(line + "\t" + " ".join(f"<{label['uid']}>" for label in labels) + "\n")
+
+    return write
+
+
+def _answer(item: Document | Broken, text: bool, labels: dict[str, Any]) -> dict[str, Any]:
+    """`labels`, in a format's own columns, and what they are on."""
+    if isinstance(item, Broken):
+        return {"uid": item.number} | labels | {"error": item.error}
+    return {"uid": item.uid} | ({"text": item.title or item.text} if text else {}) | labels
+
+
+FORMATS = {"jsonl": _json_lines, "csv": _csv, "tsv": _annif}
+"""`lmtx tag --format`: functions of the file, the tagger and `text` that return one that writes an answer."""

@@ -6,10 +6,11 @@ from typing import Literal, get_args
 import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
+from tqdm.auto import tqdm
 
 from lmtx.encoder import Encoder
 from lmtx.encoder.tokens import Tokens, blocks
-from lmtx.index import Shortlist
+from lmtx.index import Shortlist, search
 from lmtx.tagger.labels import LabelIndex, TaggerError
 
 Windows = Literal["first", "mean", "best"]
@@ -40,27 +41,31 @@ def document_table(titles: Sequence[str], texts: Sequence[str]) -> pa.Table:
     return pa.table({"title": column(titles), "text": column(texts)})
 
 
-def read(encoder: Encoder, documents: pa.Table, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+def read(
+    encoder: Encoder, documents: pa.Table, windows: Windows, progress: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors of documents, float32 (m, d), and the rows that they belong to, int64 (m,), ascending.
 
     By "first" and "mean" each document has one vector, by "best" one a window. A document of more tokens than
     `encoder.config.document_tokens` is cut into as few windows of so many as hold it, of about equal length.
+    `progress` names a progress bar; None shows none.
     """
     n = documents.num_rows
     if windows == "first" or not n:
-        return encoder.encode_documents(documents), np.arange(n)
+        return encoder.encode_documents(documents, progress), np.arange(n)
     vectors, rows = [], []
-    for block in blocks(n, _BLOCK):
-        cut = [list(_cut(encoder, ids)) for ids in _whole(encoder, documents[block], MOST)]
-        counts = np.array([len(parts) for parts in cut])
-        starts = np.cumsum(counts) - counts
-        embedded = encoder.encode_tokens(Tokens.of(part for parts in cut for part in parts))
-        if windows == "mean":
-            embedded = np.add.reduceat(embedded, starts)
-            embedded /= np.maximum(np.linalg.norm(embedded, axis=1, keepdims=True), 1e-12)
-            counts = np.ones(len(cut), dtype=int)
-        vectors.append(embedded)
-        rows.append(np.repeat(np.arange(block.start, block.start + len(cut)), counts))
+    with tqdm(total=n, desc=progress, disable=progress is None, unit="text") as bar:
+        for block in blocks(n, _BLOCK):
+            cut = [list(_cut(encoder, ids)) for ids in _whole(encoder, documents[block], MOST)]
+            counts = np.array([len(parts) for parts in cut])
+            embedded = encoder.encode_tokens(Tokens.of(part for parts in cut for part in parts))
+            if windows == "mean":
+                embedded = np.add.reduceat(embedded, np.cumsum(counts) - counts)
+                embedded /= np.maximum(np.linalg.norm(embedded, axis=1, keepdims=True), 1e-12)
+                counts = np.ones(len(cut), dtype=int)
+            vectors.append(embedded)
+            rows.append(np.repeat(np.arange(block.start, block.start + len(cut)), counts))
+            bar.update(len(cut))
     return np.concatenate(vectors), np.concatenate(rows)
 
 
@@ -79,19 +84,40 @@ def nearest(
     vectors, rows = read(encoder, documents, windows)
     if len(rows) == documents.num_rows:
         return labels.search(vectors, k, excluded)
-    found = labels.search(vectors, k, None if excluded is None else sp.csr_array(excluded[rows]))
-    k = found.ids.shape[1]
-    # A label among a document's k best is among the k best of its own best window.
-    owners, ids, scores = np.repeat(rows, k), found.ids.ravel(), found.scores.ravel()
-    order = np.lexsort((-scores, owners))
-    order = order[ids[order] >= 0]
-    _, firsts = np.unique(np.stack([owners[order], ids[order]]), axis=1, return_index=True)
-    order = order[np.sort(firsts)]  # each label once, where it scores best
-    places = np.arange(len(order)) - np.searchsorted(owners[order], owners[order])
-    order, places = order[places < k], places[places < k]
-    merged = Shortlist.empty(documents.num_rows, k)
-    merged.ids[owners[order], places], merged.scores[owners[order], places] = ids[order], scores[order]
+    ranking = labels.search(vectors, k, None if excluded is None else sp.csr_array(excluded[rows]))
+    merged = Shortlist.empty(documents.num_rows, ranking.ids.shape[1])
+    for row, (start, stop) in enumerate(_spans(rows, documents.num_rows)):
+        # A label among a document's k best is among the k best of its own best window.
+        ids, scores = ranking.ids[start:stop].ravel(), ranking.scores[start:stop].ravel()
+        order = np.argsort(-scores, kind="stable")
+        order = order[ids[order] >= 0]
+        order = order[np.sort(np.unique(ids[order], return_index=True)[1])]  # each label where it scores best
+        order = order[: merged.ids.shape[1]]
+        merged.ids[row, : len(order)], merged.scores[row, : len(order)] = ids[order], scores[order]
     return merged
+
+
+def cut_down(encoder: Encoder, documents: pa.Table, labels: np.ndarray, progress: str) -> pa.Table:
+    """The documents, long ones cut to the window that is nearest to a label, by words.
+
+    `labels`, float32 (L, d), are the encoder's unit vectors. On recipes behind 90 words of preface, P@1 is
+    39 % by E0, 69 % by a student of these windows, and 24 % by a student of the first windows.
+    """
+    vectors, rows = read(encoder, documents, "best", progress)
+    nearness = search(vectors, labels, 1).scores[:, 0]
+    texts = documents["text"].to_pylist()
+    for row, (start, stop) in enumerate(_spans(rows, len(texts))):
+        if stop - start > 1:
+            parts = np.array_split(texts[row].split(), stop - start)
+            texts[row] = " ".join(parts[nearness[start:stop].argmax()])
+    text = documents.schema.field("text")
+    return documents.drop_columns("text").append_column(text, pa.array(texts, text.type))
+
+
+def _spans(rows: np.ndarray, n: int) -> np.ndarray:
+    """Where the windows of each of n documents begin and end: int64 (n, 2)."""
+    ends = np.searchsorted(rows, np.arange(n), side="right")
+    return np.stack([ends - np.bincount(rows, minlength=n), ends], axis=1)
 
 
 def longer(encoder: Encoder, documents: pa.Table, windows: Windows) -> str | None:
@@ -120,15 +146,14 @@ def _whole(encoder: Encoder, documents: pa.Table, windows: int) -> Tokens:
         encoder.model.max_seq_length = longest
 
 
-def _cut(encoder: Encoder, ids: Sequence[int]) -> Iterator[list[int]]:
+def _cut(encoder: Encoder, ids: Sequence[int]) -> Iterator[Sequence[int]]:
     """The windows of a text, each between the special tokens that the encoder puts around a text."""
     limit = limit_of(encoder)
     if len(ids) <= limit:
-        yield list(ids)
+        yield ids
         return
     frame = encoder.tokenize([""], limit)[0]
     head = next((n for n, (a, b) in enumerate(zip(frame, ids, strict=False)) if a != b), len(frame))
-    tail = len(frame) - head
-    inner = np.array(ids[head : len(ids) - tail])
+    inner = np.array(ids[head : len(ids) - len(frame) + head])
     for part in np.array_split(inner, -(-len(inner) // (limit - len(frame)))):
         yield [*frame[:head], *part.tolist(), *frame[head:]]
