@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir, closing, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 
 import experiments
@@ -49,12 +50,10 @@ HYBRIDS = {"hybrid", "hybrid-lmtx", "hybrid-tfidf", "hybrid-lmtx-tfidf"}
 SYSTEMS = {*BASELINES, *HYBRIDS, "supervised", "lmtx-c1", "lmtx-c2", "lmtx"}
 MEASURED = SYSTEMS - {"icxml"}  # which needs a teacher that writes
 POINTS = {"base", "curriculum-refreshed"}
-STAGES = {
-    *("prepare", "encode", "label@c1", "train@c1", "label@c2", "train@c2"),
-    *(f"baseline@{name}" for name in BASELINES),
-    *(f"ablate@{name}" for name in POINTS),
-    *("supervised", "evaluate", "ablations", "report"),
-}
+CYCLES = {"label@c1", "train@c1", "label@c2", "train@c2"}
+ABLATE = {f"ablate@{name}" for name in POINTS}
+STAGES = {"prepare", "encode", *CYCLES, *ABLATE, "supervised", "evaluate", "ablations", "report"}
+STAGES |= {f"baseline@{name}" for name in BASELINES}
 # Where two runs of one study may differ: how long it took, on which machine, what the store knew.
 INCIDENTAL = {"seconds", "cost", "host"}
 
@@ -71,6 +70,7 @@ class Copy:
         }
 
     def duplicate(self, folder: Path) -> "Copy":
+        """A copy of this one; its notebooks run in forks of the same process."""
         shutil.copytree(self.folder, folder, symlinks=True, ignore=shutil.ignore_patterns("*.socket"))
         return Copy(folder, self.environment, self.overrides)
 
@@ -88,21 +88,17 @@ class Copy:
         """Set the parameters to those the copy was made with, and `overrides` on top."""
         values = compose([*self.overrides, *overrides], ROOT / "conf")
         (self.folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+        vars(self).pop("study", None)
 
     def dvc(self, *arguments: str, succeeds: bool = True, **environment: str) -> str:
         """What `dvc` and the stages it runs print; the exit status must be as `succeeds` says."""
-        done = subprocess.run(
-            [sys.executable, "-m", "dvc", *arguments],
-            cwd=self.folder,
-            env=self.environment | environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        options = {"cwd": self.folder, "env": self.environment | environment, "text": True}
+        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        done = subprocess.run([sys.executable, "-m", "dvc", *arguments], **options)
         assert (done.returncode == 0) == succeeds, done.stdout[-6000:]
         return done.stdout
 
-    @property
+    @cached_property
     def study(self) -> Study:
         return Study.open(str(self.folder / "params.yaml"))
 
@@ -125,28 +121,22 @@ class Copy:
 
     def verdicts(self) -> int:
         """How many verdicts the store holds."""
-        if not self.study.store.is_file():
-            return 0
-        with closing(sqlite3.connect(f"file:{self.study.store}?mode=ro", uri=True)) as store:
-            try:
+        address = f"file:{self.study.store}?mode=ro"
+        try:
+            with closing(sqlite3.connect(address, uri=True)) as store:
                 return store.execute("SELECT count(*) FROM verdicts").fetchone()[0]
-            except sqlite3.OperationalError:
-                return 0  # its tables are being made
+        except sqlite3.OperationalError:
+            return 0  # it is not there, or its tables are being made
 
 
 @contextmanager
 def killing(copy: Copy, target: str, **environment: str) -> Iterator[subprocess.Popen]:
     """Run `dvc repro TARGET` beside the block, then kill it, its notebook and the notebook's kernel."""
     log = copy.folder.with_name(f"{copy.folder.name}.log")
+    command = [sys.executable, "-m", "dvc", "repro", target]
     with log.open("w") as out:
-        running = subprocess.Popen(
-            [sys.executable, "-m", "dvc", "repro", target],
-            cwd=copy.folder,
-            env=copy.environment | environment,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-        )
+        options = {"stdout": out, "stderr": out, "start_new_session": True}
+        running = subprocess.Popen(command, cwd=copy.folder, env=copy.environment | environment, **options)
     try:
         yield running
         assert running.poll() is None, f"it ended before it was killed\n{log.read_text()[-4000:]}"
@@ -169,7 +159,7 @@ def wait_for(condition, running: subprocess.Popen) -> None:
     while not condition():
         if running.poll() is not None:
             return  # `killing` says so
-        time.sleep(0.01)
+        time.sleep(0.02)
 
 
 def has_begun(copy: Copy, notebook: str, call: str) -> bool:
@@ -256,9 +246,7 @@ def test_each_system_has_a_result_file_with_intervals_and_provenance(done):
     assert "needs a language model that writes" in results.pop("icxml")["stopped"]
     names = {f"{metric}@{k}" for metric in ("P", "R", "nDCG", "PSP") for k in (1, 3, 5, 10, 100)}
     for system, result in results.items():
-        assert result["system"] == system
-        assert result["dataset"] == "pydocs"
-        assert result["n"] == 60
+        assert (result["system"], result["dataset"], result["n"]) == (system, "pydocs", 60)
         assert set(result["metrics"]) == names
         for value in result["metrics"].values():
             assert 0 <= value["low"] <= value["value"] <= value["high"] <= 1
@@ -272,11 +260,11 @@ def test_each_system_has_a_result_file_with_intervals_and_provenance(done):
 
 
 def test_p_at_1_is_the_share_of_first_labels_that_are_annotated(done):
-    truth = load_truth(done.study.truth, "test").toarray()
+    truth, results = load_truth(done.study.truth, "test").toarray(), done.results()
     for system in MEASURED - HYBRIDS - {"lmtx"}:
         first = Shortlist.load(done.study.ranking(system)).ids[:, 0]
-        share = np.mean([row[label] for row, label in zip(truth, first, strict=True)])
-        assert done.results()[system]["metrics"]["P@1"]["value"] == pytest.approx(share, abs=1e-9)
+        share = truth[np.arange(60), first].mean()
+        assert results[system]["metrics"]["P@1"]["value"] == pytest.approx(share, abs=1e-9)
 
 
 def test_lmtx_is_the_cycle_that_the_teacher_likes_best(done):
@@ -302,15 +290,13 @@ def test_lmtx_is_the_cycle_that_the_teacher_likes_best(done):
 
 def test_tables_figures_and_the_page_are_there(done):
     made = {Path(path).name for path in done.reports()}
-    for number in ("t1", "t2", "t4"):  # no language model is asked here, so there is no T3
-        assert {Path(name).suffix for name in made if name.startswith(f"{number}_")} == {
-            ".md",
-            ".tex",
-            ".csv",
-        }
-    for figure in ("f1", "f6"):
-        endings = {Path(name).suffix for name in made if name.startswith(f"{figure}_")}
-        assert endings == {".png", ".pdf", ".svg", ".csv"}
+
+    def endings(start):
+        return {Path(name).suffix for name in made if name.startswith(f"{start}_")}
+
+    # No language model is asked here, so there is no T3.
+    assert endings("t1") == endings("t2") == endings("t4") == {".md", ".tex", ".csv"}
+    assert endings("f1") == endings("f6") == {".png", ".pdf", ".svg", ".csv"}
     main = pd.read_csv(next((done.study.reports / "tables").glob("t2_main.csv")))
     best = Progress.load(done.study.model("lmtx-c2")).best.system
     assert set(main["system"]) == SYSTEMS - {best}  # which stands there as LMTX
@@ -319,9 +305,7 @@ def test_tables_figures_and_the_page_are_there(done):
     shown = main[main["system"].isin(measured)]
     assert dict(zip(shown["system"], shown["P@1"], strict=True)) == pytest.approx(p_at_1, abs=1e-5)
     page = html.unescape((done.study.reports / "index.html").read_text())
-    for title in ("T1", "T2", "T4", "F1", "F6"):
-        assert title in page
-    assert all(label in page for label in main["label"])
+    assert all(text in page for text in ("T1", "T2", "T4", "F1", "F6", *main["label"]))
     assert page.count("<table") >= 3 and "<svg" in page
 
 
@@ -339,11 +323,8 @@ def test_dvc_shows_metrics_and_plots(done):
         expected = pd.read_csv(done.study.losses(cycle))["loss"]
         assert len(expected) > 10
         assert list(map(float, losses[f"{cycle}.csv"])) == pytest.approx(list(expected))
-    assert [(row["cycle"], row["system"]) for row in points["LMTX by cycle"]] == [
-        ("0", "zero-shot"),
-        ("1", "lmtx-c1"),
-        ("2", "lmtx-c2"),
-    ]
+    cycles = [("0", "zero-shot"), ("1", "lmtx-c1"), ("2", "lmtx-c2")]
+    assert [(row["cycle"], row["system"]) for row in points["LMTX by cycle"]] == cycles
 
 
 def test_a_second_run_does_nothing(done):
@@ -357,8 +338,6 @@ def test_a_second_run_does_nothing(done):
 
 
 # What a change of parameters makes DVC run again.
-CYCLES = {"label@c1", "train@c1", "label@c2", "train@c2"}
-ABLATE = {f"ablate@{name}" for name in POINTS}
 TRAINED = {"supervised", "baseline@label-tuning"}
 ASKING = {"baseline@rerank", "baseline@icxml", "baseline@label-tuning"}
 AFTER = {"evaluate", "report"}
@@ -433,9 +412,8 @@ def test_each_point_of_the_ablations_has_a_result_file(done):
     judged = {name: pq.read_table(done.study.point(name) / "verdicts.parquet").to_pydict() for name in POINTS}
     assert judged["base"]["document_uid"] == judged["curriculum-refreshed"]["document_uid"]
     assert judged["base"]["label_uid"] != judged["curriculum-refreshed"]["label_uid"]
-    truth = load_truth(done.study.truth, "test").toarray()
     first = np.load(done.study.point("base") / "ids.npy")[:, 0]
-    share = np.mean([row[label] for row, label in zip(truth, first, strict=True)])
+    share = load_truth(done.study.truth, "test").toarray()[np.arange(60), first].mean()
     assert base["metrics"]["P@1"]["value"] == pytest.approx(share, abs=1e-9)
 
 
@@ -546,25 +524,21 @@ def spoil_store(copy: Copy) -> bytes:
     return rubble
 
 
-# What is wrong: the change of parameters, the stage that fails, what it says.
+# The change of parameters, the stage that fails, what it says.
 BAD = {
-    "unknown parameter": (
-        "+training.learningrate=0.1",
+    "+training.learningrate=0.1": (
         "train@c1",
         "`training.learningrate` is not a parameter; did you mean `learning_rate`?",
     ),
-    "no model": (
-        "encoder.model=/nowhere/model",
+    "encoder.model=/nowhere/model": (
         "encode",
         "no model.safetensors in /nowhere/model; set encoder.model to a sentence-transformers folder",
     ),
-    "another model": (
-        f"encoder.sha256={'f' * 64}",
+    f"encoder.sha256={'f' * 64}": (
         "encode",
         f"expected {'f' * 64}; reinstall the model, or set encoder.sha256",
     ),
-    "damaged store": (
-        "teacher.acceptance=0.5",
+    "teacher.acceptance=0.5": (  # with a damaged store
         "label@c1",
         "the file is damaged. It was left as it is: move it away to start an empty store",
     ),
@@ -576,10 +550,10 @@ def spoilt(done, tmp_path_factory) -> Copy:
     return done.duplicate(tmp_path_factory.mktemp("study") / "spoilt")
 
 
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_clear_error_and_loses_nothing(done, spoilt, case):
-    change, stage, message = BAD[case]
-    rubble = spoil_store(spoilt) if case == "damaged store" else b""
+@pytest.mark.parametrize("change", BAD)
+def test_bad_input_is_one_clear_error_and_loses_nothing(done, spoilt, change):
+    stage, message = BAD[change]
+    rubble = spoil_store(spoilt) if stage == "label@c1" else b""
     spoilt.change(change)
     log = spoilt.dvc("repro", succeeds=False)
     assert run_stages(log) == [stage]
