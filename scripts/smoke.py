@@ -21,6 +21,8 @@ from warm import serving
 from lmtx.config import compose
 
 ROOT = Path(__file__).resolve().parents[1]
+# Less text than by hand: nobody looks at the figures.
+SHORT = ("dataset.train_documents=96", "encoder.document_tokens=16", "encoder.label_tokens=12")
 
 
 def copy_study(folder: Path, overrides: list[str], results: bool = False) -> dict[str, str]:
@@ -94,10 +96,7 @@ def main() -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="lmtx-smoke-") as scratch:
         folder = Path(scratch).resolve()
-        # Less text than by hand: nobody looks at the figures.
-        sizes = ["size=smoke", "dataset.train_documents=96"]
-        sizes += ["encoder.document_tokens=16", "encoder.label_tokens=12"]
-        environment = copy_study(folder, sizes) | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+        environment = copy_study(folder, ["size=smoke", *SHORT]) | {"OMP_NUM_THREADS": "1"}
         with warm(folder, environment):
             if status := run(folder, environment, chains(folder)):
                 return status

@@ -26,7 +26,8 @@ LIBRARIES += ["lmtx.curriculum", "lmtx.encoder.on_disk", "lmtx.report.figures", 
 def serving(address: Path, folder: Path, environment: dict[str, str]) -> Iterator[list[str]]:
     """Have a process at `address` with the library of `folder`; give the command that asks it."""
     command = [sys.executable, __file__, str(address)]
-    server = subprocess.Popen(command, cwd=folder, env=environment | {"PYTHONPATH": str(folder)})
+    environment = environment | {"PYTHONPATH": str(folder), "MPLBACKEND": "agg"}
+    server = subprocess.Popen(command, cwd=folder, env=environment)
     while server.poll() is None and not address.exists():
         time.sleep(0.1)
     try:

@@ -12,8 +12,8 @@ from pathlib import Path
 import papermill
 import pytest
 import warm
+from smoke import ROOT, SHORT
 
-ROOT = Path(__file__).resolve().parents[1]
 EXPLORING = ("compare_teachers", "explore", "tag_your_own")
 NOTEBOOKS = sorted(ROOT.glob("notebooks/**/*.ipynb"), key=lambda path: (path.stem != EXPLORING[0], path))
 
@@ -39,7 +39,7 @@ def test_a_notebook_runs(notebook, workspace, forks, monkeypatch):
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     parameters = {"workspace": str(workspace)}
     if notebook.stem != "tag_your_own":  # which has files of its own
-        parameters["size"] = "smoke"
+        parameters |= {"size": "smoke", "overrides": " ".join(SHORT)}
     executed = str(workspace / notebook.name)
     if notebook.stem in EXPLORING:
         papermill.execute_notebook(notebook, executed, parameters, kernel_name="python3", progress_bar=False)
