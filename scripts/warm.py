@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
@@ -60,6 +60,9 @@ def serve(address: str) -> None:
                 answer(connection, address)
                 os._exit(0)
             connection.close()
+            with suppress(ChildProcessError):  # let go of forks that have ended
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
 
 
 def answer(connection: Connection, address: str) -> None:
