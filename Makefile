@@ -56,10 +56,11 @@ experiments: $(INSTALLED) ## list the experiments of `dvc exp run`: LMTX's figur
 verdicts: $(INSTALLED) ## judge all recorded pairs of semanlink anew from the model, hours; resumed, says what differs
 	lmtx verdicts again data/processed/semanlink/corpus verdicts/semanlink/qwen-1.5b.parquet
 
+# A worker a core, each on one thread.
 test: $(INSTALLED) ## check style, notebook hygiene, every test and every notebook
 	ruff check
 	ruff format --check
-	python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder tests
+	OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder tests
 
 bench: $(INSTALLED) $(COMPARED) ## measure speed and memory against other tools, into reports/benchmarks.md
 	python tests/benchmarks/report.py

@@ -4,7 +4,6 @@
 """
 
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -17,10 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
+from warm import serving
 
 from lmtx.config import compose
 
 ROOT = Path(__file__).resolve().parents[1]
+# Less text than by hand: nobody looks at the figures.
+SHORT = ("dataset.train_documents=96", "encoder.document_tokens=16", "encoder.label_tokens=12")
 
 
 def copy_study(folder: Path, overrides: list[str], results: bool = False) -> dict[str, str]:
@@ -79,19 +81,14 @@ def run(folder: Path, environment: dict[str, str], groups: list[list[list[str]]]
 
 @contextmanager
 def warm(folder: Path, environment: dict[str, str]) -> Iterator[None]:
-    """Let the stages of a copied study run their notebooks by `warm.py`."""
-    socket, stages = folder / "notebooks.socket", folder / "dvc.yaml"
-    command = [sys.executable, str(folder / "scripts" / "warm.py"), str(socket)]
-    papermill = f"  - papermill: {shlex.join(command)}"
-    stages.write_text(re.sub("  - papermill: .*", papermill, stages.read_text()))
-    server = subprocess.Popen(command, cwd=folder, env=environment)
-    while server.poll() is None and not socket.exists():
-        time.sleep(0.1)
-    try:
+    """Let the stages of a copied study run their notebooks by `warm.py`, in the place of papermill."""
+    papermill = folder / ".venv" / "bin" / "papermill"
+    with serving(folder / "notebooks.socket", folder, environment) as command:
+        (folder / ".venv").unlink()
+        papermill.parent.mkdir(parents=True)
+        papermill.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+        papermill.chmod(0o755)
         yield
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def main() -> int:
@@ -99,10 +96,7 @@ def main() -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="lmtx-smoke-") as scratch:
         folder = Path(scratch).resolve()
-        # Less text than by hand: nobody looks at the figures.
-        sizes = ["size=smoke", "dataset.train_documents=96"]
-        sizes += ["encoder.document_tokens=16", "encoder.label_tokens=12"]
-        environment = copy_study(folder, sizes) | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+        environment = copy_study(folder, ["size=smoke", *SHORT]) | {"OMP_NUM_THREADS": "1"}
         with warm(folder, environment):
             if status := run(folder, environment, chains(folder)):
                 return status

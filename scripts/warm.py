@@ -8,18 +8,41 @@ start of a kernel and the imports, most of a stage at tiny sizes, fall away.
 """
 
 import os
+import socket
+import subprocess
 import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
-from multiprocessing.connection import Client, Listener
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
 
 LIBRARIES = ["IPython", "datasets", "papermill.cli", "seaborn", "sklearn.cluster", "torch._dynamo"]
 LIBRARIES += ["lmtx.curriculum", "lmtx.encoder.on_disk", "lmtx.report.figures", "lmtx.training"]
 
 
-def ask(address: str, arguments: list[str]) -> int:
-    """Have the process at `address` run a notebook; return the exit status."""
+@contextmanager
+def serving(address: Path, folder: Path, environment: dict[str, str]) -> Iterator[list[str]]:
+    """Have a process at `address` with the library of `folder`; give the command that asks it."""
+    command = [sys.executable, __file__, str(address)]
+    environment = environment | {"PYTHONPATH": str(folder), "MPLBACKEND": "agg"}
+    server = subprocess.Popen(command, cwd=folder, env=environment)
+    while server.poll() is None and not address.exists():
+        time.sleep(0.1)
+    try:
+        yield command
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def ask(address: str, arguments: Sequence[str]) -> int:
+    """Have the process at `address` run a notebook here, with this output; return the exit status."""
     with Client(address) as connection:
-        connection.send(arguments)
+        connection.send((arguments, os.getcwd(), dict(os.environ)))
+        with socket.socket(fileno=os.dup(connection.fileno())) as channel:
+            socket.send_fds(channel, [b"-"], [1, 2])
         try:
             return connection.recv()
         except EOFError:  # the fork ended early
@@ -34,32 +57,56 @@ def serve(address: str) -> None:
         while True:
             connection = listener.accept()
             if os.fork() == 0:
-                status = run(connection.recv())
-                sys.stdout.flush()
-                connection.send(status)
+                answer(connection, address)
                 os._exit(0)
             connection.close()
+            with suppress(ChildProcessError):  # let go of forks that have ended
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
 
 
-def run(arguments: list[str]) -> int:
-    """Run a notebook in this process; return the exit status."""
+def answer(connection: Connection, address: str) -> None:
+    """Run a notebook in the folder and the environment of who asks."""
+    arguments, folder, environment = connection.recv()
+    with socket.socket(fileno=os.dup(connection.fileno())) as channel:
+        outputs = socket.recv_fds(channel, 1, 2)[1]
+    for number, output in enumerate(outputs, 1):
+        os.dup2(output, number)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    status = run(arguments, address)
+    sys.stdout.flush()
+    connection.send(status)
+
+
+def run(arguments: Sequence[str], address: str) -> int:
+    """Run a notebook in this process; return the exit status.
+
+    A notebook that this one runs first is asked for at `address`.
+    """
     from IPython.core.interactiveshell import InteractiveShell
     from papermill.cli import papermill
     from papermill.engines import Engine, papermill_engines
 
     class Cells(Engine):
-        """Runs cells in this process."""
+        """Runs the cells of one notebook in this process."""
 
         @classmethod
         def execute_managed_notebook(cls, notebook, kernel_name, **options):
-            shell = InteractiveShell.instance()
+            if InteractiveShell.initialized():
+                prepared = notebook.nb.metadata.papermill["output_path"]
+                if ask(address, [prepared, prepared, "-k", kernel_name]):
+                    raise RuntimeError(f"{prepared} does not run")
+                return
+            shell = InteractiveShell.instance(colors="nocolor")
             for cell in notebook.nb.cells:
                 if cell.cell_type == "code":
                     shell.run_cell(cell.source).raise_error()
 
-    papermill_engines.register("cells", Cells)
+    papermill_engines.register(None, Cells)
     try:
-        options = ["--engine", "cells", "--no-progress-bar", "--log-level", "WARNING"]
+        options = ["--no-progress-bar", "--log-level", "WARNING"]
         papermill([*arguments, *options], standalone_mode=False)
     except Exception:  # which IPython has shown
         return 1

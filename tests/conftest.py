@@ -9,6 +9,7 @@ import socket
 
 import pytest
 
+LONGEST = ["test_stages", "test_learning", "test_notebooks", "test_processes"]
 LOCAL = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "", None}
 
 
@@ -45,5 +46,5 @@ def ask(tmp_path, monkeypatch):
 
 
 def pytest_collection_modifyitems(items):
-    """The longest file is first: side by side with the others it ends with them."""
-    items.sort(key=lambda item: item.path.stem != "test_stages")
+    """The longest files are first: side by side with the others they end with them."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))

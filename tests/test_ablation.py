@@ -120,33 +120,31 @@ def test_names_only_cuts_descriptions():
     }
 
 
-@pytest.mark.parametrize(
-    ("point", "expected"),
-    [
-        ({"set": {}}, "`ablations.new.previous` is missing"),
-        (
-            {"previous": "zero-shot", "sets": {}},
-            "`ablations.new.sets` is not a parameter; did you mean `set`?",
-        ),
-        ({"previous": "zero-shot", "set": {"trainning": {}}}, "`ablations.new.set.trainning`"),
-        ({"previous": "zero-shot", "set": {"encoder": {"title": False}}}, "`ablations.new.set.encoder`"),
-        ({"previous": "ablate-shortlist-3"}, "expected one of zero-shot, ablate-base"),
-        ({"previous": "ablate-new", "keep": True}, "`ablations.new.previous` is 'ablate-new'"),
-        ({"previous": "lmtx-c1"}, "`ablations.new.previous` is 'lmtx-c1'"),
-        (
-            {"previous": "zero-shot", "set": {"training": {"documents": -3}}},
-            "`ablations.new.set` or `ablation.set`: `training.documents` is -3",
-        ),
-        (
-            {"previous": "zero-shot", "set": {"training": {"negatives": "rejected"}}},
-            "negatives: rejected needs rejected_negatives of at least 1",
-        ),
-        (
-            {"previous": "zero-shot", "set": {"shortlist": {"sizes": 3}}},
-            "`ablations.new.set` or `ablation.set`: `shortlist.sizes`",
-        ),
-    ],
-)
+ZERO = {"previous": "zero-shot"}
+WRONG = [
+    ({"set": {}}, "`ablations.new.previous` is missing"),
+    (ZERO | {"sets": {}}, "`ablations.new.sets` is not a parameter; did you mean `set`?"),
+    (ZERO | {"set": {"trainning": {}}}, "`ablations.new.set.trainning`"),
+    (ZERO | {"set": {"encoder": {"title": False}}}, "`ablations.new.set.encoder`"),
+    ({"previous": "ablate-shortlist-3"}, "expected one of zero-shot, ablate-base"),
+    ({"previous": "ablate-new", "keep": True}, "`ablations.new.previous` is 'ablate-new'"),
+    ({"previous": "lmtx-c1"}, "`ablations.new.previous` is 'lmtx-c1'"),
+    (
+        ZERO | {"set": {"training": {"documents": -3}}},
+        "`ablations.new.set` or `ablation.set`: `training.documents` is -3",
+    ),
+    (
+        ZERO | {"set": {"training": {"negatives": "rejected"}}},
+        "negatives: rejected needs rejected_negatives of at least 1",
+    ),
+    (
+        ZERO | {"set": {"shortlist": {"sizes": 3}}},
+        "`ablations.new.set` or `ablation.set`: `shortlist.sizes`",
+    ),
+]
+
+
+@pytest.mark.parametrize(("point", "expected"), WRONG)
 def test_a_wrong_point_is_named_when_the_parameters_are_read(study, point, expected):
     with pytest.raises(ConfigError) as error:
         study(POINTS | {"new": point})
@@ -154,10 +152,8 @@ def test_a_wrong_point_is_named_when_the_parameters_are_read(study, point, expec
 
 
 def test_a_name_with_a_dot_is_refused_as_dvc_reads_it_as_a_path(study):
-    with pytest.raises(
-        ConfigError, match=r"`ablations\.teacher-0\.5b` is 'teacher-0\.5b': string should match"
-    ):
-        study(POINTS | {"teacher-0.5b": {"previous": "zero-shot"}})
+    with pytest.raises(ConfigError, match=r"`ablations\.teacher-0\.5b` is 'teacher-0\.5b': string should"):
+        study(POINTS | {"teacher-0.5b": ZERO})
 
 
 def test_every_size_has_points_that_can_be_told_apart():

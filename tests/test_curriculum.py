@@ -31,32 +31,19 @@ class Scripted(Teacher):
         self.script, self.asked = script, []
 
     def ask(self, pairs):
-        for i in range(len(pairs)):
-            key = (
-                pairs.documents["uid"][pairs.rows[i]].as_py(),
-                pairs.labels["uid"][pairs.columns[i]].as_py(),
-            )
-            self.asked.append(key)
-            p = self.script[key]
+        documents, labels = pairs.documents["uid"].to_pylist(), pairs.labels["uid"].to_pylist()
+        for i, (row, column) in enumerate(zip(pairs.rows, pairs.columns, strict=True)):
+            self.asked.append((documents[row], labels[column]))
+            p = self.script[self.asked[-1]]
             answer = NONE if p is None else YES if p >= 0.5 else NO
-            yield (
-                np.array([i]),
-                np.array([np.nan if p is None else p], np.float32),
-                np.array([answer], np.int8),
-            )
+            p_yes = np.float32([np.nan if p is None else p])
+            yield np.array([i]), p_yes, np.array([answer], np.int8)
 
 
 @pytest.fixture
 def teacher(tmp_path):
-    made = []
-
-    def make(script):
-        made.append(Scripted(script, VerdictStore(tmp_path / f"verdicts{len(made)}.sqlite")))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+    with VerdictStore(tmp_path / "verdicts.sqlite") as store:
+        yield lambda script: Scripted(script, store)
 
 
 SCRIPT = {
@@ -101,24 +88,22 @@ def test_a_sample_of_no_size_or_too_large_a_one_takes_all(size):
 def test_the_table_of_verdicts_follows_the_shortlist(teacher):
     scripted = teacher(SCRIPT)
     table = judge(scripted, DOCUMENTS, LABELS, SHORTLIST)
-    columns = table.to_pydict()
-    assert columns["document"] == [0, 0, 0, 1, 2, 2]
-    assert columns["label"] == [2, 4, 0, 3, 1, 3]
-    assert columns["rank"] == [1, 2, 3, 1, 1, 2]
-    assert columns["similarity"] == [0.875, 0.75, 0.625, 0.5, 0.25, 0.125]
-    assert columns["answer"] == [1, 0, 1, -1, 1, 0]
-    np.testing.assert_array_equal(table["p_yes"].to_numpy(), np.float32([0.9, 0.1, 0.5, np.nan, 0.75, 0.25]))
-    assert columns["document_uid"] == ["d0", "d0", "d0", "d1", "d2", "d2"]
-    assert columns["label_uid"] == ["l2", "l4", "l0", "l3", "l1", "l3"]
-    types = {field.name: field.type for field in table.schema}
-    assert types["document"] == types["label"] == pa.int32()
-    assert (types["rank"], types["answer"]) == (pa.int16(), pa.int8())
-    assert types["similarity"] == types["p_yes"] == pa.float32()
-    assert table.schema.metadata == {
-        b"teacher": b"script",
-        b"notes": b"scripted; for tests",
-        b"threshold": b"0.5",
+    p_yes = np.float32([0.9, 0.1, 0.5, np.nan, 0.75, 0.25])
+    expected = {
+        "document": np.int32([0, 0, 0, 1, 2, 2]),
+        "label": np.int32([2, 4, 0, 3, 1, 3]),
+        "rank": np.int16([1, 2, 3, 1, 1, 2]),
+        "similarity": np.float32([0.875, 0.75, 0.625, 0.5, 0.25, 0.125]),
+        "p_yes": p_yes,
+        "answer": np.int8([1, 0, 1, -1, 1, 0]),
+        "said": p_yes,
+        "document_uid": ["d0", "d0", "d0", "d1", "d2", "d2"],
+        "label_uid": ["l2", "l4", "l0", "l3", "l1", "l3"],
     }
+    metadata = {"teacher": "script", "notes": "scripted; for tests", "threshold": "0.5"}
+    assert table.schema.equals(pa.table(expected, metadata=metadata).schema, check_metadata=True)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(table[name].to_pylist(), values)
     assert sorted(scripted.asked) == sorted(SCRIPT)  # pads are not asked about
 
 
@@ -134,18 +119,12 @@ def test_a_later_cycle_asks_only_about_new_pairs(teacher):
 
 
 def test_yes_is_accepted_no_is_rejected_and_neither_is_used_for_nothing(teacher):
-    accepted, rejected, _ = pseudo_labels(judge(teacher(SCRIPT), DOCUMENTS, LABELS, SHORTLIST), (3, 5))
-    np.testing.assert_array_equal(accepted.toarray(), [[1, 0, 1, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 0, 0]])
-    np.testing.assert_array_equal(rejected.toarray(), [[0, 0, 0, 0, 1], [0, 0, 0, 0, 0], [0, 0, 0, 1, 0]])
-    assert accepted.dtype == rejected.dtype == bool
-    assert (accepted.format, rejected.format) == ("csr", "csr")
-
-
-def test_confidence_is_the_p_yes_of_accepted_pairs(teacher):
-    _, _, found = pseudo_labels(judge(teacher(SCRIPT), DOCUMENTS, LABELS, SHORTLIST), (3, 5))
-    expected = np.float32([[0.5, 0, 0.9, 0, 0], [0, 0, 0, 0, 0], [0, 0.75, 0, 0, 0]])
-    np.testing.assert_array_equal(found.toarray(), expected)
-    assert (found.dtype, found.format) == (np.float32, "csr")
+    found = pseudo_labels(judge(teacher(SCRIPT), DOCUMENTS, LABELS, SHORTLIST), (3, 5))
+    accepted, rejected, confidence = (matrix.toarray() for matrix in found)
+    np.testing.assert_array_equal(confidence, np.float32([[0.5, 0, 0.9, 0, 0], [0] * 5, [0, 0.75, 0, 0, 0]]))
+    np.testing.assert_array_equal(accepted, confidence > 0)
+    np.testing.assert_array_equal(rejected, [[0, 0, 0, 0, 1], [0, 0, 0, 0, 0], [0, 0, 0, 1, 0]])
+    assert [(m.dtype, m.format) for m in found] == [(bool, "csr"), (bool, "csr"), (np.float32, "csr")]
 
 
 def test_nothing_accepted_is_an_error_that_says_what_to_change(teacher):
@@ -293,35 +272,19 @@ def test_a_later_cycle_must_improve_the_check_beyond_chance(e0, first, second, b
     assert Progress(progress.checked[:2]).stopped is None
 
 
-def test_a_curriculum_that_has_not_begun_goes_on():
-    assert Progress().stopped is None
-
-
 def test_the_reason_to_stop_names_both_systems_and_scores():
+    assert Progress().stopped is None  # not begun
     reason = progressed(0.4, 0.5, 0.456).stopped
-    for part in ("lmtx-c2", "45.6%", "lmtx-c1", "50.0%"):
-        assert part in reason
+    assert all(word in reason for word in ("lmtx-c2", "45.6%", "lmtx-c1", "50.0%"))
 
 
-def test_progress_is_read_back_from_the_card_of_a_model(tmp_path):
-    progress = progressed(0.4, 0.5, 0.45)
-    model = tmp_path / "models" / "lmtx-c2"
-    write_card(model, {"system": "lmtx-c2", **progress.to_json()})
-    assert Progress.load(model) == progress
-    assert Progress.load(str(model)).stopped == progress.stopped
-    assert [file.name for file in model.iterdir()] == ["lmtx.json"]
-
-
-def test_a_card_takes_the_place_of_a_model(tmp_path):
-    model = tmp_path / "lmtx-c2"
-    model.mkdir()
+def test_progress_is_read_back_from_the_card_which_takes_the_place_of_a_model(tmp_path):
+    progress, model = progressed(0.4, 0.5, 0.45), tmp_path / "models" / "lmtx-c2"
+    model.mkdir(parents=True)
     (model / "model.safetensors").write_bytes(b"old")
-    write_card(model, {"checked": []})
+    write_card(model, {"system": "lmtx-c2", **progress.to_json()})
+    assert Progress.load(model) == Progress.load(str(model)) == progress
     assert [file.name for file in model.iterdir()] == ["lmtx.json"]
-    assert Progress.load(model) == Progress()
-
-
-def test_a_damaged_card_is_named(tmp_path):
-    (tmp_path / "lmtx.json").write_text('{"checked": [')
+    (model / "lmtx.json").write_text('{"checked": [')
     with pytest.raises(ValueError, match=r"lmtx\.json is not valid JSON \(line 1\)"):
-        Progress.load(tmp_path)
+        Progress.load(model)

@@ -71,12 +71,8 @@ def test_a_cycle_judges_what_the_encoder_proposes_for_the_sample(setting, corpus
     config, embeddings, teacher = setting
     lesson = curriculum.cycle(config(), corpus, embeddings, teacher)
     assert lesson.rows.tolist() == curriculum.sample(40, 20).tolist()
-    expected = search(
-        embeddings["train"][lesson.rows],
-        embeddings["labels"],
-        4,
-        excluded=corpus.excluded["train"][lesson.rows],
-    ).ids
+    vectors, excluded = embeddings["train"][lesson.rows], corpus.excluded["train"][lesson.rows]
+    expected = search(vectors, embeddings["labels"], 4, excluded=excluded).ids
     assert teacher.asked == [(row, label) for row in range(20) for label in expected[row].tolist()]
     assert 11 not in lesson.judged["label"].to_pylist()
     accepted, _, _ = curriculum.pseudo_labels(lesson.judged, (20, 12))
@@ -94,61 +90,58 @@ def test_a_later_cycle_judges_what_the_student_proposes_unless_shortlists_are_fi
     with torch.no_grad():
         for weights in other.model.parameters():
             weights.add_(torch.randn_like(weights) * 0.5)
-    first = curriculum.cycle(config(), corpus, embeddings, teacher)
-    fixed = curriculum.cycle(config(refresh=False), corpus, embeddings, teacher, previous=other)
-    assert fixed.judged["label"].equals(first.judged["label"])
-    refreshed = curriculum.cycle(config(), corpus, embeddings, teacher, previous=other)
-    assert not refreshed.judged["label"].equals(first.judged["label"])
+
+    def run(previous=None, **changes):
+        lesson = curriculum.cycle(config(**changes), corpus, embeddings, teacher, previous=previous)
+        return lesson.judged["label"], lesson.student.encode_labels(corpus.labels)
+
+    (first, student), (fixed, restarted) = run(), run(other, refresh=False)
+    assert fixed.equals(first)
+    assert not run(other)[0].equals(first)
     # From E0 again, and from the same verdicts: the same student.
-    assert np.allclose(
-        fixed.student.encode_labels(corpus.labels), first.student.encode_labels(corpus.labels), atol=1e-5
-    )
-    continued = curriculum.cycle(
-        config(refresh=False, restart=False), corpus, embeddings, teacher, previous=other
-    )
-    assert not np.allclose(
-        continued.student.encode_labels(corpus.labels), first.student.encode_labels(corpus.labels), atol=0.01
-    )
+    assert np.allclose(restarted, student, atol=1e-5)
+    assert not np.allclose(run(other, refresh=False, restart=False)[1], student, atol=0.01)
+
+
+def near(*labels):
+    """The same shortlist for each document."""
+    return Shortlist(np.tile(np.int32(labels), (40, 1)), np.zeros((40, len(labels)), np.float32))
 
 
 def test_a_teacher_that_knows_the_shortlist_tells_it_apart(corpus, setting):
     _, _, teacher = setting
-    near = Shortlist(np.tile(np.int32([0, 2]), (40, 1)), np.zeros((40, 2), np.float32))
     teacher.p_yes = np.float32([0.9, 0.1, 0.8] + [0.1] * 9)
-    look = tells_apart(teacher, corpus, np.arange(corpus.train.num_rows), near)
+    look = tells_apart(teacher, corpus, np.arange(40), near(0, 2))
     assert (look.power, look.best, look.yes, look.random_yes, look.warning) == (1.0, 1.0, 1.0, 0.0, None)
     # Labels of the shortlist, and those that are no candidates, are not asked about as random ones.
     assert {label for _, label in teacher.asked} <= set(range(11))
 
 
 def test_a_judge_without_probabilities_is_not_blind_because_it_mostly_says_no():
-    near = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, np.nan]], float)
+    shortlisted = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, np.nan]], float)
     far = np.array([[0, 0], [0, 0], [0, 1]], float)
     # 1 above 0 twice in each of two rows, 0 below 1 three times in the last one; all others tie.
-    assert power(near, far) == 4 / 7
+    assert power(shortlisted, far) == 4 / 7
     # Of the first two of each: 1 above 0, 1 above 0, 0 below 1.
-    assert best_power(near, far) == 2 / 3
+    assert best_power(shortlisted, far) == 2 / 3
     # One of four is right, the others are no better than random ones, and random ones are fewer.
-    near, far = np.array([[0.9, 0.3, 0.1, 0.2]] * 2), np.array([[0.2, np.nan, 0.35], [0.8, 0.15, np.nan]])
-    assert power(near, far) < 0.6 and best_power(near, far) == 1
+    shortlisted, far = (
+        np.array([[0.9, 0.3, 0.1, 0.2]] * 2),
+        np.array([[0.2, np.nan, 0.35], [0.8, 0.15, np.nan]]),
+    )
+    assert power(shortlisted, far) < 0.6 and best_power(shortlisted, far) == 1
 
 
 def test_a_teacher_that_agrees_to_everything_is_told_from_a_judge(corpus, setting):
     _, _, teacher = setting
-    near = Shortlist(np.tile(np.int32([0, 2]), (40, 1)), np.zeros((40, 2), np.float32))
     teacher.p_yes[:] = 0.9
-    look = tells_apart(teacher, corpus, np.arange(corpus.train.num_rows), near)
+    look = tells_apart(teacher, corpus, np.arange(40), near(0, 2))
     assert (look.power, look.best, look.random_yes) == (0.5, 0.5, 1.0)
     assert "says yes to 100% of random pairs" in look.warning and "prompt=strict" in look.warning
-
-
-def test_nothing_is_told_apart_where_shortlists_hold_all_labels(corpus, setting):
-    _, _, teacher = setting
-    few = replace(
-        corpus, labels=corpus.labels.slice(0, 2), excluded={"train": corpus.excluded["train"][:, :2]}
-    )
-    near = Shortlist(np.tile(np.int32([0, 1]), (40, 1)), np.zeros((40, 2), np.float32))
-    assert tells_apart(teacher, few, np.arange(40), near) is None
+    # Nothing is told apart where shortlists hold all labels.
+    excluded = {"train": corpus.excluded["train"][:, :2]}
+    few = replace(corpus, labels=corpus.labels.slice(0, 2), excluded=excluded)
+    assert tells_apart(teacher, few, np.arange(40), near(0, 1)) is None
 
 
 def test_what_a_judge_says_of_a_label_whatever_the_document_is_taken_off():
@@ -166,12 +159,11 @@ def test_what_a_judge_says_of_a_label_whatever_the_document_is_taken_off():
 
 def test_a_centred_teacher_accepts_other_labels_than_its_favourites(setting, corpus):
     _, _, teacher = setting
-    near = Shortlist(np.tile(np.int32([0, 1, 2, 3]), (40, 1)), np.zeros((40, 4), np.float32))
     teacher.acceptance = 0.25
     teacher.p_yes = np.float32([0.99, 0.5, 0.5, 0.5] + [0.1] * 8)
-    plain = curriculum.judge(teacher, corpus.train, corpus.labels, near)
+    plain = curriculum.judge(teacher, corpus.train, corpus.labels, near(0, 1, 2, 3))
     favourites = np.array(plain["label"])[np.array(plain["answer"]) == YES]
     assert set(favourites.tolist()) == {0}
     teacher.centred = True
-    again = curriculum.judge(teacher, corpus.train, corpus.labels, near)
-    assert np.ptp(np.array(again["p_yes"])) < np.ptp(np.array(plain["p_yes"]))
+    centred_ = curriculum.judge(teacher, corpus.train, corpus.labels, near(0, 1, 2, 3))
+    assert np.ptp(np.array(centred_["p_yes"])) < np.ptp(np.array(plain["p_yes"]))

@@ -1,15 +1,21 @@
-"""Each notebook runs from its first cell to its last, as by *Run All*, but at the size of a smoke test."""
+"""Each notebook runs from its first cell to its last, as by *Run All*, but at the size of a smoke test.
+
+Those for exploring run in kernels, as JupyterLab runs them, and the first of them runs the stages it needs
+itself. The notebooks of stages run in forks of one process (see `warm`).
+"""
 
 import os
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import papermill
 import pytest
+import warm
+from smoke import ROOT, SHORT
 
-ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = sorted(ROOT.glob("notebooks/**/*.ipynb"))
+EXPLORING = ("compare_teachers", "explore", "tag_your_own")
+NOTEBOOKS = sorted(ROOT.glob("notebooks/**/*.ipynb"), key=lambda path: (path.stem != EXPLORING[0], path))
 
 
 @pytest.fixture(scope="module")
@@ -18,22 +24,25 @@ def workspace(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("notebooks")
 
 
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory) -> Iterator[str]:
+    """The address of the process that runs notebooks in its forks."""
+    address = tmp_path_factory.mktemp("forks") / "socket"
+    with warm.serving(address, ROOT, dict(os.environ)):
+        yield str(address)
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(notebook, workspace):
-    parameters = {"workspace": str(workspace), "size": "smoke"}
-    if notebook.stem == "tag_your_own":  # which has files of its own
-        del parameters["size"]
-    prepared = (
-        ROOT / "scratch" / "prepared" / notebook.name
-    )  # below the parameters, which a notebook looks for
-    prepared.parent.mkdir(parents=True, exist_ok=True)
-    papermill.execute_notebook(notebook, prepared, parameters, prepare_only=True, progress_bar=False)
-    nbval = ["--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *nbval, f"--rootdir={prepared.parent}", prepared],
-        env=os.environ | {"JUPYTER_PATH": str(ROOT / ".jupyter")},  # as the Makefile does
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
+def test_a_notebook_runs(notebook, workspace, forks, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("JUPYTER_PATH", str(ROOT / ".jupyter"))  # as the Makefile does
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    parameters = {"workspace": str(workspace)}
+    if notebook.stem != "tag_your_own":  # which has files of its own
+        parameters |= {"size": "smoke", "overrides": " ".join(SHORT)}
+    executed = str(workspace / notebook.name)
+    if notebook.stem in EXPLORING:
+        papermill.execute_notebook(notebook, executed, parameters, kernel_name="python3", progress_bar=False)
+    else:
+        given = [word for name, value in parameters.items() for word in ("-r", name, value)]
+        assert warm.ask(forks, [str(notebook), executed, "-k", "python3", *given]) == 0

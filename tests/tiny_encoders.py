@@ -1,5 +1,6 @@
 """Sentence encoders small enough for a test, made by code, and texts whose every word they know."""
 
+import json
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from transformers import AutoModel, BertConfig, PreTrainedConfig, PreTrainedToke
 from lmtx.config import EncoderConfig
 from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA
 
+MODULES = {
+    "": "base.modules.transformer.Transformer",
+    "1_Pooling": "sentence_transformer.modules.pooling.Pooling",
+}
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 WORDS = tuple(f"{topic}{i}" for topic in ("ant", "bee", "cat", "dog", "elk", "fox") for i in range(12))
 
@@ -30,16 +35,18 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def save_tiny_encoder(
-    folder: Path, *, seed: int = 0, longest: int = 64, config: PreTrainedConfig | None = None
+    folder: Path,
+    *,
+    seed: int = 0,
+    longest: int = 64,
+    config: PreTrainedConfig | None = None,
+    tokenizer: PreTrainedTokenizerFast | None = None,
 ) -> Path:
     """Save a random model with mean pooling as a sentence-transformers folder: that of `config`.
 
     None: a two-layer BERT, whose weights are drawn far wider than for training, so that a vector hangs on
     every token and on its place. `longest` is the model's own limit in tokens.
     """
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
-
     torch.manual_seed(seed)
     config = config or BertConfig(
         vocab_size=len(SPECIAL) + len(WORDS),
@@ -50,13 +57,27 @@ def save_tiny_encoder(
         max_position_embeddings=128,
         initializer_range=0.3,
     )
-    bare = folder.with_name(f"{folder.name}-bert")
-    AutoModel.from_config(config).save_pretrained(bare)
-    tiny_tokenizer().save_pretrained(bare)
-    network = Transformer(str(bare), max_seq_length=longest)
-    SentenceTransformer(modules=[network, Pooling(network.get_embedding_dimension())], device="cpu").save(
-        str(folder), create_model_card=False
-    )
+    AutoModel.from_config(config).save_pretrained(folder)
+    tokenizer = tokenizer or tiny_tokenizer()
+    tokenizer.model_max_length = longest
+    tokenizer.save_pretrained(folder)
+    # As sentence-transformers writes them: importing it takes longer than most tests.
+    states = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+    files = {
+        "modules.json": [
+            {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.{module}"}
+            for number, (path, module) in enumerate(MODULES.items())
+        ],
+        "sentence_bert_config.json": {
+            "transformer_task": "feature-extraction",
+            "modality_config": states,
+            "module_output_name": "token_embeddings",
+        },
+        "1_Pooling/config.json": {"embedding_dimension": config.hidden_size, "pooling_mode": "mean"},
+    }
+    (folder / "1_Pooling").mkdir()
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
     return folder
 
 
