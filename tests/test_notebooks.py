@@ -1,10 +1,11 @@
 """Each notebook runs from its first cell to its last, as by *Run All*, but at the size of a smoke test.
 
-Those for exploring run in kernels, as JupyterLab runs them, and the first of them runs the stages it needs
+nbval runs those for exploring in kernels, as JupyterLab does, and the first of them runs the stages it needs
 itself. The notebooks of stages run in forks of one process (see `warm`).
 """
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +43,15 @@ def test_a_notebook_runs(notebook, workspace, forks, monkeypatch):
         parameters |= {"size": "smoke", "overrides": " ".join(SHORT)}
     executed = str(workspace / notebook.name)
     if notebook.stem in EXPLORING:
-        papermill.execute_notebook(notebook, executed, parameters, kernel_name="python3", progress_bar=False)
+        prepared = (
+            ROOT / "scratch" / "prepared" / notebook.name
+        )  # below params.yaml, which a notebook looks for
+        prepared.parent.mkdir(parents=True, exist_ok=True)
+        papermill.execute_notebook(notebook, prepared, parameters, prepare_only=True, progress_bar=False)
+        nbval = ["--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider", "-p", "no:xdist"]
+        command = [sys.executable, "-m", "pytest", "-q", *nbval, f"--rootdir={prepared.parent}", prepared]
+        run = subprocess.run(command, capture_output=True, text=True)
+        assert run.returncode == 0, run.stdout + run.stderr
     else:
         given = [word for name, value in parameters.items() for word in ("-r", name, value)]
         assert warm.ask(forks, [str(notebook), executed, "-k", "python3", *given]) == 0
