@@ -35,9 +35,10 @@ def copy_study(folder: Path, overrides: list[str], results: bool = False) -> dic
     names = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout.split("\0")
     for name in names:
         result = name == "dvc.lock" or (name.startswith("reports/") and not name.endswith(".gitkeep"))
-        if (ROOT / name).is_file() and (results or not result):
+        source = ROOT / name
+        if (source.is_file() or source.is_symlink()) and (results or not result):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+            shutil.copy2(source, folder / name, follow_symlinks=False)
     if not (folder / ".venv").exists():
         (folder / ".venv").symlink_to(sys.prefix)
     (folder / "params.yaml").write_text(yaml.safe_dump(compose(overrides, ROOT / "conf"), sort_keys=False))
