@@ -73,7 +73,7 @@ def main(dataset: str) -> int:
         return status
     # The page holds every figure and table, so only the result files are kept beside it.
     written = COPY / "reports"
-    report.write(report.load(written, parameters["dataset"]["name"]), written)
+    report.write(report.load(written, parameters["dataset"]["name"]), written, alone=True)
     with replacing(ROOT / "reports" / "full") as full:
         for kind in ("ablations", "metrics"):
             shutil.copytree(written / kind / dataset, full / kind / dataset)

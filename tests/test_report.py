@@ -491,3 +491,9 @@ def test_percent():
 def test_reading_results_needs_no_drawing_library():
     program = "import sys; from lmtx import report; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[1]).returncode == 0
+
+
+def test_a_page_that_stands_alone_links_to_no_file(results, tmp_path):
+    page = Page(report.write(results, tmp_path, alone=True)[-1].read_text(encoding="utf-8"))
+    assert not [link for link in page.addresses if not link.startswith(("#", "http", "data:"))]
+    assert "Not run yet" not in " ".join(page.text)

@@ -41,12 +41,13 @@ _BY_TEACHER = ("t3_prediction",)
 _HOST = {"memory_gib": "Memory (GiB)", "gpu": "GPU"}
 
 
-def write(results: Results, reports: str | Path) -> list[Path]:
+def write(results: Results, reports: str | Path, alone: bool = False) -> list[Path]:
     """Write every table, figure and `index.html` into the folder `reports`.
 
     T1 to T4 hold every data set that has results, `results.dataset` first; T5, T6, the figures and the page's
     title are about that one. A missing result is a labelled gap; a table or figure without any
-    number gets no file, and the page names the command that runs it. The same results give the same bytes;
+    number gets no file, and the page names the command that runs it, but for a page that is to stand `alone`,
+    without its files, as that of `make full`. The same results give the same bytes;
     other files in `reports/tables` and `reports/figures` go.
 
     Returns the paths written, that of the page last.
@@ -81,11 +82,11 @@ def write(results: Results, reports: str | Path) -> list[Path]:
         if not old.name.startswith("."):
             old.unlink()
     with replacing(reports / "index.html") as scratch:
-        scratch.write_text(_page(results, sections), encoding="utf-8", newline="\n")
+        scratch.write_text(_page(results, sections, alone), encoding="utf-8", newline="\n")
     return [*paths, reports / "index.html"]
 
 
-def _page(results: Results, sections: "Sequence[Table | Drawing]") -> str:
+def _page(results: Results, sections: "Sequence[Table | Drawing]", alone: bool) -> str:
     """The tables and figures in the order given, below the summary; those without numbers last, by name."""
     from lmtx.report.drawing import COLOURS
 
@@ -94,11 +95,12 @@ def _page(results: Results, sections: "Sequence[Table | Drawing]") -> str:
         dataset=results.dataset,
         summary=summary(results),
         sections=[section for section in sections if not section.empty],
-        not_run=[section for section in sections if section.empty and section.name not in _BY_TEACHER],
+        not_run=[s for s in sections if s.empty and s.name not in _BY_TEACHER and not alone],
         provenance=provenance(results),
         missing=[r for r in results.systems if r.stopped is not None],
         manifest=_lines(statistics.manifest) if statistics else None,
         light=COLOURS,
+        alone=alone,
     )
 
 
