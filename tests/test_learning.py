@@ -108,12 +108,14 @@ def test_a_served_model_that_errs_teaches_and_is_checked(monkeypatch):
     never_worse(tagger, measured)
 
 
-def test_the_real_model_teaches_recipes_and_what_is_said_is_true(no_model):
+@pytest.mark.parametrize("name", ["kitchen", "menus"])
+def test_the_real_model_teaches_and_what_is_said_is_true(no_model, name):
     """By its recorded verdicts; of 12 dishes four are shortlisted, so that most of these do not fit."""
-    learning, labels, measured = SETS["kitchen"]()
-    options = {"teacher": "qwen", "cycles": 1, "records": RECORDED / "kitchen", "say": str}
+    learning, labels, measured = SETS[name]()
+    options = {"teacher": "qwen", "cycles": 1, "records": RECORDED / name, "say": str}
     tagger = learn(list(learning)[:160], labels, **options)
-    assert tagger.card["trained"]
+    # Of menus, forty held-out documents are too few to tell.
+    assert tagger.card["trained"] or name == "menus"
     never_worse(tagger, measured)
 
 
