@@ -7,7 +7,9 @@ import subprocess
 import sys
 import tomllib
 from functools import cache
+from importlib import import_module
 from importlib.metadata import packages_distributions
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -226,6 +228,15 @@ def project():
 def requirements(*extras):
     lines = [*project()["dependencies"], *(r for e in extras for r in project()["optional-dependencies"][e])]
     return [Requirement(line) for line in lines]
+
+
+def test_benchmarks_and_scripts_import_names_that_exist():
+    for path in [*ROOT.glob("tests/benchmarks/*.py"), *ROOT.glob("scripts/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "lmtx":
+                for alias in node.names:
+                    at_hand = hasattr(import_module(node.module), alias.name)
+                    assert at_hand or find_spec(f"{node.module}.{alias.name}"), (path.name, alias.name)
 
 
 def test_the_lock_pins_what_the_project_requires():

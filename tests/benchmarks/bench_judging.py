@@ -31,7 +31,6 @@ from lmtx.corpus import Corpus
 from lmtx.datasets import read
 from lmtx.encoder import Encoder
 from lmtx.index import search
-from lmtx.llm.checkpoint import parameter_count
 from lmtx.llm.models import on_disk
 from lmtx.teachers import Pairs, Teacher, build
 
@@ -112,7 +111,8 @@ def measure(chosen, pairs: Pairs, teacher: Teacher, server: Teacher | None) -> N
                 p_yes.setdefault(SERVER, []).append(server.judge(one, progress=False).p_yes)
     tokens = teacher.cost.prompt_tokens
     seconds = sum(clocks[PACKED])
-    share = seconds_of_products(2 * parameter_count(teacher.model.settings) * tokens) / seconds
+    parameters = teacher.model.weights.num_parameters(exclude_embeddings=True)
+    share = seconds_of_products(2 * parameters * tokens) / seconds
     packed, *others = (np.ravel(each) for each in p_yes.values())
     difference = f"p_yes differs by {np.abs(packed - others[0]).max():.2f} at most"
     notes = [f"{tokens / seconds:.0f} tokens/s, {share:.0%} of the rate of large products; {difference}"]
