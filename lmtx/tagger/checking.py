@@ -25,6 +25,8 @@ from lmtx.teachers.ensemble import named_labels
 from lmtx.teachers.pairs import centred
 from lmtx.teachers.prompts import document_text
 
+DEPTH = 3
+"""First labels of each system that are compared: one alone is the same for most documents."""
 FEWEST = 12  # documents on which two systems differ, for a judgement
 _CHANCE = 0.1
 RANDOM, LOOKED_AT = 2, 50
@@ -40,9 +42,11 @@ class Opinion:
     judge
         Who says it.
     better, worse
-        Documents whose first label by the later system is the better one, and the worse one.
+        Documents whose first labels by the later system are the better ones, and the worse ones.
     documents
         How many were compared.
+    chance
+        How likely chance alone makes the later system look so good (Wilcoxon's signed-rank test, one-sided).
     blind
         Why the judge cannot tell; None: it can.
     """
@@ -51,17 +55,13 @@ class Opinion:
     better: int
     worse: int
     documents: int
+    chance: float = 1.0
     blind: str | None = None
 
     @property
     def accepted(self) -> bool:
-        """Whether the later system is better, beyond what chance explains (sign test, one-sided, 10 %)."""
-        from scipy.stats import binomtest
-
-        differ = self.better + self.worse
-        if self.blind or differ < FEWEST:
-            return False
-        return bool(binomtest(self.better, differ, alternative="greater").pvalue <= _CHANCE)
+        """Whether the later system is better, beyond what chance explains (10 %)."""
+        return not self.blind and self.better + self.worse >= FEWEST and self.chance <= _CHANCE
 
     def __str__(self) -> str:
         if self.blind:
@@ -69,8 +69,8 @@ class Opinion:
         few = self.better + self.worse < FEWEST
         doubt = "" if self.accepted else f": {'too few to tell' if few else 'no more than chance explains'}"
         return (
-            f"by {self.judge}, the first label is better for {self.better:,} and worse for {self.worse:,} of "
-            f"{self.documents:,} held-out documents{doubt}"
+            f"by {self.judge}, the first labels are better for {self.better:,} and worse for "
+            f"{self.worse:,} of {self.documents:,} held-out documents{doubt}"
         )
 
 
@@ -145,7 +145,7 @@ class Check:
         if self.second is None:
             return None
         ids = self._first.ids.copy()  # which labels a student finds, nobody knows; E0's are as long
-        ids[LOOKED_AT:, 2:] = -1
+        ids[LOOKED_AT:, 2 * DEPTH :] = -1
         return self.second.plan(teachers.Pairs.from_shortlist(self._documents, self.tagger.labels.table, ids))
 
     def improves(self, best: Lesson | None, lesson: Lesson) -> bool:
@@ -177,7 +177,7 @@ class Check:
         return partial(by_answers, judge, right[rows] > 0)
 
     def _rank(self, tagger: Tagger) -> Shortlist:
-        return tagger.rank(self._documents, 2 + RANDOM)
+        return tagger.rank(self._documents, 2 * DEPTH + RANDOM)
 
 
 def _in_another_wording(teacher: Any) -> Any:
@@ -195,9 +195,7 @@ def enough(annotated: sp.csr_array) -> bool:
 
 def by_answers(judge: str, right: sp.csr_array, before: Shortlist, after: Shortlist) -> Opinion:
     """The opinion of right labels, boolean CSR (n, L), on the first labels of n documents."""
-    rows = np.arange(len(before))
-    hits = (np.asarray(right[rows, ranking.ids[:, 0]]).ravel().astype(float) for ranking in (before, after))
-    return _compared(judge, *hits)
+    return _compared(judge, right.astype(float), before, after)
 
 
 def by_wording(
@@ -207,23 +205,27 @@ def by_wording(
 
     It is blind when it does not tell first labels from random ones.
     """
-    first = np.stack([before.ids[:, 0], after.ids[:, 0]], axis=1)
-    drawn = np.random.default_rng(0).integers(labels.num_rows, size=(len(first), RANDOM), dtype=np.int32)
-    drawn[(drawn[:, :, None] == first[:, None, :]).any(axis=2)] = -1
-    drawn[LOOKED_AT:] = -1
-    # A label that both systems put first is asked about once, and only to see whether the judge is blind.
-    ids, same = np.concatenate([first, drawn], axis=1), first[:, 0] == first[:, 1]
-    ids[same, 1] = -1
-    ids[LOOKED_AT:, 0][same[LOOKED_AT:]] = -1
+    firsts = [ranking.ids[:, :DEPTH] for ranking in (before, after)]
+    drawn = np.random.default_rng(0).integers(labels.num_rows, size=(len(before), RANDOM), dtype=np.int32)
+    ids = np.concatenate([*firsts, drawn], axis=1)
+    # Each label is asked about once; random ones, and those of two systems that agree, only to see whether
+    # the judge is blind.
+    width = ids.shape[1]
+    repeated = ids[:, :, None] == ids[:, None, :]
+    ids[(repeated & np.tri(width, k=-1, dtype=bool)).any(axis=2)] = -1
+    ids[LOOKED_AT:, -RANDOM:] = -1
+    ids[LOOKED_AT:][(firsts[0] == firsts[1]).all(axis=1)[LOOKED_AT:]] = -1
     p_yes = np.full(ids.shape, np.nan)
     verdicts = judge.judge(teachers.Pairs.from_shortlist(documents, labels, ids))
     p_yes[ids >= 0] = centred(verdicts.p_yes, ids[ids >= 0])
-    told = best_power(p_yes[:LOOKED_AT, :2], p_yes[:LOOKED_AT, 2:])
+    told = best_power(p_yes[:LOOKED_AT, [0, firsts[0].shape[1]]], p_yes[:LOOKED_AT, -RANDOM:])
     name = "the language model in another wording"
     if told < BLIND:
         reason = f"it puts a first label above a random one in {told:.0%} of cases only"
-        return Opinion(name, 0, 0, len(first), reason)
-    return _compared(name, *(np.where(same, 0.0, p_yes[:, system]) for system in (0, 1)))
+        return Opinion(name, 0, 0, len(before), blind=reason)
+    rows, columns = np.nonzero(ids >= 0)
+    right = sp.csr_array((p_yes[rows, columns], (rows, ids[rows, columns])), (len(before), labels.num_rows))
+    return _compared(name, right, before, after)
 
 
 def without_names(documents: pa.Table, labels: pa.Table, named: sp.csr_array) -> pa.Table:
@@ -238,5 +240,20 @@ def without_names(documents: pa.Table, labels: pa.Table, named: sp.csr_array) ->
     return pa.table({"uid": documents["uid"], **columns}, schema=DOCUMENT_SCHEMA)
 
 
-def _compared(judge: str, before: np.ndarray, after: np.ndarray) -> Opinion:
-    return Opinion(judge, int((after > before).sum()), int((after < before).sum()), len(before))
+def _compared(judge: str, right: sp.csr_array, before: Shortlist, after: Shortlist) -> Opinion:
+    """Compare by the discounted gain of the first labels (DCG), from how likely each is right, CSR (n, L).
+
+    A document with a NaN, for no verdict, counts for neither system.
+    """
+    from scipy.stats import wilcoxon
+
+    rows, gains = np.arange(len(before))[:, None], []
+    for ranking in (before, after):
+        ids = ranking.ids[:, :DEPTH]
+        likely = np.where(ids >= 0, right[rows, ids].toarray(), 0.0)
+        gains.append(likely @ (1 / np.log2(np.arange(2, ids.shape[1] + 2))))
+    change = gains[1] - gains[0]
+    change = np.where(np.abs(change) > 1e-9, change, 0.0)  # NaN too
+    better, worse = int((change > 0).sum()), int((change < 0).sum())
+    chance = float(wilcoxon(change, alternative="greater").pvalue) if better + worse else 1.0
+    return Opinion(judge, better, worse, len(before), chance)

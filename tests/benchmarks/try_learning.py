@@ -53,6 +53,7 @@ def main() -> None:
                 teacher=teacher,
                 cycles=chosen.cycles,
                 destination=folder,
+                records=folder and recorded(chosen.record / folder.name),
                 say=lambda line: print(f"    {line}", flush=True),
             )
         seconds = time.monotonic() - started
@@ -66,6 +67,11 @@ def main() -> None:
         )
         if folder:
             record(Path(f"{folder}.verdicts.sqlite"), texts, labels, chosen.record / folder.name)
+
+
+def recorded(folder: Path) -> Path | None:
+    """The folder, where there are verdicts in it."""
+    return folder if folder.is_dir() else None
 
 
 def record(path: Path, texts: list[str], labels: list[str], folder: Path) -> None:
