@@ -68,7 +68,7 @@ def chains(folder: Path) -> list[list[list[str]]]:
 
 def run(folder: Path, environment: dict[str, str], groups: list[list[list[str]]]) -> int:
     """Run the groups of `chains` in a copied study; return the first exit status that is not 0."""
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro"]
+    command = [folder / ".venv" / "bin" / "dvc", "--wait-for-lock", "repro"]
     for group in groups:
         running = [subprocess.Popen([*command, *chain], cwd=folder, env=environment) for chain in group]
         try:
@@ -82,13 +82,14 @@ def run(folder: Path, environment: dict[str, str], groups: list[list[list[str]]]
 
 @contextmanager
 def warm(folder: Path, environment: dict[str, str]) -> Iterator[None]:
-    """Let the stages of a copied study run their notebooks by `warm.py`, in the place of papermill."""
-    papermill = folder / ".venv" / "bin" / "papermill"
+    """Let `warm.py` stand in a copied study for its dvc, and for the papermill of its stages."""
+    programs = folder / ".venv" / "bin"
     with serving(folder / "notebooks.socket", folder, environment) as command:
         (folder / ".venv").unlink()
-        papermill.parent.mkdir(parents=True)
-        papermill.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
-        papermill.chmod(0o755)
+        programs.mkdir(parents=True)
+        for name in ("dvc", "papermill"):
+            (programs / name).write_text(f'#!/bin/sh\nexec {shlex.join([*command, name])} "$@"\n')
+            (programs / name).chmod(0o755)
         yield
 
 

@@ -1,10 +1,11 @@
-"""Run notebooks without a kernel for each: in forks of one process that has imported the libraries.
+"""Run DVC, and notebooks without a kernel for each, in forks of one process that has imported the libraries.
 
-`make smoke` has this in place of `papermill`. Stages, notebooks and parameters are those of a real run; the
-start of a kernel and the imports, most of a stage at tiny sizes, fall away.
+`make smoke` has this in place of `dvc` and `papermill`. Stages, notebooks and parameters are those of a real
+run; the start of a kernel and the imports, most of a stage at tiny sizes, fall away.
 
-    python scripts/warm.py SOCKET                     wait at SOCKET for notebooks
-    python scripts/warm.py SOCKET INPUT OUTPUT …      as papermill INPUT OUTPUT …, in a fork of that process
+    python scripts/warm.py SOCKET                  wait at SOCKET for programs to run
+    python scripts/warm.py SOCKET papermill …      as papermill …, in a fork of that process
+    python scripts/warm.py SOCKET dvc …            as dvc …, likewise
 """
 
 import os
@@ -18,7 +19,8 @@ from importlib import import_module
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 
-LIBRARIES = ["IPython", "datasets", "papermill.cli", "seaborn", "sklearn.cluster", "torch._dynamo"]
+LIBRARIES = ["IPython", "datasets", "dvc.cli", "dvc.commands.repro", "dvc.repo.reproduce", "papermill.cli"]
+LIBRARIES += ["seaborn", "sklearn.cluster", "torch._dynamo"]
 LIBRARIES += ["lmtx.curriculum", "lmtx.encoder.on_disk", "lmtx.report.figures", "lmtx.training"]
 
 
@@ -38,7 +40,7 @@ def serving(address: Path, folder: Path, environment: dict[str, str]) -> Iterato
 
 
 def ask(address: str, arguments: Sequence[str]) -> int:
-    """Have the process at `address` run a notebook here, with this output; return the exit status."""
+    """Have the process at `address` run a program here, with this output; return the exit status."""
     with Client(address) as connection:
         connection.send((arguments, os.getcwd(), dict(os.environ)))
         with socket.socket(fileno=os.dup(connection.fileno())) as channel:
@@ -50,7 +52,7 @@ def ask(address: str, arguments: Sequence[str]) -> int:
 
 
 def serve(address: str) -> None:
-    """Run each notebook in a fork of this process, until this process is ended."""
+    """Run each program in a fork of this process, until this process is ended."""
     with Listener(address) as listener:
         for library in LIBRARIES:
             import_module(library)
@@ -66,7 +68,7 @@ def serve(address: str) -> None:
 
 
 def answer(connection: Connection, address: str) -> None:
-    """Run a notebook in the folder and the environment of who asks."""
+    """Run a program in the folder and the environment of who asks."""
     arguments, folder, environment = connection.recv()
     with socket.socket(fileno=os.dup(connection.fileno())) as channel:
         outputs = socket.recv_fds(channel, 1, 2)[1]
@@ -81,10 +83,16 @@ def answer(connection: Connection, address: str) -> None:
 
 
 def run(arguments: Sequence[str], address: str) -> int:
-    """Run a notebook in this process; return the exit status.
+    """Run `dvc` or `papermill`, the first argument, in this process; return the exit status.
 
-    A notebook that this one runs first is asked for at `address`.
+    A notebook that a notebook runs first is asked for at `address`.
     """
+    program, *arguments = arguments
+    if program == "dvc":
+        from dvc.cli import main
+
+        return main(arguments)
+
     from IPython.core.interactiveshell import InteractiveShell
     from papermill.cli import papermill
     from papermill.engines import Engine, papermill_engines
@@ -96,7 +104,7 @@ def run(arguments: Sequence[str], address: str) -> int:
         def execute_managed_notebook(cls, notebook, kernel_name, **options):
             if InteractiveShell.initialized():
                 prepared = notebook.nb.metadata.papermill["output_path"]
-                if ask(address, [prepared, prepared, "-k", kernel_name]):
+                if ask(address, ["papermill", prepared, prepared, "-k", kernel_name]):
                     raise RuntimeError(f"{prepared} does not run")
                 return
             shell = InteractiveShell.instance(colors="nocolor")

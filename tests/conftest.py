@@ -1,4 +1,4 @@
-"""Every test runs as on a machine without a network and without anybody's keys.
+"""Every test runs as on a machine without a network, anybody's keys and language models.
 
 `make test` runs files side by side: what one file's tests share is made once.
 """
@@ -14,7 +14,7 @@ LOCAL = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "", None}
 
 
 @pytest.fixture(scope="session", autouse=True)
-def offline():
+def offline(tmp_path_factory):
     """Let connections reach this machine only; any other ends as it does where there is no network."""
     connect, look_up = socket.socket.connect, socket.getaddrinfo
 
@@ -34,6 +34,7 @@ def offline():
         patch.setattr(socket, "getaddrinfo", local_look_up)
         for name in [name for name in os.environ if name.startswith(("OPENAI_", "HF_TOKEN"))]:
             patch.delenv(name)
+        patch.setenv("LMTX_MODELS", str(tmp_path_factory.getbasetemp() / "no-models"))
         yield
 
 

@@ -134,10 +134,9 @@ LINE = st.one_of(
 """What a line may hold, but for its end: documents, other JSON, and bytes that are none."""
 
 
-@settings(max_examples=500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @hypothesis.given(lines=st.lists(LINE, min_size=1, max_size=20))
 def test_each_line_has_one_answer_in_order(tagger, tmp_path, lines):
-    """10,000 lines in all, if each example takes as many as it may."""
     path = tmp_path / "in.jsonl"
     path.write_bytes(b'{"text": "ant1"}\n' + b"\n".join(lines) + b"\n")
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="\n")

@@ -4,7 +4,7 @@ import json
 import os
 from types import ModuleType
 
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 import yaml
@@ -32,10 +32,10 @@ def shell(monkeypatch):
     """An IPython that runs notebooks here; a kernel for each would take seconds."""
     # In a module of its own: a reset empties it, and what pytest runs as needs its own.
     shell = InteractiveShell.instance(user_module=ModuleType("notebook"))
-    before = mpl.get_backend()
-    mpl.use("agg")
+    before = plt.get_backend()
+    plt.switch_backend("agg")
     yield shell
-    mpl.use(before)
+    plt.switch_backend(before)
     InteractiveShell.clear_instance()
 
 
@@ -52,6 +52,7 @@ def run(shell, name, **parameters):
     cells.insert(1, "\n".join(f"{key} = {value!r}" for key, value in given.items()))
     for cell in cells:
         shell.run_cell(cell, silent=True).raise_error()
+    plt.close("all")
 
 
 def study(folder, models, documents, labels, teacher):
@@ -86,7 +87,6 @@ ENSEMBLE = {"preset": "ensemble", "set": {}}
 TOPICS = [f"{word}1" for word in WORDS]
 LLM = {"sha256": None, "device": "cpu", "precision": "fp32", "acceptance": None, "name": "tiny"}
 CASES = {
-    "one label a document": (list(texts(40, one_label)), TOPICS, ENSEMBLE),
     "none annotated": (list(texts(40)), TOPICS, ENSEMBLE),
     "three documents": (list(texts(3)), TOPICS, ENSEMBLE),
     "labels that nobody proposes": (

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import time
 from collections import defaultdict
+from contextlib import closing
 
 import numpy as np
 import pyarrow as pa
@@ -87,14 +88,8 @@ def test_judging_gives_the_answers_and_a_second_time_asks_nothing(store):
     assert again.p_yes.tolist() == verdicts.p_yes.tolist()
 
 
-def test_only_what_is_new_is_asked(store):
-    Scripted(store).judge(make_pairs(documents=4), progress=False)
-    teacher = Scripted(store)
-    teacher.judge(make_pairs(documents=6), progress=False)
-    assert {row for row, _ in teacher.asked} == {4, 5}
-
-
 def test_another_identity_or_another_text_is_another_verdict(store):
+    """And moving words between title and text makes another document."""
     pairs = make_pairs()
     Scripted(store, {"model": "a"}).judge(pairs, progress=False)
     other = Scripted(store, {"model": "b"})
@@ -107,13 +102,10 @@ def test_another_identity_or_another_text_is_another_verdict(store):
     teacher.judge(Pairs(changed, pairs.labels, pairs.rows, pairs.columns), progress=False)
     assert {row for row, _ in teacher.asked} == {0}
 
-
-def test_moving_words_between_title_and_text_is_another_document(store):
-    labels = make_pairs().labels
     for title, text in (("a", "b c"), ("a b", "c")):
         documents = pa.table([["d"], [title], [text]], schema=DOCUMENT_SCHEMA)
         teacher = Scripted(store)
-        teacher.judge(Pairs(documents, labels, np.array([0]), np.array([0])), progress=False)
+        teacher.judge(Pairs(documents, pairs.labels, np.array([0]), np.array([0])), progress=False)
         assert len(teacher.asked) == 1
 
 
@@ -146,23 +138,21 @@ def test_none_is_stored_and_asked_again_on_demand(store):
     assert store.lookup(keys[[place]])[1].tolist() == [YES]
 
 
-def test_a_failed_request_is_not_stored(store):
+@pytest.mark.parametrize("max_missing", [0.1, 1.0])
+def test_failed_requests_are_not_stored_and_too_many_are_an_error(store, max_missing):
     pairs = make_pairs()
-    teacher = Scripted(store, fails={(0, 0), (3, 3)})
-    verdicts = teacher.judge(pairs, progress=False)
-    assert (verdicts.answer == NONE).sum() == 2 == teacher.cost.failed
+    teacher = Scripted(store, fails={(0, 0), (3, 3)}, neither={(1, 1)})
+    teacher.max_missing = max_missing
+    if max_missing < 3 / 18:
+        said = r"3 of 18 pairs .16\.7%.*2 were not answered, 1 answers"
+        with pytest.raises(TooFewAnswersError, match=said):
+            teacher.judge(pairs, progress=False)
+    else:
+        assert (teacher.judge(pairs, progress=False).answer == NONE).sum() == 3
+    assert teacher.cost.failed == 2 and summary(store)[0]["verdicts"] == 16
     later = Scripted(store)
     later.judge(pairs, progress=False)
     assert later.asked == [(0, 0), (3, 3)]
-
-
-def test_too_many_missing_answers_are_an_error_that_keeps_the_rest(store):
-    pairs = make_pairs()
-    teacher = Scripted(store, fails={(0, 0), (3, 3)}, neither={(1, 1)})
-    teacher.max_missing = 0.1
-    with pytest.raises(TooFewAnswersError, match=r"3 of 18 pairs .16\.7%.*2 were not answered, 1 answers"):
-        teacher.judge(pairs, progress=False)
-    assert summary(store)[0]["verdicts"] == 16
 
 
 def test_what_was_answered_before_a_teacher_stops_is_kept(store):
@@ -174,17 +164,20 @@ def test_what_was_answered_before_a_teacher_stops_is_kept(store):
     assert len(later.asked) == 11
 
 
-def test_plan_counts_what_the_store_answers(store):
+def test_only_what_is_new_is_planned_and_asked(store):
     Scripted(store).judge(make_pairs(documents=4), progress=False)
-    plan = Scripted(store).plan(make_pairs(documents=6))
+    teacher = Scripted(store)
+    plan = teacher.plan(make_pairs(documents=6))
     assert (plan.pairs, plan.cached, plan.requests, plan.usd) == (18, 12, 0, 0.0)
     assert plan.seconds > 0  # measured in the first run
     assert "answered by the store  12 (67%)" in str(plan)
     assert "12 (67%)" in plan._repr_html_()
+    teacher.judge(make_pairs(documents=6), progress=False)
+    assert {row for row, _ in teacher.asked} == {4, 5}
 
 
 def test_lookup_of_a_stored_run_is_fast(store):
-    pairs = make_pairs(documents=6000, labels=1000, k=10)
+    pairs = make_pairs(documents=2000, labels=1000, k=10)
     half = np.zeros(len(pairs), dtype=np.float32)
     keys = Scripted(store).keys(pairs)
     uids = ["x"] * len(pairs)
@@ -197,14 +190,24 @@ def test_lookup_of_a_stored_run_is_fast(store):
     assert rate > 50_000, f"{rate:,.0f} verdicts a second"
 
 
-def test_a_damaged_file_is_named_and_left_alone(tmp_path):
+def test_a_file_that_is_no_store_is_named_and_left_alone(tmp_path):
     path = tmp_path / "verdicts.sqlite"
+
+    def refused(message):
+        before = path.read_bytes()
+        with pytest.raises(StoreError, match=message):
+            VerdictStore(path)
+        assert path.read_bytes() == before
+        assert os.listdir(tmp_path) == ["verdicts.sqlite"]
+
     path.write_bytes(b"this is no database " * 500)
-    before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"verdicts\.sqlite.*not a database.*move it away"):
-        VerdictStore(path)
-    assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["verdicts.sqlite"]
+    refused(r"verdicts\.sqlite.*not a database.*move it away")
+    path.unlink()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE verdicts (a)")
+    refused("another program")
+    with pytest.raises(StoreError, match="can be written"):
+        VerdictStore(tmp_path)
 
 
 def test_damage_found_while_reading_is_reported(tmp_path):
@@ -221,21 +224,6 @@ def test_damage_found_while_reading_is_reported(tmp_path):
     path.write_bytes(content)
     with VerdictStore(path) as store, pytest.raises(StoreError, match=r"damaged.*move it away"):
         Scripted(store).judge(pairs, progress=False)
-
-
-def test_another_programs_file_is_refused(tmp_path):
-    path = tmp_path / "other.sqlite"
-    with sqlite3.connect(path) as other:
-        other.execute("CREATE TABLE verdicts (a)")
-    before = path.read_bytes()
-    with pytest.raises(StoreError, match="another program"):
-        VerdictStore(path)
-    assert path.read_bytes() == before
-
-
-def test_a_place_that_cannot_be_written_is_an_error(tmp_path):
-    with pytest.raises(StoreError, match="can be written"):
-        VerdictStore(tmp_path)
 
 
 # --- listing, export, merge ---
@@ -347,12 +335,12 @@ def test_two_processes_judge_overlapping_pairs_into_one_store(tmp_path, start):
         assert answer == hashlib.sha256(asked[pair].encode()).digest()[0] % 2
 
 
-def test_killed_fifty_times_nothing_is_lost_and_little_is_asked_twice(tmp_path, start):
-    path, concurrency, documents = tmp_path / "verdicts.sqlite", 8, 1200
+def test_killed_twenty_times_nothing_is_lost_and_little_is_asked_twice(tmp_path, start):
+    path, concurrency, documents = tmp_path / "verdicts.sqlite", 8, 500
     chance = random.Random(5)
     seen_at_restart: list[tuple[int, set]] = []
     with Server(by_hash, delay=0.01) as server:
-        for number in range(50):
+        for number in range(20):
             process = start(str(path), server.url, documents, 0, concurrency)
             # Wait for its first request, so that each kill hits work and not the start.
             before, deadline = len(server.requests), time.monotonic() + 30
@@ -364,9 +352,7 @@ def test_killed_fifty_times_nothing_is_lost_and_little_is_asked_twice(tmp_path, 
             time.sleep(chance.uniform(0, 0.15))
             os.kill(process.pid, signal.SIGKILL)
             process.join()
-            assert process.exitcode == -signal.SIGKILL, (
-                "the work was over before the kill: more pairs are needed"
-            )
+            assert process.exitcode == -signal.SIGKILL, "the work was over before the kill"
             deadline = time.monotonic() + 5
             while server.connections and time.monotonic() < deadline:
                 time.sleep(0.002)
@@ -380,9 +366,7 @@ def test_killed_fifty_times_nothing_is_lost_and_little_is_asked_twice(tmp_path, 
     answers = stored(path)
     assert len(answers) == documents * 5 == len(asked)
     for restart, known in seen_at_restart:
-        assert not [pair for pair in known if asked[pair][-1] >= restart], (
-            "a stored verdict was asked for again"
-        )
+        assert all(asked[pair][-1] < restart for pair in known), "a stored verdict was asked for again"
     assert len(seen_at_restart[0][1]) > 0 and len(seen_at_restart[-1][1]) < documents * 5
     repeated = sum(len(numbers) - 1 for numbers in asked.values())
-    assert repeated <= (50 + 5) * concurrency
+    assert repeated <= (20 + 2) * concurrency

