@@ -66,7 +66,7 @@ def test_each_text_has_the_vector_that_the_encoder_gives_it(encoder, texts, tmp_
     assert [file.name for file in tmp_path.iterdir()] == ["vectors"]
 
 
-@pytest.mark.parametrize("finished", [0, 2, 4])
+@pytest.mark.parametrize("finished", [0, 3])
 def test_an_interrupted_run_is_taken_up_where_it_broke_off(encoder, folder, texts, tmp_path, finished):
     embed(encoder, texts, tmp_path / "whole")
     (tmp_path / "vectors").mkdir()
@@ -97,7 +97,9 @@ def other_texts(encoder, texts):
 @pytest.mark.parametrize(
     ("change", "anew"), [(other_weights, [8, 8, 4]), (other_pooling, [8, 8, 4]), (other_texts, [8])]
 )
-def test_only_blocks_of_the_same_encoder_and_texts_are_taken_up(encoder, texts, tmp_path, change, anew):
+def test_only_blocks_of_the_same_encoder_and_texts_are_taken_up(
+    encoder, folder, texts, tmp_path, change, anew
+):
     texts = {"train": texts["train"]}
     embed_share(encoder, texts, tmp_path / "vectors", 0, 1)
     change(encoder, texts)
@@ -106,14 +108,10 @@ def test_only_blocks_of_the_same_encoder_and_texts_are_taken_up(encoder, texts, 
     assert encoder.made == anew
     embed(encoder, texts, tmp_path / "whole")
     assert files(tmp_path / "vectors") == files(tmp_path / "whole")
-
-
-@pytest.mark.parametrize("changes", [{"precision": "bf16"}, {"batch_tokens": 64}])
-def test_blocks_of_other_settings_are_not_taken_up(encoder, folder, texts, tmp_path, changes):
-    embed_share(encoder, texts, tmp_path / "vectors", 0, 1)
-    other = counted(Encoder.load(encoder_config(folder, **changes)))
-    embed(other, texts, tmp_path / "vectors")
-    assert other.made == [8, 8, 4, 8, 1]
+    for changes in ({"precision": "bf16"}, {"batch_tokens": 64}):
+        other = counted(Encoder.load(encoder_config(folder, **changes)))
+        embed(other, texts, tmp_path / "vectors")
+        assert other.made == [8, 8, 4]
 
 
 def test_several_processes_share_the_blocks(encoder, texts, tmp_path):
@@ -127,12 +125,10 @@ def test_several_processes_share_the_blocks(encoder, texts, tmp_path):
     assert embed(encoder, texts, tmp_path / "vectors") > 0
     assert encoder.made == []
     assert files(tmp_path / "vectors") == files(tmp_path / "whole")
-
-
-def test_what_a_broken_process_left_out_is_made_by_the_one_that_joins(encoder, texts, tmp_path):
-    embed_share(encoder, texts, tmp_path / "vectors", 1, 3)
+    # The one that joins makes what a broken process has left out.
+    embed_share(encoder, texts, tmp_path / "broken", 1, 3)
     encoder.made.clear()
-    embed(encoder, texts, tmp_path / "vectors")
+    embed(encoder, texts, tmp_path / "broken")
     assert encoder.made == [8, 4, 8]
 
 
@@ -156,7 +152,7 @@ def kill_at(moment):
 
 on_disk.BLOCK = 8
 encoder = Encoder.load(encoder_config(sys.argv[1]))
-texts = {"train": encoder.tokenize(random_texts(20), 32)}
+texts = {"train": encoder.tokenize(random_texts(12), 32)}
 on_disk.embed(encoder, texts, sys.argv[3])  # here, as other threads would add in another order
 for moment in itertools.count(1):
     child = os.fork()

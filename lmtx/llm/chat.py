@@ -1,6 +1,5 @@
 """Chat completions: the form of a request, and the content of a reply."""
 
-import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -26,47 +25,30 @@ class Question:
         return len(self.prompt.encode()) // 4 + CHAT_TOKENS
 
 
-@dataclass(frozen=True)
-class Usage:
-    """Tokens of a request, as the server bills them or, where it does not say, as estimated."""
+def usage(question: Question, body: Any) -> tuple[int, int, int] | None:
+    """Tokens of the prompt, those of them that were cached, and of the answer, as a reply's body tells.
 
-    prompt_tokens: int
-    cached_tokens: int
-    answer_tokens: int
-
-    @classmethod
-    def of(cls, question: Question, body: Any) -> "Usage | None":
-        """The usage that the body of a reply reports; None for one that neither reports any nor answers."""
-        prompt = _count(_at(body, "usage", "prompt_tokens"))
-        answer = _count(_at(body, "usage", "completion_tokens"))
-        if not prompt and not answer and _at(body, "choices", 0) is None:
-            return None
-        prompt = prompt or question.about_tokens()
-        cached = _count(_at(body, "usage", "prompt_tokens_details", "cached_tokens"))
-        text = _text(_at(body, "choices", 0, "message", "content"))
-        return cls(prompt, min(cached, prompt), answer or len(text.encode()) // 4 + 1)
+    Where it does not, they are estimated; None for a body that neither reports any nor answers.
+    """
+    prompt = _count(_at(body, "usage", "prompt_tokens"))
+    answer = _count(_at(body, "usage", "completion_tokens"))
+    if not prompt and not answer and _at(body, "choices", 0) is None:
+        return None
+    prompt = prompt or question.about_tokens()
+    cached = _count(_at(body, "usage", "prompt_tokens_details", "cached_tokens"))
+    text = _text(_at(body, "choices", 0, "message", "content"))
+    return prompt, min(cached, prompt), answer or len(text.encode()) // 4 + 1
 
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer to a question.
+    """The answer to a question."""
 
-    Attributes
-    ----------
-    text
-        The answer, a thought before it included; where the model refuses, its words.
-    refused
-        Whether the provider, or the model, refuses to answer for the prompt's content.
-    cut
-        Whether the answer ends where its tokens were used up.
-    tokens
-        Each token of the answer, with the log-probabilities of the likeliest ones there; empty where the
-        server gives none, or a thought comes first.
-    """
-
-    text: str = ""
-    refused: bool = False
-    cut: bool = False
+    text: str = ""  # a thought before it included; where the model refuses, its words
+    refused: bool = False  # by the provider, or the model, for the prompt's content
+    cut: bool = False  # whether it ends where its tokens were used up
+    # Each token, with the log-probabilities of the likeliest ones there; empty where the server gives none,
+    # or a thought comes first.
     tokens: list[tuple[str, dict[str, float]]] = field(default_factory=list)
 
     @classmethod
@@ -105,14 +87,8 @@ class Dialect:
 
     def __init__(self, config: OpenAIConfig):
         self._config = config
-        self._rejected: set[str] = set()
+        self._rejected: frozenset[str] = frozenset()  # never changed in place: a copy keeps its own
         self._top = _TOP[0] if config.logprobs else 0  # alternatives to ask for
-
-    def copy(self) -> "Dialect":
-        """A copy that later rejections do not change."""
-        other = copy.copy(self)
-        other._rejected = set(self._rejected)
-        return other
 
     def body(self, question: Question) -> dict[str, Any]:
         """The body of a request, without the parameters that the server has rejected."""
@@ -136,7 +112,7 @@ class Dialect:
         if parameter is None or parameter not in body or parameter in self._config.extra:
             return False
         if parameter != "logprobs":
-            self._rejected.add(parameter)
+            self._rejected |= {parameter}
         elif body["top_logprobs"] == self._top:  # else another request has learned it already
             self._top = _TOP[_TOP.index(self._top) + 1]
         return True

@@ -11,17 +11,10 @@ import numpy as np
 import torch
 
 from lmtx.encoder import batches_by_length
+from lmtx.llm import packing
 from lmtx.llm.faults import TeacherError, first_line
 from lmtx.llm.local import LocalModel
-from lmtx.llm.packing import (
-    Row,
-    Stem,
-    UnshareableError,
-    attention_windows,
-    packed_logits,
-    read_stem,
-    whole_logits,
-)
+from lmtx.llm.packing import Row, Stem
 from lmtx.llm.tokens import answer_tokens
 
 _LIMIT = {"fp32": 0.004, "bf16": 0.5}
@@ -46,8 +39,8 @@ class OddsReader:
         self._checked = 0  # tokens of the longest row whose packing was checked
         self._mass_is_checked = False
         try:
-            attention_windows(model.settings)
-        except UnshareableError as reason:
+            packing.attention_windows(model.settings)
+        except packing.UnshareableError as reason:
             self._read_whole(reason)
         self._words = answer_tokens(model.tokenizer, model.name)
 
@@ -83,9 +76,9 @@ class OddsReader:
         stem = self._stem if packed and all(map(self._stem.starts, rows)) else None
         try:
             if packed:
-                logits = packed_logits(weights, rows, padding, weights.device, stem)
+                logits = packing.packed_logits(weights, rows, padding, weights.device, stem)
             else:
-                logits = whole_logits(weights, rows, padding, weights.device)
+                logits = packing.whole_logits(weights, rows, padding, weights.device)
         except torch.OutOfMemoryError as error:
             raise model.out_of_memory() from error
         yes, no = (logits[:, ids].logsumexp(-1) for ids in self._words)
@@ -100,7 +93,7 @@ class OddsReader:
 
     @cached_property
     def _stem(self) -> Stem:
-        return read_stem(self._model.weights, self._stem_ids, self._model.weights.device)
+        return packing.read_stem(self._model.weights, self._stem_ids, self._model.weights.device)
 
     def _check_packing(self, rows: list[Row]) -> None:
         """Compare packed with whole prompts on the longest row yet; where they differ, pack no more.

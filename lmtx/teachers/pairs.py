@@ -24,21 +24,12 @@ class DocumentPairs:
 
 @dataclass(frozen=True)
 class Pairs:
-    """(document, label) pairs to judge.
+    """(document, label) pairs to judge; those of a document stand together, so that it is read once."""
 
-    Attributes
-    ----------
-    documents, labels
-        Tables with the columns uid, title, text and uid, text.
-    rows, columns
-        int32 (n,): a pair's row in `documents` and in `labels`. Pairs of one document stand
-        together, which lets a teacher read the document once.
-    """
-
-    documents: pa.Table
-    labels: pa.Table
-    rows: np.ndarray
-    columns: np.ndarray
+    documents: pa.Table  # uid, title, text
+    labels: pa.Table  # uid, text
+    rows: np.ndarray  # int32 (n,): a pair's row in `documents`
+    columns: np.ndarray  # int32 (n,): and in `labels`
 
     def __post_init__(self) -> None:
         if self.rows.shape != self.columns.shape or self.rows.ndim != 1:
@@ -105,18 +96,10 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The verdicts on `Pairs`, in their order.
+    """The verdicts on `Pairs`, in their order."""
 
-    Attributes
-    ----------
-    p_yes
-        float32 (n,): probability of *yes* against *no*; NaN where there is no verdict.
-    answer
-        int8 (n,): YES (p_yes >= 0.5), NO, or NONE: neither, or no answer at all.
-    """
-
-    p_yes: np.ndarray
-    answer: np.ndarray
+    p_yes: np.ndarray  # float32 (n,): probability of *yes* against *no*; NaN where there is no verdict
+    answer: np.ndarray  # int8 (n,): YES (p_yes >= 0.5), NO, or NONE: neither, or no answer at all
 
 
 def log_odds(p_yes: np.ndarray) -> np.ndarray:
@@ -137,14 +120,8 @@ def centred(
     are taken off its pairs, and the mean of all is put in their place. This is the contextual calibration of
     Zhao et al., "Calibrate before use" (ICML 2021), with the documents judged in the place of empty ones.
 
-    Parameters
-    ----------
-    p_yes
-        float (n,); NaN, for no verdict, stays.
-    labels
-        int (n,): each pair's label.
-    reference
-        The pairs whose means are taken, as two such arrays; None: these pairs.
+    `p_yes` is float (n,), where NaN, for no verdict, stays; `labels` int (n,) each pair's label; `reference`
+    the pairs whose means are taken, as two such arrays; None: these pairs.
     """
     reference_p, reference_labels = reference or (p_yes, labels)
     odds = log_odds(reference_p)
