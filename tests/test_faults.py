@@ -138,9 +138,10 @@ def test_a_server_that_is_not_there_or_stays_away_ends_after_patience(ask, tmp_p
     assert row["requests"] >= sent > 9 and row["verdicts"] == 5
 
 
-def test_a_few_requests_that_keep_failing_are_left_out_and_asked_next_time(ask):
+@pytest.mark.parametrize("fault", [error(500, "cannot do this one"), completion("Let me", finish="length")])
+def test_a_few_requests_that_keep_failing_are_left_out_and_asked_next_time(ask, fault):
     def answer(request):
-        return error(500, "cannot do this one") if "document 3\n" in prompt(request) else completion("yes")
+        return fault if "document 3\n" in prompt(request) else completion("yes")
 
     with Server(answer, delay=0.01) as server:
         verdicts, teacher = ask(server, make_pairs(documents=60), patience=0.1)

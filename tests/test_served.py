@@ -5,14 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 from judging import make_config, make_pairs
-from servers import BatchApi, Reply, Server, completion, error, prompt, with_logprobs
+from servers import BatchApi, Reply, Server, completion, error, prompt
 
 from lmtx.llm import dispatch, faults
 from lmtx.llm.chat import Question
 from lmtx.llm.faults import BudgetError, TeacherError
 from lmtx.teachers import batches
 from lmtx.teachers.base import TooFewAnswersError
-from lmtx.teachers.pairs import NO, NONE, YES
+from lmtx.teachers.pairs import NONE, YES
 from lmtx.teachers.writer import build_writer
 
 
@@ -232,18 +232,6 @@ def test_the_remedy_of_a_thought_cut_off_works(ask, model, batch, monkeypatch):
         assert len(server.requests) == sent
 
 
-def test_single_answers_cut_off_fail_alone_and_are_asked_again(ask):
-    def answer(request):
-        return completion("Let me", finish="length") if document(request) == 3 else completion("yes")
-
-    with Server(answer) as server:
-        verdicts, teacher = ask(server, make_pairs(documents=21))
-        assert teacher.cost.failed == 3 and (verdicts.answer == NONE).sum() == 3
-    with Server() as server:
-        assert set(ask(server, make_pairs(documents=21))[0].answer) == {YES}
-        assert len(server.requests) == 3
-
-
 def test_neither_yes_nor_no_is_asked_again_on_demand(ask):
     message = r"teacher\.retry_none=true asks them again"
     with Server(lambda r: completion("Perhaps.")) as server, pytest.raises(TooFewAnswersError, match=message):
@@ -269,15 +257,6 @@ def test_a_text_that_is_only_a_thought_is_no_text(tmp_path, monkeypatch):
                 texts = writer.write(questions, "texts", progress=False)
             assert texts == ["A text"] * 3 + [None] + ["A text"]
             assert sum("about" in prompt(r) for r in server.requests) == requests
-
-
-def test_no_mention_is_not_no(ask):
-    """A thought that begins in the prompt, whose log-probabilities look like an answer's."""
-
-    body = with_logprobs("No mention of cats, but birds fit.\n</think>\n\nyes", [{"No": -0.1, "Yes": -3}])
-    with Server(lambda request: body) as server:
-        verdicts, _ = ask(server)
-    assert set(verdicts.answer) == {YES} and NO not in verdicts.answer
 
 
 # --- waiting ---
