@@ -1,7 +1,9 @@
 """A GGUF file as a teacher: found by place and hash, and not needed where its verdicts are recorded."""
 
 import hashlib
+import runpy
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from test_huggingface_teacher import IGNORED, some_pairs
 from tiny_models import local_config, save_gguf, save_random_model
 
 from lmtx.corpus import Corpus
+from lmtx.llm import models as models_module
 from lmtx.llm.checkpoint import find
 from lmtx.teachers import NONE, Pairs, TeacherError, TooFewAnswersError, build
 from lmtx.teachers.records import write_record
@@ -47,6 +50,15 @@ def sha256(file):
 
 def teacher(model, store, **changes):
     return build(local_config(model, **({"document_tokens": 500} | changes)), store=store, corpus=None)
+
+
+def test_a_preset_is_read_only_when_its_model_is_asked_for(monkeypatch):
+    """So that a copy of the project without the link to its presets can be imported."""
+    monkeypatch.setattr("lmtx.config.PACKAGED", Path("nowhere"))
+    names = runpy.run_path(models_module.__file__)
+    assert "qwen-1.5b" in names["MODELS"]
+    with pytest.raises(FileNotFoundError, match=r"qwen\.yaml"):
+        names["on_disk"]("qwen-1.5b")
 
 
 # --- finding it --------------------------------------------------------------------------------

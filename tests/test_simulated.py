@@ -15,7 +15,7 @@ from lmtx.corpus import Corpus
 from lmtx.teachers.pairs import NO, YES, Pairs
 from lmtx.teachers.records import summary
 
-SIZES = {"train": 300, "dev": 40, "test": 5}
+SIZES = {"train": 120, "dev": 40, "test": 5}
 LABELS = 60
 
 
@@ -130,5 +130,5 @@ def test_what_is_not_annotated_is_an_error(judge, corpus, truth, tmp_path):
     with pytest.raises(ValueError, match="no annotations of the document 'test0'"):
         judge(all_pairs(corpus, "test"))
     wrong = truth | {"dev": truth["train"]}
-    with pytest.raises(ValueError, match=r"annotations of dev are \(300, 60\), not \(40, 60\)"):
+    with pytest.raises(ValueError, match=r"annotations of dev are \(120, 60\), not \(40, 60\)"):
         lmtx.teachers.build(simulated(), store=tmp_path / "s", corpus=corpus, truth=wrong)
