@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from judging import make_config, make_pairs
 from servers import completion, with_logprobs
 
-from lmtx.llm.chat import Question, Reply, usage
+from lmtx.llm.chat import Question, Reply, usage, without_thought
 from lmtx.llm.faults import Fault, ServerError, read_fault, read_json, unsupported
-from lmtx.llm.replies import without_thought
 from lmtx.teachers.openai import OpenAITeacher
 from lmtx.teachers.pairs import NO, NONE, YES
 from lmtx.teachers.prompts import read_text

@@ -10,9 +10,8 @@ from tiny_models import local_config, save_answering_model, save_random_model, t
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lmtx.llm import dispatch
-from lmtx.llm.chat import Question
+from lmtx.llm.chat import Question, read_items, read_selection
 from lmtx.llm.faults import BudgetError, TeacherError
-from lmtx.llm.replies import read_items, read_selection
 from lmtx.teachers.base import TooFewAnswersError
 from lmtx.teachers.records import merge
 from lmtx.teachers.store import VerdictStore

@@ -13,7 +13,7 @@ from typing import Any
 import openai
 
 from lmtx.config import ConfigError, OpenAIConfig
-from lmtx.llm.chat import CHAT_TOKENS, FILTERED, Dialect, Question, Reply, usage
+from lmtx.llm.chat import CHAT_TOKENS, FILTERED, Dialect, Question, Reply, usage, without_thought
 from lmtx.llm.cost import Budget, Cost, estimate, load_price
 from lmtx.llm.dispatch import Backoff, Dispatcher
 from lmtx.llm.faults import (
@@ -25,7 +25,6 @@ from lmtx.llm.faults import (
     read_fault,
     read_json,
 )
-from lmtx.llm.replies import without_thought
 from lmtx.llm.tokens import Tokens
 
 _TRIAL = 50  # replies that tell whether the model answers the question at all
