@@ -240,15 +240,6 @@ def test_sorted_batches_give_each_text_the_vector_it_has_alone(folder, encoder):
     np.testing.assert_allclose(vectors, together.encode(TEXTS, 32), atol=1e-5)
 
 
-def test_vectors_are_unit_float32_rows_of_the_model_s_own_encoding(folder, encoder):
-    vectors = encoder.encode(TEXTS, 64)
-    assert vectors.dtype == np.float32
-    assert vectors.shape == (len(TEXTS), 32) == (len(TEXTS), encoder.dimension)
-    np.testing.assert_allclose(norms(vectors), 1, atol=1e-5)
-    own = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
-    np.testing.assert_allclose(vectors, own.encode(TEXTS, normalize_embeddings=True), atol=1e-5)
-
-
 FEW = TEXTS[:6]
 
 
@@ -494,6 +485,7 @@ def test_auto_means_bf16_only_where_the_processor_has_it(monkeypatch):
 
 def test_a_saved_folder_is_one_of_sentence_transformers(encoder, tmp_path):
     encoder.save(tmp_path / "student", {"system": "lmtx-c1"})
+    assert encoder.encode(TEXTS, 64).shape == (len(TEXTS), 32) == (len(TEXTS), encoder.dimension)
     plain = sentence_transformers.SentenceTransformer(str(tmp_path / "student"), device="cpu")
     expected = encoder.encode(TEXTS, 64)
     np.testing.assert_allclose(plain.encode(TEXTS, normalize_embeddings=True), expected, atol=1e-5)

@@ -243,18 +243,6 @@ def test_fusion_adds_reciprocal_ranks():
     np.testing.assert_allclose(found.scores, expected, rtol=1e-6)
     assert (found.ids.dtype, found.scores.dtype) == (np.int32, np.float32)
 
-
-def test_fusion_is_that_of_a_slow_loop():
-    rng = np.random.default_rng(4)
-    rankings = [np.stack([rng.permutation(30)[:width] for _ in range(20)]) for width in (10, 17, 5)]
-    found = fuse(rankings, 12, constant=7)
-    for row in range(20):
-        scores = {}
-        for ranking in rankings:
-            for place, label in enumerate(ranking[row]):
-                scores[label] = scores.get(label, 0) + 1 / (7 + place + 1)
-        best = sorted(scores, key=lambda label: (-round(scores[label], 9), label))[:12]
-        assert found.ids[row].tolist() == best
     with pytest.raises(ValueError, match=r"rankings of \[2, 3\] documents"):
         fuse([np.zeros((n, 1), dtype=np.int32) for n in (2, 3)], 1)
 

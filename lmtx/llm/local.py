@@ -107,14 +107,6 @@ class LocalModel:
         return checkpoints.load_model(self._checkpoint, self.config.device, self.precision)
 
     @cached_property
-    def parameters(self) -> int:
-        """How many numbers each token is multiplied by; loads no weights."""
-        from transformers import AutoModelForCausalLM
-
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(self.settings).num_parameters(exclude_embeddings=True)
-
-    @cached_property
     def frame(self) -> tuple[str, str]:
         """The text before and after a message in the model's chat template."""
         return chat_frame(self.tokenizer, self.name)
@@ -172,6 +164,10 @@ class LocalModel:
 
         By a trial multiplication of a matrix of a language model's size.
         """
+        from transformers import AutoModelForCausalLM
+
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(self.settings)
         width = 2048
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         options = {"device": resolve_device(self.config.device), "dtype": dtype}
@@ -181,7 +177,8 @@ class LocalModel:
             started = time.perf_counter()
             (states @ weights).sum().item()  # waits for the device
             trials.append(time.perf_counter() - started)
-        return min(trials) * (tokens / rows) * self.parameters / width**2
+        size = model.num_parameters(exclude_embeddings=True)
+        return min(trials) * (tokens / rows) * size / width**2
 
     def estimate(self, requests: int, prompt: int, answer: int) -> dict[str, Any]:
         """Fields of a `Plan` for writing so many answers."""
