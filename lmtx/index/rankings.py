@@ -67,16 +67,16 @@ def in_order(ids: np.ndarray, scores: np.ndarray) -> Shortlist:
     return Shortlist(ids, np.take_along_axis(scores, order, axis=1))
 
 
-def fuse(rankings: Sequence[np.ndarray], k: int, constant: float = 60) -> Shortlist:
+def fuse(rankings: Sequence[np.ndarray], k: int) -> Shortlist:
     """Fuse several rankings of the same documents by reciprocal ranks (Cormack et al., SIGIR 2009).
 
-    A label's score is the sum of 1 / (constant + rank) over the rankings that hold it, ranks from 1.
+    A label's score is the sum of 1 / (60 + rank) over the rankings that hold it, ranks from 1.
     `rankings` are label ids int32 (n, width), best first, -1 pads; widths may differ. Keeps `k` labels, of
     equal ones the lower number first. Raises `ValueError` for rankings of different numbers of documents.
     """
     if len({len(ids) for ids in rankings}) != 1:
         raise ValueError(f"rankings of {[len(ids) for ids in rankings]} documents cannot be fused")
-    weights = np.concatenate([1 / (constant + 1 + np.arange(ranking.shape[1])) for ranking in rankings])
+    weights = np.concatenate([1 / (61 + np.arange(ranking.shape[1])) for ranking in rankings])
     ids = np.concatenate(rankings, axis=1)
     return _best_sums(ids, np.broadcast_to(weights, ids.shape), k)
 

@@ -108,15 +108,12 @@ def log_odds(p_yes: np.ndarray) -> np.ndarray:
 
 
 def centred(
-    p_yes: np.ndarray,
-    labels: np.ndarray,
-    reference: tuple[np.ndarray, np.ndarray] | None = None,
-    strength: float = 3.0,
+    p_yes: np.ndarray, labels: np.ndarray, reference: tuple[np.ndarray, np.ndarray] | None = None
 ) -> np.ndarray:
     """The probabilities without a judge's opinion of a label for any document: float32 (n,).
 
     A small model agrees to some labels (*email*) for nearly every document and to others for hardly one. The
-    mean log-odds of a label's pairs, drawn towards the mean of all pairs as if `strength` more pairs had it,
+    mean log-odds of a label's pairs, drawn towards the mean of all pairs as if three more pairs had it,
     are taken off its pairs, and the mean of all is put in their place. This is the contextual calibration of
     Zhao et al., "Calibrate before use" (ICML 2021), with the documents judged in the place of empty ones.
 
@@ -131,5 +128,5 @@ def centred(
     mean, size = odds[judged].mean(), max(reference_labels.max(), labels.max(initial=0)) + 1
     counts = np.bincount(reference_labels[judged], minlength=size)
     sums = np.bincount(reference_labels[judged], weights=odds[judged], minlength=size)
-    own = (sums + strength * mean) / (counts + strength)
+    own = (sums + 3.0 * mean) / (counts + 3.0)
     return expit(log_odds(p_yes) - own[labels] + mean).astype(np.float32)
