@@ -1,5 +1,6 @@
 """Embeddings on disk: whole or not at all, and the same bytes however often a run was cut short."""
 
+import json
 import os
 import subprocess
 import sys
@@ -135,11 +136,9 @@ def test_several_processes_share_the_blocks(encoder, texts, tmp_path):
 # Forks itself, so that the libraries are loaded once. Each fork is killed before another operation on
 # files, the first one before its first, until one has fewer operations left than that.
 KILLED = """
-import itertools, os, signal, sys
-sys.path.insert(0, "tests")
-from tiny_encoders import encoder_config, random_texts
-from lmtx.encoder import on_disk
-from lmtx.encoder import Encoder
+import itertools, json, os, signal, sys
+from lmtx.config import EncoderConfig
+from lmtx.encoder import Encoder, on_disk
 
 OPERATIONS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "mmap.__new__", "shutil.rmtree"}
 
@@ -151,14 +150,15 @@ def kill_at(moment):
     sys.addaudithook(watch)
 
 on_disk.BLOCK = 8
-encoder = Encoder.load(encoder_config(sys.argv[1]))
-texts = {"train": encoder.tokenize(random_texts(12), 32)}
-on_disk.embed(encoder, texts, sys.argv[3])  # here, as other threads would add in another order
+settings, texts = json.load(sys.stdin)
+encoder = Encoder.load(EncoderConfig(**settings))
+texts = {"train": encoder.tokenize(texts, 32)}
+on_disk.embed(encoder, texts, sys.argv[2])  # here, as other threads would add in another order
 for moment in itertools.count(1):
     child = os.fork()
     if not child:
         kill_at(moment)
-        on_disk.embed(encoder, texts, sys.argv[2])
+        on_disk.embed(encoder, texts, sys.argv[1])
         os._exit(0)
     if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != -signal.SIGKILL:
         break
@@ -169,8 +169,9 @@ print(moment)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_run_killed_at_any_moment_ends_in_the_same_bytes(folder, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "vectors"), str(tmp_path / "whole")],
+        [sys.executable, "-c", KILLED, str(tmp_path / "vectors"), str(tmp_path / "whole")],
         cwd=ROOT,
+        input=json.dumps([encoder_config(folder).model_dump(mode="json"), random_texts(12)]),
         env=os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
         capture_output=True,
         text=True,

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import json
 import shutil
 import socket
 import subprocess
@@ -365,16 +366,16 @@ def test_texts_are_sorted_and_batched_within_blocks(encoder, monkeypatch):
 
 # The table of texts is Arrow's from the first, so that no Python object of the script's own is counted.
 PEAK = """
-import resource, sys
+import json, resource, sys
 import numpy as np, pyarrow as pa, torch
 from lmtx import encoder as module
-sys.path.insert(0, "tests")
-from tiny_encoders import encoder_config, random_texts
+from lmtx.config import EncoderConfig
 
 torch.set_num_threads(1)
-module.BLOCK, module._TOKENIZED = map(int, sys.argv[2:])
-encoder = module.Encoder.load(encoder_config(sys.argv[1], batch_tokens=4096))
-some = pa.array(random_texts(300, longest=6))
+module.BLOCK, module._TOKENIZED = 1024, 512
+settings, some = json.load(sys.stdin)
+encoder = module.Encoder.load(EncoderConfig(**settings))
+some = pa.array(some)
 n = 3_000
 texts = some.take(pa.array(np.random.default_rng(0).integers(len(some), size=4 * n)))
 table = pa.table({"uid": texts, "text": texts})
@@ -387,8 +388,10 @@ print(peak() - before - vectors.nbytes / 2**20)
 
 
 def test_memory_beyond_the_vectors_does_not_grow_with_the_texts(folder):
-    script = [sys.executable, "-c", PEAK, str(folder), "1024", "512"]
-    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    settings = encoder_config(folder, batch_tokens=4096).model_dump(mode="json")
+    given = json.dumps([settings, random_texts(300, longest=6)])
+    script = [sys.executable, "-c", PEAK]
+    done = subprocess.run(script, cwd=ROOT, input=given, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 10  # MiB
 
