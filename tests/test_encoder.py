@@ -366,7 +366,7 @@ def test_texts_are_sorted_and_batched_within_blocks(encoder, monkeypatch):
 
 # The table of texts is Arrow's from the first, so that no Python object of the script's own is counted.
 PEAK = """
-import json, resource, sys
+import json, sys
 import numpy as np, pyarrow as pa, torch
 from lmtx import encoder as module
 from lmtx.config import EncoderConfig
@@ -379,7 +379,8 @@ some = pa.array(some)
 n = 3_000
 texts = some.take(pa.array(np.random.default_rng(0).integers(len(some), size=4 * n)))
 table = pa.table({"uid": texts, "text": texts})
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+status = lambda: open("/proc/self/status").read().split()
+peak = lambda: int((words := status())[words.index("VmHWM:") + 1]) / 1024
 encoder.encode_labels(table[:n])
 before = peak()
 vectors = encoder.encode_labels(table)
@@ -387,13 +388,14 @@ print(peak() - before - vectors.nbytes / 2**20)
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system tells no peak of its own")
 def test_memory_beyond_the_vectors_does_not_grow_with_the_texts(folder):
     settings = encoder_config(folder, batch_tokens=4096).model_dump(mode="json")
     given = json.dumps([settings, random_texts(300, longest=6)])
     script = [sys.executable, "-c", PEAK]
     done = subprocess.run(script, cwd=ROOT, input=given, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 10  # MiB
+    assert float(done.stdout) < 5  # MiB; all texts in one block take 11
 
 
 def test_a_model_is_never_given_more_tokens_than_it_takes(tmp_path):
