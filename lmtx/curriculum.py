@@ -12,8 +12,7 @@ from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search, search_with_letters
 from lmtx.provenance import Clock
-from lmtx.teachers.base import Teacher
-from lmtx.teachers.pairs import NO, YES, Pairs
+from lmtx.teachers import NO, YES, Pairs, Teacher
 from lmtx.training import PseudoLabels, TrainingLog, train
 
 Embeddings = Mapping[str, np.ndarray]  # E0's unit vectors, float (n, d), under "train" and "labels"
@@ -45,8 +44,8 @@ def cycle(
     """Run one cycle of LMTX: the teacher judges an encoder's proposals, and a new encoder learns from it.
 
     Of `corpus` it reads the training documents and the labels. `previous` is the student of the cycle before;
-    None: this is the first. `shortlist` is that of the sampled rows where it is made already, such as for a
-    plan. Raises `CurriculumError` when the teacher accepts no label at all.
+    None: this is the first. `shortlist` is that of the sampled rows, where a plan has made it. Raises
+    `CurriculumError` when the teacher accepts no label at all.
     """
     clock = Clock()
 
@@ -119,8 +118,8 @@ def propose(
     documents, excluded = corpus.train.take(rows), corpus.excluded["train"][rows]
     vectors, label_vectors = e0["train"][rows], e0["labels"]
     if encoder is not None:
-        vectors = encoder.encode_documents(documents, progress="documents")
-        label_vectors = encoder.encode_labels(corpus.labels, progress="labels")
+        vectors = encoder.encode_documents(documents, "documents")
+        label_vectors = encoder.encode_labels(corpus.labels, "labels")
     k, weight = config.size, config.lexical_weight
     if not weight:
         return search(vectors, label_vectors, k, excluded=excluded, way=config.search)
@@ -131,10 +130,9 @@ def propose(
 def judge(teacher: Teacher, documents: pa.Table, labels: pa.Table, shortlist: Shortlist) -> pa.Table:
     """Ask the teacher about each pair of the shortlist.
 
-    Returns one row a pair, in shortlist order: document and label (int32 row numbers), rank (int16,
-    from 1), similarity (float32), p_yes (float32, NaN for none), answer (int8: 1 yes, 0 no, -1 none), said
-    (float32: p_yes before it was centred), document_uid, label_uid. The schema's metadata names the teacher
-    and its threshold.
+    Returns one row a pair, in shortlist order: document and label (int32 row numbers), rank (int16, from 1),
+    similarity (float32), p_yes (float32, NaN for none), answer (int8: 1 yes, 0 no, -1 none), said (float32:
+    p_yes before it was centred), document_uid, label_uid. The metadata names the teacher and its threshold.
     """
     pairs = Pairs.from_shortlist(documents, labels, shortlist.ids)
     said = teacher.judge(pairs)
@@ -143,20 +141,20 @@ def judge(teacher: Teacher, documents: pa.Table, labels: pa.Table, shortlist: Sh
         # Set the threshold at which the teacher accepts that share of these pairs.
         teacher.threshold = float(np.nanquantile(verdicts.p_yes, 1 - teacher.acceptance))
         verdicts = teacher.decide(verdicts)
-    rows, ranks = np.nonzero(shortlist.ids >= 0)
+    is_pair = shortlist.ids >= 0
     columns = {
         "document": pairs.rows,
         "label": pairs.columns,
-        "rank": (ranks + 1).astype(np.int16),
-        "similarity": shortlist.scores[rows, ranks],
+        "rank": (np.nonzero(is_pair)[1] + 1).astype(np.int16),
+        "similarity": shortlist.scores[is_pair],
         "p_yes": verdicts.p_yes,
         "answer": verdicts.answer,
         "said": said.p_yes,
         "document_uid": documents["uid"].take(pa.array(pairs.rows)),
         "label_uid": labels["uid"].take(pa.array(pairs.columns)),
     }
-    notes, threshold = "; ".join(teacher.notes), repr(teacher.threshold)
-    return pa.table(columns, metadata={"teacher": teacher.name, "notes": notes, "threshold": threshold})
+    told = {"teacher": teacher.name, "notes": "; ".join(teacher.notes), "threshold": repr(teacher.threshold)}
+    return pa.table(columns, metadata=told)
 
 
 def threshold(judged: pa.Table) -> float:
@@ -182,11 +180,8 @@ def pseudo_labels(judged: pa.Table, shape: tuple[int, int], unsure: float = 0.0)
         # next below the accepted ones (the denoised negatives of Qu et al., "RocketQA", NAACL 2021).
         sure = max(0.0, 1 - unsure * len(answer) / no.sum())
         no &= p_yes <= np.quantile(p_yes[no], sure)
-
-    def matrix(pairs: np.ndarray, data: np.ndarray) -> sp.csr_array:
-        return sp.csr_array((data[pairs], (document[pairs], label[pairs])), shape=shape)
-
-    return matrix(yes, yes), matrix(no, no), matrix(yes, p_yes)
+    wanted = ((yes, yes), (no, no), (yes, p_yes))
+    return tuple(sp.csr_array((data[at], (document[at], label[at])), shape=shape) for at, data in wanted)
 
 
 def spare(
@@ -197,11 +192,9 @@ def spare(
     # negatives they would mislead ("top-k shifted by N" in Moreira et al., "NV-Retriever", 2024).
     documents, labels = judged["document"].to_numpy(), judged["label"].to_numpy()
     if ranks:
-        excluded = corpus.excluded["train"][rows]
-        nearest = search(e0["train"][rows], e0["labels"], ranks, excluded=excluded).ids
-        near_documents, columns = np.nonzero(nearest >= 0)
-        documents = np.concatenate([documents, near_documents])
-        labels = np.concatenate([labels, nearest[near_documents, columns]])
+        nearest = search(e0["train"][rows], e0["labels"], ranks, excluded=corpus.excluded["train"][rows]).ids
+        near = np.nonzero(nearest >= 0)
+        documents, labels = np.append(documents, near[0]), np.append(labels, nearest[near])
     ones = np.ones(len(documents), dtype=bool)
     return sp.csr_array(sp.csr_array((ones, (documents, labels)), shape=rejected.shape) > rejected)
 
@@ -216,10 +209,10 @@ def train_student(
     p_yes: sp.csr_array | None = None,
     previous: Encoder | None = None,
 ) -> tuple[Encoder, TrainingLog]:
-    """Train an encoder on these rows of the training documents.
+    """Train an encoder on these rows of the training documents; matrices are CSR (n, L), boolean or p_yes.
 
-    `accepted` pairs are positives, and neither they nor `spared` ones are negatives; these and `rejected` are
-    boolean CSR (n, L). `p_yes`, float CSR (n, L), weighs the positives with `training.soft_targets`.
+    `accepted` pairs are positives, and neither they nor `spared` ones are negatives. `p_yes` weighs the
+    positives with `training.soft_targets`.
     """
     # Start from E0; from the student before only if the curriculum does not restart.
     student = Encoder.load(config.encoder)
@@ -244,26 +237,24 @@ def check(
 
     `judged` is the first cycle's table: a yes is what was a yes there. `vectors` (n, d), of the first n dev
     documents, which no cycle trains on, and `label_vectors` (L, d) are the encoder's. Returns document_uid,
-    label (text; null where a document has no candidate) and accepted (bool), a row a document. Raises
-    `CurriculumError` without documents.
+    label (null without a candidate) and accepted (bool). Raises `CurriculumError` without documents.
     """
     if not (n := len(vectors)):
         raise CurriculumError("no dev documents to check the student on; raise dataset.dev_documents")
-    first = search(vectors, label_vectors, 1, excluded=corpus.excluded["dev"][:n])
     documents = corpus.dev.slice(0, n)
-    pairs = Pairs.from_shortlist(documents, corpus.labels, first.ids)
+    first_ids = search(vectors, label_vectors, 1, excluded=corpus.excluded["dev"][:n]).ids
+    pairs = Pairs.from_shortlist(documents, corpus.labels, first_ids)
     teacher.threshold = threshold(judged)
     reference = judged["said"].to_numpy(), judged["label"].to_numpy()
     verdicts = teacher.centre(teacher.judge(pairs, progress=False), pairs.columns, reference)
-    accepted = np.zeros(n, dtype=bool)
-    accepted[pairs.rows] = verdicts.answer == YES
-    named = corpus.labels["text"].take(pa.array(first.ids[:, 0], mask=first.ids[:, 0] < 0))
+    accepted = np.isin(np.arange(n), pairs.rows[verdicts.answer == YES])
+    named = corpus.labels["text"].take(pa.array(first_ids[:, 0], mask=first_ids[:, 0] < 0))
     return pa.table({"document_uid": documents["uid"], "label": named, "accepted": accepted})
 
 
 def rank(encoder: Encoder, corpus: Corpus, depth: int, label_vectors: np.ndarray | None = None) -> Shortlist:
     """Rank the labels for each test document. `label_vectors` (L, d): the encoder's; None: it makes them."""
     if label_vectors is None:
-        label_vectors = encoder.encode_labels(corpus.labels, progress="labels")
-    vectors = encoder.encode_documents(corpus.test, progress="test documents")
+        label_vectors = encoder.encode_labels(corpus.labels, "labels")
+    vectors = encoder.encode_documents(corpus.test, "test documents")
     return search(vectors, label_vectors, depth, excluded=corpus.excluded["test"])

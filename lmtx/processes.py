@@ -48,24 +48,17 @@ def launch(function: Callable[..., None], *arguments, processes: int, device: "t
     """Call `function(*arguments)` in several fresh processes of this machine, and wait for all of them.
 
     They are fresh, as a notebook's kernel that has used its GPU cannot be forked. Their output appears here.
-    They end when this process does, however it ends.
+    They end when this process does, however it ends. Raises `ProcessError` when there are fewer GPUs than
+    processes, or a process fails; the others are then ended.
 
     Parameters
     ----------
     function
-        A function at the top of a module, which the processes import. It returns nothing: write results to
-        files.
+        A function at the top of a module, which the processes import; it writes its results to files.
     arguments
         Plain data that JSON can hold, such as the path of a folder with more.
-    processes
-        Their number, at least 2.
     device
         `cuda`, one GPU each, or `cpu`, each with its share of this process's threads.
-
-    Raises
-    ------
-    ProcessError
-        When there are fewer GPUs than processes, or a process fails; the others are then ended.
     """
     import torch
 

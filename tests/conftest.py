@@ -38,6 +38,17 @@ def offline(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """For models so small that several threads only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def ask(tmp_path, monkeypatch):
     """`ask(server, pairs, **config)` judges by a scripted server; see `judging.asking`."""

@@ -34,25 +34,10 @@ openai.AsyncOpenAI(api_key="none", http_client=openai.DefaultAioHttpClient())
 def make_config(**changes) -> OpenAIConfig:
     """The configuration of a teacher that asks a scripted server, a few requests at once."""
     values = {
-        "kind": "openai",
-        "name": "tester",
-        "model": "scripted",
-        "wording": "tag",
-        "question": None,
-        "mode": "pointwise",
-        "batch": False,
-        "document_tokens": 430,
-        "tokenizer": None,
-        "logprobs": True,
-        "max_tokens": 4,
-        "extra": {},
-        "concurrency": 4,
-        "timeout": 10.0,
-        "patience": 30.0,
-        "max_requests": None,
-        "max_cost": None,
-        "max_missing": 0.05,
-        "retry_none": False,
+        **{"kind": "openai", "name": "tester", "model": "scripted", "wording": "tag", "question": None},
+        **{"mode": "pointwise", "batch": False, "document_tokens": 430, "tokenizer": None, "logprobs": True},
+        **{"max_tokens": 4, "extra": {}, "concurrency": 4, "timeout": 10.0, "patience": 30.0},
+        **{"max_requests": None, "max_cost": None, "max_missing": 0.05, "retry_none": False},
     }
     return OpenAIConfig(**(values | changes))
 

@@ -52,41 +52,20 @@ def completion(
     **message: Any,
 ) -> dict[str, Any]:
     """The body of a chat completion with this answer text; `message` adds fields to its message."""
-    return {
-        "id": "x",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "scripted",
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": text, **message},
-                "finish_reason": finish,
-                "logprobs": None,
-            }
-        ],
-        "usage": {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": answer_tokens,
-            "total_tokens": prompt_tokens + answer_tokens,
-        },
-    }
+    message = {"role": "assistant", "content": text, **message}
+    choice = {"index": 0, "message": message, "finish_reason": finish, "logprobs": None}
+    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": answer_tokens}
+    about = {"id": "x", "object": "chat.completion", "created": 0, "model": "scripted"}
+    return about | {"choices": [choice], "usage": usage}
 
 
 def with_logprobs(text: str, positions: list[dict[str, float]]) -> dict[str, Any]:
     """A chat completion: `positions[n]` gives the log-probabilities of token n, the chosen one first."""
-    body = completion(text)
-    body["choices"][0]["logprobs"] = {
-        "content": [
-            {
-                "token": next(iter(top)),
-                "logprob": next(iter(top.values())),
-                "bytes": None,
-                "top_logprobs": [{"token": t, "logprob": p, "bytes": None} for t, p in top.items()],
-            }
-            for top in positions
-        ]
-    }
+    body, content = completion(text), []
+    for top in positions:
+        likeliest = [{"token": token, "logprob": p, "bytes": None} for token, p in top.items()]
+        content.append(likeliest[0] | {"top_logprobs": likeliest})
+    body["choices"][0]["logprobs"] = {"content": content}
     return body
 
 
@@ -105,21 +84,10 @@ def prompt(request: Request) -> str:
 class Server:
     """A server in a thread of this process; a context manager.
 
-    Parameters
-    ----------
-    answer
-        Called with each `Request` that `script` does not cover; returns the JSON body or a `Reply`.
-    script
-        Replies to the first requests, in the order of arrival; None there means: as `answer` says.
-    delay
-        Seconds that pass before each answer.
-
-    Attributes
-    ----------
-    requests
-        What came in, in order of arrival.
-    most_at_once
-        The largest number of requests that were open at the same moment.
+    `answer` is called with each `Request` that `script` does not cover, and returns the JSON body or a
+    `Reply`. `script` holds replies to the first requests, in the order of arrival; None there means: as
+    `answer` says. `delay` seconds pass before each answer. `requests` came in, in that order;
+    `most_at_once` of them were open at the same moment.
     """
 
     def __init__(
@@ -235,12 +203,9 @@ class _Connection(asyncio.Protocol):
             return
         body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
         headers = {"content-type": "application/json", **reply.headers, "content-length": str(len(body))}
-        head = (
-            f"HTTP/1.1 {reply.status} X\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items()) + "\r\n"
-        )
-        self.transport.write(
-            head.encode("latin-1") + (body[: len(body) // 2] if reply.fault == "half" else body)
-        )
+        lines = [f"HTTP/1.1 {reply.status} X", *(f"{k}: {v}" for k, v in headers.items()), "\r\n"]
+        self.transport.write("\r\n".join(lines).encode("latin-1"))
+        self.transport.write(body[: len(body) // 2] if reply.fault == "half" else body)
         if reply.fault == "half":
             self.transport.close()
 

@@ -13,6 +13,7 @@ from lmtx.config import CombinedConfig, ConfigError, compose, load_config
 from lmtx.corpus import Corpus
 from lmtx.curriculum import judge, pseudo_labels, threshold
 from lmtx.index import Shortlist
+from lmtx.llm.cost import estimate
 from lmtx.teachers import NO, NONE, YES, Pairs, TooFewAnswersError, build
 from lmtx.teachers.base import Teacher
 from lmtx.teachers.combined import CombinedTeacher
@@ -116,19 +117,12 @@ def test_a_pair_without_a_verdict_of_one_teacher_has_none(combined):
 def test_what_may_be_missing_is_what_the_most_lenient_teacher_allows(combined):
     a, b = [[np.nan, 0.9]], [[0.9, 0.9]]
     teacher, *_ = combined(a, b, max_missing=0.5)
-    assert teacher.max_missing == 0.5
-    assert teacher.judge(pairs(1), progress=False).answer.tolist() == [NONE, YES]
+    # A second run asks again for what has no verdict, and for nothing else: that is no larger share of all.
+    for _ in range(2):
+        assert teacher.judge(pairs(1), progress=False).answer.tolist() == [NONE, YES]
     strict, *_ = combined(a, b, weights=(1.0, 1.0), max_missing=0.4)
     with pytest.raises(TooFewAnswersError, match="1 of 2 pairs"):
         strict.judge(pairs(1), progress=False)
-
-
-def test_what_is_missing_is_counted_among_all_pairs_and_not_among_new_ones(combined):
-    """A second run asks again for what has no verdict, and for nothing else: that is no larger share."""
-    a, b = [[np.nan, 0.9]], [[0.9, 0.9]]
-    teacher, *_ = combined(a, b, max_missing=0.5)
-    for _ in range(2):
-        assert teacher.judge(pairs(1), progress=False).answer.tolist() == [NONE, YES]
 
 
 def test_costs_add_up_and_an_unknown_price_stays_unknown(combined):
@@ -164,22 +158,26 @@ def test_each_teacher_s_verdicts_are_stored_for_itself(combined):
 def test_the_plan_is_that_of_all_teachers(combined):
     estimated = []
 
-    class Asking(Scripted):
-        def estimate(self, pairs):
-            estimated.append(self.name)
-            sent = {"requests": len(pairs), "prompt_tokens": 10 * len(pairs), "answer_tokens": len(pairs)}
-            return super().estimate(pairs) | sent | {"usd": 0.5, "seconds": 2.0, "notes": ("as sent",)}
+    def estimate_of(member):
+        def sent(pairs):
+            estimated.append(member.name)
+            return estimate(len(pairs), 10 * len(pairs), len(pairs), 0.5, 2.0, ["as sent"])
 
-    teacher, first, second = combined(A, B)
-    first.__class__ = second.__class__ = Asking
-    plan = teacher.plan(pairs())
-    assert (plan.pairs, plan.cached, plan.requests, plan.prompt_tokens, plan.answer_tokens) == (
-        10, 0, 20, 200, 20,
-    )  # fmt: skip
-    assert (plan.usd, plan.seconds, plan.notes) == (1.0, 4.0, ("as sent",))
+        return sent
+
+    teacher, *members = combined(A, B)
+    for member in members:
+        member.estimate = estimate_of(member)
+    assert vars(teacher.plan(pairs())) == {
+        **{"teacher": "both", "pairs": 10, "cached": 0, "task": "pairs to judge"},
+        **estimate(20, 200, 20, 1.0, 4.0, ["as sent"]),
+    }
     assert estimated == ["a", "b"]  # once each: counting tokens takes long
-    first.judge(pairs(), progress=False)
+    members[0].judge(pairs(), progress=False)
     assert teacher.plan(pairs()).requests == 10  # what one teacher has said is not asked for again
+    # The bill of a re-ranker is that of all pairs, whatever is stored.
+    teacher.judge(pairs(), progress=False)
+    assert teacher.estimate(pairs())["requests"] == 20
 
 
 def test_what_a_plan_calls_stored_needs_no_request(combined):
@@ -194,23 +192,14 @@ def test_what_a_plan_calls_stored_needs_no_request(combined):
     assert teacher.plan(pairs()).cached == 1
 
 
-def test_the_bill_is_that_of_all_pairs_whatever_is_stored(combined):
-    """What a re-ranker is billed for asks each teacher anew."""
-    teacher, first, second = combined(A, B)
-    for member in (first, second):
-        own = member.estimate(pairs())
-        member.estimate = lambda pairs, own=own: own | {"requests": len(pairs)}
-    before = teacher.estimate(pairs())["requests"]
-    teacher.judge(pairs(), progress=False)
-    assert (before, teacher.estimate(pairs())["requests"]) == (20, 20)
+SHORTLIST = Shortlist(np.tile(np.arange(2, dtype=np.int32), (5, 1)), np.zeros((5, 2), np.float32))
 
 
-@pytest.mark.parametrize(("share", "accepted"), [(0.1, 1), (0.3, 3), (0.5, 5), (0.9, 9)])
+@pytest.mark.parametrize(("share", "accepted"), [(0.1, 1), (0.5, 5), (0.9, 9)])
 def test_the_wanted_share_of_the_shortlisted_pairs_is_accepted(combined, share, accepted):
     teacher, *_ = combined(A, B)
     teacher.acceptance = share
-    shortlist = Shortlist(np.tile(np.arange(2, dtype=np.int32), (5, 1)), np.zeros((5, 2), np.float32))
-    table = judge(teacher, DOCUMENTS, LABELS, shortlist)
+    table = judge(teacher, DOCUMENTS, LABELS, SHORTLIST)
     p_yes, answer = table["p_yes"].to_numpy(), table["answer"].to_numpy()
     assert (answer == YES).sum() == accepted
     assert p_yes[answer == YES].min() > p_yes[answer == NO].max()  # the surest ones
@@ -226,8 +215,7 @@ def test_pairs_without_a_verdict_are_not_among_the_share(combined):
     a = [[np.nan, 0.9], [0.8, 0.7], [0.6, np.nan], [0.3, 0.2], [0.1, 0.4]]
     teacher, *_ = combined(a, [[0.5, 0.5]] * 5)
     teacher.acceptance = 0.5
-    shortlist = Shortlist(np.tile(np.arange(2, dtype=np.int32), (5, 1)), np.zeros((5, 2), np.float32))
-    answer = judge(teacher, DOCUMENTS, LABELS, shortlist)["answer"].to_numpy()
+    answer = judge(teacher, DOCUMENTS, LABELS, SHORTLIST)["answer"].to_numpy()
     assert answer.tolist() == [NONE, YES, YES, YES, YES, NONE, NO, NO, NO, NO]
 
 
@@ -249,27 +237,18 @@ def test_a_threshold_decides_and_is_no_part_of_the_identity(combined):
 # --- parameters --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", ["threshold", "acceptance"])
-def test_when_yes_is_said_is_no_part_of_a_built_teacher_s_identity(key, tmp_path):
-    corpus, embeddings = small()
-    options = {"store": tmp_path / "v.sqlite", "corpus": corpus, "embeddings": embeddings}
-    with build(config(), **options) as one, build(config(**{key: 0.25}), **options) as other:
-        assert one.identity == other.identity
-        assert getattr(other, key) == 0.25
-
-
-def small():
-    """A corpus of the documents and labels above, and vectors of it."""
+def test_build_makes_each_teacher_and_needs_what_they_need(tmp_path):
     parts = {"train": DOCUMENTS[:3], "dev": DOCUMENTS[3:4], "test": DOCUMENTS[4:]}
     excluded = {split: sp.csr_array((table.num_rows, 2), dtype=bool) for split, table in parts.items()}
     vectors = np.eye(5, dtype=np.float32)
     embeddings = {"train": vectors[:3], "dev": vectors[3:4], "test": vectors[4:], "labels": vectors[:2]}
-    return Corpus(**parts, labels=LABELS, excluded=excluded), embeddings
-
-
-def test_build_makes_each_teacher_and_needs_what_they_need(tmp_path):
-    corpus, embeddings = small()
+    corpus = Corpus(**parts, labels=LABELS, excluded=excluded)
     options = {"store": tmp_path / "v.sqlite", "corpus": corpus}
+    # When yes is said is no part of a teacher's identity.
+    with build(config(), embeddings=embeddings, **options) as one:
+        for key in ("threshold", "acceptance"):
+            with build(config(**{key: 0.25}), embeddings=embeddings, **options) as other:
+                assert one.identity == other.identity and getattr(other, key) == 0.25
     lexical = config(of={"a": ENSEMBLE | {"lexical_weight": 1.0}, "b": ENSEMBLE | {"lexical_weight": 0.0}})
     few = Pairs.from_shortlist(corpus.train, corpus.labels, np.array([[0, 1]] * 3, np.int32))
     with build(lexical, embeddings=embeddings, **options) as teacher:
@@ -287,23 +266,17 @@ def test_build_makes_each_teacher_and_needs_what_they_need(tmp_path):
         build(lexical, embeddings=embeddings, truth={}, **options)
 
 
-@pytest.mark.parametrize(
-    ("override", "expected"),
-    [
-        ("teacher.weights.other=1.0", "teacher.weights has ['ensemble', 'other', 'qwen']"),
-        ("teacher.weights.qwen=much", "`teacher.weights.qwen` is 'much'"),
-        ("teacher.acceptance=1.5", "`teacher.acceptance` is 1.5"),
-        ("teacher.threshold=0", "`teacher.threshold` is 0"),
-    ],
-)
-def test_wrong_parameters_are_named(override, expected, tmp_path):
+def test_wrong_parameters_are_named(tmp_path):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(compose(["teacher=combined"], conf=ROOT / "conf")))
-    with pytest.raises(ConfigError) as error:
-        load_config(tmp_path / "params.yaml", [override])
-    assert expected in str(error.value).replace("combined.", "")
-
-
-def test_a_weight_for_each_teacher_and_more_than_one_of_them():
+    for override, expected in {
+        "teacher.weights.other=1.0": "teacher.weights has ['ensemble', 'other', 'qwen']",
+        "teacher.weights.qwen=much": "`teacher.weights.qwen` is 'much'",
+        "teacher.acceptance=1.5": "`teacher.acceptance` is 1.5",
+        "teacher.threshold=0": "`teacher.threshold` is 0",
+    }.items():
+        with pytest.raises(ConfigError) as error:
+            load_config(tmp_path / "params.yaml", [override])
+        assert expected in str(error.value).replace("combined.", "")
     with pytest.raises(ValueError, match=r"teacher\.weights has \['a', 'c'\]; expected \['a', 'b'\]"):
         CombinedConfig(**config().model_dump() | {"weights": {"a": 1.0, "c": 1.0}})
     with pytest.raises(ValueError, match="at least 2"):

@@ -54,12 +54,9 @@ def setting(model, corpus, tmp_path):
         ["dataset=own"], ["training.documents=20", "shortlist.size=4", "training.batch_size=8"]
     )
 
-    def changed(**curriculum_):
-        update = {
-            "encoder": encoder_config(model),
-            "curriculum": config.curriculum.model_copy(update=curriculum_),
-        }
-        return config.model_copy(update=update)
+    def changed(**changes):
+        settings = config.curriculum.model_copy(update=changes)
+        return config.model_copy(update={"encoder": encoder_config(model), "curriculum": settings})
 
     e0 = Encoder.load(encoder_config(model))
     embeddings = {"train": e0.encode_documents(corpus.train), "labels": e0.encode_labels(corpus.labels)}
@@ -125,10 +122,8 @@ def test_a_judge_without_probabilities_is_not_blind_because_it_mostly_says_no():
     # Of the first two of each: 1 above 0, 1 above 0, 0 below 1.
     assert best_power(shortlisted, far) == 2 / 3
     # One of four is right, the others are no better than random ones, and random ones are fewer.
-    shortlisted, far = (
-        np.array([[0.9, 0.3, 0.1, 0.2]] * 2),
-        np.array([[0.2, np.nan, 0.35], [0.8, 0.15, np.nan]]),
-    )
+    shortlisted = np.array([[0.9, 0.3, 0.1, 0.2]] * 2)
+    far = np.array([[0.2, np.nan, 0.35], [0.8, 0.15, np.nan]])
     assert power(shortlisted, far) < 0.6 and best_power(shortlisted, far) == 1
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import json
 import shutil
 import socket
 import subprocess
@@ -11,7 +12,6 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import httpx
 import huggingface_hub.constants
 import numpy as np
 import pytest
@@ -58,16 +58,6 @@ def broken(folder, tmp_path):
     return Path(shutil.copytree(folder, tmp_path / "broken"))
 
 
-@pytest.fixture
-def unloaded(monkeypatch):
-    """Fail the test when a model is loaded."""
-
-    def refuse(*args, **options):
-        pytest.fail("the model was loaded")
-
-    monkeypatch.setattr(pretrained, "_open", refuse)
-
-
 def norms(vectors):
     return np.linalg.norm(vectors, axis=1)
 
@@ -89,41 +79,29 @@ def test_the_default_is_the_bundled_model_with_the_original_weights():
     assert all(torch.equal(weights[name], held[name].cpu()) for name in shared)
 
 
-def test_weights_with_the_expected_hash_are_loaded(folder):
-    found = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    assert Encoder.load(encoder_config(folder, sha256=found)).dimension == 32
-
-
-def test_weights_with_another_hash_are_refused_before_loading(broken, unloaded):
+def test_weights_with_another_hash_are_refused_before_loading(broken, monkeypatch):
     weights = broken / "model.safetensors"
     expected = hashlib.sha256(weights.read_bytes()).hexdigest()
-    changed = bytearray(weights.read_bytes())
-    changed[-1] ^= 1
-    weights.write_bytes(changed)
-    found = hashlib.sha256(changed).hexdigest()
+    assert Encoder.load(encoder_config(broken, sha256=expected)).dimension == 32
+    # A student is not held to the hash of the pretrained weights.
+    assert Encoder.load(encoder_config("nowhere", sha256="0" * 64), broken).dimension == 32
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    found = hashlib.sha256(weights.read_bytes()).hexdigest()
+    monkeypatch.setattr(pretrained, "_open", lambda *_, **__: pytest.fail("the model was loaded"))
     with pytest.raises(EncoderError) as caught:
         Encoder.load(encoder_config(broken, sha256=expected))
     for part in (str(weights), expected, found, "encoder.sha256"):
         assert part in str(caught.value)
-
-
-def test_a_student_is_not_held_to_the_hash_of_the_pretrained_weights(folder):
-    assert Encoder.load(encoder_config("nowhere", sha256="0" * 64), folder).dimension == 32
-
-
-def test_a_hash_for_a_hub_name_says_that_it_cannot_be_checked(unloaded):
     with pytest.raises(EncoderError, match=r"hub name.*encoder\.sha256=null"):
         Encoder.load(encoder_config("someone/model", sha256=ORIGINAL))
 
 
 @pytest.mark.parametrize("sha256", [None, ORIGINAL])
-@pytest.mark.parametrize("made", [False, True], ids=["missing", "empty"])
-def test_a_folder_without_a_model_is_named(tmp_path, made, sha256):
-    place = tmp_path / "none"
-    if made:
-        place.mkdir()
-    with pytest.raises(EncoderError, match=r"no model.*none; set encoder\.model"):
-        Encoder.load(encoder_config(place, sha256=sha256))
+def test_a_folder_without_a_model_is_named(tmp_path, sha256):
+    (tmp_path / "empty-none").mkdir()
+    for place in (tmp_path / "none", tmp_path / "empty-none"):
+        with pytest.raises(EncoderError, match=r"no model.*none; set encoder\.model"):
+            Encoder.load(encoder_config(place, sha256=sha256))
 
 
 DAMAGE = {
@@ -143,7 +121,7 @@ def test_a_damaged_model_is_one_clear_error(broken, damage):
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:97"])
-def test_a_device_that_is_not_there_is_named(folder, device, unloaded):
+def test_a_device_that_is_not_there_is_named(folder, device):
     with pytest.raises(EncoderError, match=rf"encoder\.device={device} cannot be used .*auto"):
         Encoder.load(encoder_config(folder, device=device))
 
@@ -154,39 +132,27 @@ def test_a_device_that_is_not_there_is_named(folder, device, unloaded):
 @pytest.fixture
 def no_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
 
 
-@pytest.fixture
-def pauses(monkeypatch):
-    """Seconds that somebody wanted to sleep; nobody does. Retries sleep in between."""
-    wanted = []
-    monkeypatch.setattr(time, "sleep", wanted.append)
-    return wanted
-
-
-def test_a_hub_out_of_reach_is_one_clear_error_at_once(no_cache, pauses, monkeypatch):
-    asked = []
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_hub_out_of_reach_is_one_clear_error_at_once(no_cache, monkeypatch, offline):
+    asked, pauses = [], []
     look_up = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **o: (asked.append(a[0]), look_up(*a, **o))[1])
-    started = time.process_time()
+    monkeypatch.setattr(time, "sleep", pauses.append)  # as retries do in between
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
     with pytest.raises(EncoderError) as caught:
         Encoder.load(encoder_config("someone/never-there"))
-    assert "'someone/never-there' is not on this machine" in str(caught.value)
-    assert "cannot be reached (ConnectError)" in str(caught.value)
+    assert "'someone/never-there' is not on this machine, and the hub cannot be reached (" in str(
+        caught.value
+    )
     assert f"to go on offline, set encoder.model={BUNDLED} and encoder.sha256=null" in str(caught.value)
-    assert len(asked) <= 2  # huggingface_hub also asks, once a process, for a list of its own
-    assert sum(pauses) + time.process_time() - started < 10
-
-
-def test_offline_mode_asks_nobody(no_cache, pauses, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # read when it is imported
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **o: pytest.fail(f"{a[0]} was looked up"))
-    with pytest.raises(EncoderError, match=rf"HF_HUB_OFFLINE is set; to go on offline, set .*{BUNDLED}"):
-        Encoder.load(encoder_config("someone/never-there"))
-    assert sum(pauses) < 1
+    assert ("HF_HUB_OFFLINE" in str(caught.value)) == offline
+    assert len(asked) <= (
+        0 if offline else 2
+    )  # huggingface_hub also asks, once a process, for a list of its own
+    assert sum(pauses) < 10
 
 
 @pytest.fixture
@@ -202,6 +168,8 @@ def hub(no_cache, monkeypatch):
                 return
             self.send_response(server.status)
             self.send_header("content-length", "0")
+            if server.status in (401, 404):
+                self.send_header("X-Error-Code", "RepoNotFound")
             self.end_headers()
 
         def log_message(self, *args):
@@ -209,7 +177,7 @@ def hub(no_cache, monkeypatch):
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.requests, server.status = [], 404
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     released.set()
@@ -218,7 +186,8 @@ def hub(no_cache, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("status", "said"), [(404, "no public model"), (401, "no public model"), (503, "answers HTTP 503")]
+    ("status", "said"),
+    [(404, "check encoder.model"), (401, "check encoder.model"), (503, "cannot be reached (")],
 )
 def test_a_hub_that_refuses_is_asked_once_and_the_token_is_kept_secret(hub, monkeypatch, status, said):
     monkeypatch.setenv("HF_TOKEN", "hf_verysecret")
@@ -232,35 +201,28 @@ def test_a_hub_that_refuses_is_asked_once_and_the_token_is_kept_secret(hub, monk
 
 
 def test_a_hub_that_never_answers_is_given_seconds_not_minutes(hub, monkeypatch):
-    hub.status, get, timeouts = None, httpx.get, []
+    hub.status, ask, timeouts = None, huggingface_hub.HfApi.model_info, []
 
-    def impatient(*args, timeout, **options):
+    def impatient(self, name, timeout):
         timeouts.append(timeout)
-        return get(*args, timeout=0.2, **options)
+        return ask(self, name, timeout=0.2)
 
-    monkeypatch.setattr(httpx, "get", impatient)
-    with pytest.raises(EncoderError, match=r"cannot be reached \(ReadTimeout\)"):
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", impatient)
+    with pytest.raises(EncoderError, match=r"cannot be reached \(.*timed out"):
         Encoder.load(encoder_config("someone/model"))
-    assert len(timeouts) == 1
-    assert timeouts[0] <= 5
+    assert timeouts == [5.0]
 
 
-def test_a_model_in_the_hub_s_cache_needs_no_hub(no_cache, folder):
+def test_a_model_in_the_hub_s_cache_needs_no_hub_and_a_broken_off_download_is_taken_up_again(
+    no_cache, folder
+):
     place = Path(huggingface_hub.constants.HF_HUB_CACHE) / "models--someone--tiny"
     (place / "refs").mkdir(parents=True)
     (place / "refs" / "main").write_text("abc")
     shutil.copytree(folder, place / "snapshots" / "abc")
-    cached = Encoder.load(encoder_config("someone/tiny"))
-    np.testing.assert_array_equal(
-        cached.encode(TEXTS, 32), Encoder.load(encoder_config(folder)).encode(TEXTS, 32)
-    )
-
-
-def test_a_broken_off_download_is_taken_up_again(no_cache, folder):
-    place = Path(huggingface_hub.constants.HF_HUB_CACHE) / "models--someone--tiny"
-    (place / "refs").mkdir(parents=True)
-    (place / "refs" / "main").write_text("abc")
-    shutil.copytree(folder, place / "snapshots" / "abc", ignore=shutil.ignore_patterns("*.safetensors"))
+    cached, own = (Encoder.load(encoder_config(model)) for model in ("someone/tiny", folder))
+    np.testing.assert_array_equal(cached.encode(TEXTS, 32), own.encode(TEXTS, 32))
+    (place / "snapshots" / "abc" / "model.safetensors").unlink()
     with pytest.raises(EncoderError, match="cannot be reached"):  # so the hub was asked for the rest
         Encoder.load(encoder_config("someone/tiny"))
 
@@ -268,36 +230,26 @@ def test_a_broken_off_download_is_taken_up_again(no_cache, folder):
 # --- vectors -----------------------------------------------------------------------------------
 
 
-def test_sorted_batches_give_each_text_the_vector_it_has_alone(encoder):
+def test_sorted_batches_give_each_text_the_vector_it_has_alone(folder, encoder):
     lengths = {len(ids) for ids in encoder.tokenize(TEXTS, 32)}
     assert len(lengths) > 10  # so that sorting moves them
     vectors = encoder.encode(TEXTS, 32)
     alone = np.concatenate([encoder.encode([text], 32) for text in TEXTS])
     np.testing.assert_allclose(vectors, alone, atol=1e-5)
     assert (vectors @ vectors.T - np.eye(len(TEXTS))).max() < 0.999  # a mix-up would have shown
+    together = Encoder.load(encoder_config(folder, batch_tokens=10_000))
+    np.testing.assert_allclose(vectors, together.encode(TEXTS, 32), atol=1e-5)
 
 
-@pytest.mark.parametrize("batch_tokens", [64, 10_000])
-def test_the_batch_size_changes_no_vector(folder, encoder, batch_tokens):
-    other = Encoder.load(encoder_config(folder, batch_tokens=batch_tokens))
-    np.testing.assert_allclose(other.encode(TEXTS, 32), encoder.encode(TEXTS, 32), atol=1e-5)
-
-
-def test_vectors_are_unit_float32_rows_of_the_model_s_own_encoding(folder, encoder):
-    vectors = encoder.encode(TEXTS, 64)
-    assert vectors.dtype == np.float32
-    assert vectors.shape == (len(TEXTS), 32) == (len(TEXTS), encoder.dimension)
-    np.testing.assert_allclose(norms(vectors), 1, atol=1e-5)
-    own = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
-    np.testing.assert_allclose(vectors, own.encode(TEXTS, normalize_embeddings=True), atol=1e-5)
+FEW = TEXTS[:6]
 
 
 def gradients(encoder, dropout=False):
-    """Of a sum over all pairs of texts, by the names of transformers."""
+    """Of a sum over all pairs of a few texts, by the names of transformers."""
     encoder.model.train(dropout)
     encoder.model.zero_grad()
     torch.manual_seed(1)
-    vectors = encoder.forward(encoder.tokenize(TEXTS, 32))
+    vectors = encoder.forward(encoder.tokenize(FEW, 32))
     (vectors @ vectors.T).square().sum().backward()
     weights = {name.replace("/", "."): weight for name, weight in encoder.model.named_parameters()}
     within = "weights." if isinstance(encoder.model, Bert) else "0.model."
@@ -319,7 +271,7 @@ def test_bert_in_torch_alone_gives_the_bits_of_sentence_transformers(models, kin
     theirs = Encoder(General(str(models[kind]), local=True), config)
     assert ours.model.max_seq_length == theirs.model.max_seq_length
     assert list(ours.tokenize(TEXTS, 32)) == list(theirs.tokenize(TEXTS, 32))
-    np.testing.assert_array_equal(ours.encode(TEXTS, 32), theirs.encode(TEXTS, 32))
+    np.testing.assert_array_equal(ours.encode(FEW, 32), theirs.encode(FEW, 32))
     for dropout in (True, False):
         own, expected = gradients(ours, dropout), gradients(theirs, dropout)
         assert own.keys() == expected.keys()
@@ -396,38 +348,39 @@ def test_tables_are_tokenized_as_their_texts_are(folder, tmp_path, monkeypatch, 
 
 
 def test_texts_are_sorted_and_batched_within_blocks(encoder, monkeypatch):
+    whole = encoder.encode(TEXTS, 32)
     monkeypatch.setattr(module, "BLOCK", 7)
-    ways = {
-        "texts": lambda n: encoder.encode(TEXTS[:n], 32),
-        "documents": lambda n: encoder.encode_documents(document_table(TEXTS[:n])),
-        "labels": lambda n: encoder.encode_labels(label_table(TEXTS[:n])),
-        "tokens": lambda n: encoder.encode_tokens([encoder.tokenize([text], 32)[0] for text in TEXTS[:n]]),
-    }
-    for encode in ways.values():
+    ways = [
+        lambda n: encoder.encode(TEXTS[:n], 32),
+        lambda n: encoder.encode_documents(document_table(TEXTS[:n])),
+        lambda n: encoder.encode_labels(label_table(TEXTS[:n])),
+        lambda n: encoder.encode_tokens([encoder.tokenize([text], 32)[0] for text in TEXTS[:n]]),
+    ]
+    for encode, longest in zip(ways, (32, 32, 16, 32), strict=True):
         vectors = encode(len(TEXTS))
         assert vectors.shape == (len(TEXTS), 32)
         np.testing.assert_array_equal(vectors[:7], encode(7))
-    monkeypatch.undo()
-    for encode in ways.values():
-        np.testing.assert_allclose(encode(len(TEXTS))[7:14], encode(14)[7:], atol=1e-5)
+        if longest == 32:
+            np.testing.assert_allclose(vectors, whole, atol=1e-5)
 
 
 # The table of texts is Arrow's from the first, so that no Python object of the script's own is counted.
 PEAK = """
-import resource, sys
+import json, sys
 import numpy as np, pyarrow as pa, torch
 from lmtx import encoder as module
-sys.path.insert(0, "tests")
-from tiny_encoders import encoder_config, random_texts
+from lmtx.config import EncoderConfig
 
 torch.set_num_threads(1)
-module.BLOCK, module._TOKENIZED = map(int, sys.argv[2:])
-encoder = module.Encoder.load(encoder_config(sys.argv[1], batch_tokens=4096))
-some = pa.array(random_texts(300, longest=6))
-n = 10_000
+module.BLOCK, module._TOKENIZED = 1024, 512
+settings, some = json.load(sys.stdin)
+encoder = module.Encoder.load(EncoderConfig(**settings))
+some = pa.array(some)
+n = 3_000
 texts = some.take(pa.array(np.random.default_rng(0).integers(len(some), size=4 * n)))
 table = pa.table({"uid": texts, "text": texts})
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+status = lambda: open("/proc/self/status").read().split()
+peak = lambda: int((words := status())[words.index("VmHWM:") + 1]) / 1024
 encoder.encode_labels(table[:n])
 before = peak()
 vectors = encoder.encode_labels(table)
@@ -435,11 +388,14 @@ print(peak() - before - vectors.nbytes / 2**20)
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system tells no peak of its own")
 def test_memory_beyond_the_vectors_does_not_grow_with_the_texts(folder):
-    script = [sys.executable, "-c", PEAK, str(folder), "2048", "1024"]
-    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    settings = encoder_config(folder, batch_tokens=4096).model_dump(mode="json")
+    given = json.dumps([settings, random_texts(300, longest=6)])
+    script = [sys.executable, "-c", PEAK]
+    done = subprocess.run(script, cwd=ROOT, input=given, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 10  # MiB
+    assert float(done.stdout) < 5  # MiB; all texts in one block take 11
 
 
 def test_a_model_is_never_given_more_tokens_than_it_takes(tmp_path):
@@ -462,25 +418,21 @@ def test_a_training_pass_gives_the_vectors_of_encode_in_order_with_gradients(enc
 # --- precision and saving ----------------------------------------------------------------------
 
 
-def test_bf16_leaves_the_fp32_weights_as_they_are(folder, tmp_path):
+def test_bf16_leaves_the_fp32_weights_as_they_are(folder, tmp_path, monkeypatch):
     encoder = Encoder.load(encoder_config(folder, precision="bf16"))
     vectors = encoder.encode(TEXTS, 32)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(norms(vectors), 1, atol=1e-5)
     exact = Encoder.load(encoder_config(folder)).encode(TEXTS, 32)
     assert 0 < np.abs(vectors - exact).max() < 0.2  # it did compute in bf16
+    with monkeypatch.context() as patch:
+        patch.setattr(module.copy, "deepcopy", lambda _: pytest.fail("the model was copied again"))
+        np.testing.assert_array_equal(encoder.encode(TEXTS, 32), vectors)
     encoder.save(tmp_path / "saved", {"system": "test"})
     before, after = (load_file(f / "model.safetensors") for f in (folder, tmp_path / "saved"))
     assert before.keys() == after.keys()
     assert all(after[name].dtype == torch.float32 for name in after)
     assert all(torch.equal(before[name], after[name]) for name in before)
-
-
-def test_the_bf16_copy_is_kept_between_calls(folder, monkeypatch):
-    encoder = Encoder.load(encoder_config(folder, precision="bf16"))
-    vectors = encoder.encode(TEXTS, 32)
-    monkeypatch.setattr(module.copy, "deepcopy", lambda _: pytest.fail("the model was copied again"))
-    np.testing.assert_array_equal(encoder.encode(TEXTS, 32), vectors)
 
 
 def step(encoder, **options):
@@ -516,8 +468,8 @@ def test_changed_weights_are_never_encoded_with_an_old_copy(folder, tmp_path, ch
 
 def test_bf16_stays_close_to_fp32_on_real_texts():
     texts = [inspect.getdoc(getattr(np, name)) or "" for name in sorted(vars(np))[::7] if name[0] != "_"]
-    texts = [text for text in texts if len(text) > 40][:48]
-    assert len(texts) == 48
+    texts = [text for text in texts if len(text) > 40][:16]
+    assert len(texts) == 16
     config = load_config(ROOT / "params.yaml").encoder.model_copy(update={"device": "cpu"})
     exact, fast = (
         Encoder.load(config.model_copy(update={"precision": precision})).encode(texts, 64)
@@ -533,12 +485,12 @@ def test_auto_means_bf16_only_where_the_processor_has_it(monkeypatch):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=has: has)
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
         assert resolve_precision("auto", cpu) == precision
-    assert resolve_precision("bf16", cpu) == "bf16"
-    assert resolve_precision("fp32", cpu) == "fp32"
+        assert [resolve_precision(given, cpu) for given in ("bf16", "fp32")] == ["bf16", "fp32"]
 
 
 def test_a_saved_folder_is_one_of_sentence_transformers(encoder, tmp_path):
     encoder.save(tmp_path / "student", {"system": "lmtx-c1"})
+    assert encoder.encode(TEXTS, 64).shape == (len(TEXTS), 32) == (len(TEXTS), encoder.dimension)
     plain = sentence_transformers.SentenceTransformer(str(tmp_path / "student"), device="cpu")
     expected = encoder.encode(TEXTS, 64)
     np.testing.assert_allclose(plain.encode(TEXTS, normalize_embeddings=True), expected, atol=1e-5)
@@ -565,18 +517,15 @@ def test_a_save_that_fails_leaves_the_model_that_was_there(encoder, tmp_path, mo
 # --- batches -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("batch_tokens", [1, 17, 64, 100_000])
-@pytest.mark.parametrize("seed", range(3))
-def test_batches_hold_every_text_once_within_the_tokens_allowed(seed, batch_tokens):
-    lengths = np.random.default_rng(seed).integers(1, 40, size=[0, 1, 200][seed])
-    batches = list(batches_by_length(lengths, batch_tokens))
-    rows = np.concatenate([*batches, np.empty(0, dtype=int)])
-    assert sorted(rows) == list(range(len(lengths)))
-    assert (np.diff(lengths[rows.astype(int)]) <= 0).all()
-    for batch in batches:
-        assert len(batch) == 1 or len(batch) * lengths[batch].max() <= batch_tokens
-
-
-def test_batches_are_as_full_as_they_can_be():
+@pytest.mark.parametrize("batch_tokens", [1, 17, 100_000])
+def test_batches_hold_every_text_once_within_the_tokens_allowed(batch_tokens):
+    for n in (0, 1, 200):
+        lengths = np.random.default_rng(n).integers(1, 40, size=n)
+        batches = list(batches_by_length(lengths, batch_tokens))
+        rows = np.concatenate([*batches, np.empty(0, dtype=int)]).astype(int)
+        assert sorted(rows) == list(range(n))
+        assert (np.diff(lengths[rows]) <= 0).all()
+        assert all(len(b) == 1 or len(b) * lengths[b].max() <= batch_tokens for b in batches)
+    # They are as full as they can be.
     batches = [batch.tolist() for batch in batches_by_length([2, 5, 2, 5, 1, 9], 10)]
     assert batches == [[5], [1, 3], [0, 2, 4]]

@@ -14,8 +14,7 @@ from servers import Reply, Server, completion, error, prompt
 
 import lmtx.teachers
 from lmtx.llm import dispatch
-from lmtx.llm.faults import TeacherError, address, backoff
-from lmtx.teachers.base import TooFewAnswersError
+from lmtx.llm.faults import ServerError, TeacherError, address, backoff, read_fault
 from lmtx.teachers.pairs import NONE, YES
 from lmtx.teachers.records import summary
 from lmtx.teachers.store import VerdictStore
@@ -54,17 +53,11 @@ def test_retry_after_is_honoured_by_all(ask):
     assert at[-1] < at[4] + 10
 
 
-def test_retry_after_as_a_date(ask):
-    def answer(request):
-        if len(server.requests) == 1:
-            date = email.utils.formatdate(time.time() + 2, usegmt=True)
-            return error(503, "later", headers={"retry-after": date})
-        return completion("yes")
-
-    with Server(answer) as server:
-        ask(server, make_pairs(documents=1, k=2), concurrency=1)
-        first, second, *_ = [r.at for r in server.requests]
-    assert 0.9 <= second - first < 10
+def test_retry_after_as_a_date():
+    """In whole seconds, as RFC 9110 writes it."""
+    date = email.utils.formatdate(time.time() + 100, usegmt=True)
+    fault = read_fault(ServerError(503, "later", {"retry-after": date}), "m")
+    assert fault.kind == "passing" and 98 <= fault.pause <= 100
 
 
 def test_pauses_grow_and_differ():
@@ -74,7 +67,7 @@ def test_pauses_grow_and_differ():
 
 
 def test_faults_of_all_requests_stay_under_the_concurrency_limit(ask):
-    with Server(script=[error(500, "x")] * 40, delay=0.01) as server:
+    with Server(script=[error(500, "x")] * 12, delay=0.01) as server:
         ask(server, concurrency=3)
         assert server.most_at_once == 3
 
@@ -86,7 +79,7 @@ def test_a_server_that_goes_away_and_comes_back(ask):
             while len(server.requests) < 20:
                 time.sleep(0.005)
             server.go_away()
-            time.sleep(1.0)
+            time.sleep(0.4)
             server.come_back()
 
         away = threading.Thread(target=absent)
@@ -131,65 +124,43 @@ def test_a_lasting_fault_later_keeps_what_came_before(ask):
         assert len(server.requests) == 9
 
 
-def test_nobody_there_is_reported_with_its_cause(ask):
-    server = Server()
-    with server:
+def test_a_server_that_is_not_there_or_stays_away_ends_after_patience(ask, tmp_path):
+    with Server() as server:
         pass
     with pytest.raises(TeacherError, match=r"ConnectionRefusedError.*Check that the server is up"):
         ask(server, patience=0.2)
-
-
-def test_requests_that_nobody_answered_are_in_the_account(ask, tmp_path):
-    with Server(lambda request: error(500, "oops")) as server, pytest.raises(TeacherError, match="oops"):
-        ask(server, patience=0.1)
-    with VerdictStore(tmp_path / "verdicts.sqlite") as store:
+    with Server(script=[None] * 5 + [Reply(fault="drop")] * 1000) as server:
+        with pytest.raises(TeacherError, match=r"no answer to any request for .* \(teacher\.patience\)"):
+            ask(server, patience=0.3)
+        sent = len(server.requests)
+    with VerdictStore(tmp_path / "verdicts.sqlite") as store:  # which counts unanswered requests too
         (row,) = summary(store)
-    assert row["requests"] == len(server.requests) > 4 and row["verdicts"] == 0
+    assert row["requests"] >= sent > 9 and row["verdicts"] == 5
 
 
-def test_a_server_that_stays_away_ends_after_patience(ask):
-    message = r"no answer to any request for .* \(teacher\.patience\)"
-    with (
-        Server(script=[None] * 5 + [Reply(fault="drop")] * 1000) as server,
-        pytest.raises(TeacherError, match=message),
-    ):
-        ask(server, patience=0.3)
-
-
-def test_a_few_requests_that_keep_failing_are_left_out_and_asked_next_time(ask):
+@pytest.mark.parametrize("fault", [error(500, "cannot do this one"), completion("Let me", finish="length")])
+def test_a_few_requests_that_keep_failing_are_left_out_and_asked_next_time(ask, fault):
     def answer(request):
-        return error(500, "cannot do this one") if "document 3\n" in prompt(request) else completion("yes")
+        return fault if "document 3\n" in prompt(request) else completion("yes")
 
     with Server(answer, delay=0.01) as server:
-        verdicts, teacher = ask(server, make_pairs(documents=100), patience=0.2)
+        verdicts, teacher = ask(server, make_pairs(documents=60), patience=0.1)
         assert teacher.cost.failed == 3 and (verdicts.answer == NONE).sum() == 3
     with Server() as server:
-        verdicts, _ = ask(server, make_pairs(documents=100))
+        verdicts, _ = ask(server, make_pairs(documents=60))
         assert len(server.requests) == 3 and set(verdicts.answer) == {YES}
 
 
-def test_a_refused_request_among_good_ones_fails_alone(ask):
-    def answer(request):
-        return (
-            error(400, "context length exceeded") if "document 3\n" in prompt(request) else completion("yes")
-        )
-
-    message = r"3 of 18 pairs .*lower teacher\.document_tokens"
-    with Server(answer) as server, pytest.raises(TooFewAnswersError, match=message):
-        ask(server)
-
-
 def test_a_model_that_answers_something_else_is_stopped_early(ask):
+    message = r"none of the first 5\d answers .*'Let me think about'.*max_tokens"
     with Server(lambda request: completion("Let me think about")) as server:
-        with pytest.raises(
-            TeacherError, match=r"none of the first 5\d answers .*'Let me think about'.*max_tokens"
-        ):
-            ask(server, make_pairs(documents=500))
+        with pytest.raises(TeacherError, match=message):
+            ask(server, make_pairs(documents=50))
         assert len(server.requests) < 60
 
 
 def test_an_interrupt_keeps_the_answers_that_are_under_way(ask):
-    pairs = make_pairs(documents=100)
+    pairs = make_pairs(documents=40)
 
     def interrupt(request):
         if len(server.requests) == 30:
@@ -213,32 +184,21 @@ def test_an_interrupt_keeps_the_answers_that_are_under_way(ask):
             signal.signal(signal.SIGINT, before)
         asked = len(server.requests)
         ask(server, pairs)
-        assert asked < 60 and len(server.requests) == 300  # not one was asked twice
+        assert asked < 60 and len(server.requests) == 120  # not one was asked twice
 
 
-def test_a_second_interrupt_is_raised_at_once():
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_first_interrupt_is_raised_in_the_end_and_a_second_at_once(times):
     before, steps = signal.signal(signal.SIGINT, signal.default_int_handler), []
     try:
         with pytest.raises(KeyboardInterrupt), dispatch.first_interrupt(lambda: steps.append("told")):
-            signal.raise_signal(signal.SIGINT)
-            steps.append("goes on")
-            signal.raise_signal(signal.SIGINT)
-            steps.append("not reached")
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+                steps.append("goes on")
         assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
     assert steps == ["told", "goes on"]
-
-
-def test_an_interrupt_is_raised_in_the_end():
-    before, steps = signal.signal(signal.SIGINT, signal.default_int_handler), []
-    try:
-        with pytest.raises(KeyboardInterrupt), dispatch.first_interrupt(lambda: steps.append("told")):
-            signal.raise_signal(signal.SIGINT)
-            steps.append("to the end")
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert steps == ["told", "to the end"]
 
 
 # --- the key ---

@@ -1,31 +1,24 @@
 """A GGUF file as a teacher: found by place and hash, and not needed where its verdicts are recorded."""
 
 import hashlib
+import runpy
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-import torch
-from test_huggingface_teacher import config, some_pairs
-from tiny_models import save_gguf, save_random_model
+from test_huggingface_teacher import IGNORED, some_pairs
+from tiny_models import local_config, save_gguf, save_random_model
 
 from lmtx.corpus import Corpus
-from lmtx.llm.checkpoint import find, is_gguf
+from lmtx.llm import models as models_module
+from lmtx.llm.checkpoint import find
 from lmtx.teachers import NONE, Pairs, TeacherError, TooFewAnswersError, build
 from lmtx.teachers.records import write_record
 
 HUB_NAME = "some-org/models:tiny.gguf"
-# Random weights favour no word.
-pytestmark = pytest.mark.filterwarnings("ignore:.*together a probability of")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = [IGNORED, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +49,19 @@ def sha256(file):
 
 
 def teacher(model, store, **changes):
-    return build(config(model, **({"document_tokens": 500} | changes)), store=store, corpus=None)
+    return build(local_config(model, **({"document_tokens": 500} | changes)), store=store, corpus=None)
+
+
+def test_a_preset_is_read_only_when_its_model_is_asked_for(monkeypatch):
+    """So that a copy of the project without the link to its presets can be imported."""
+    monkeypatch.setattr("lmtx.config.PACKAGED", Path("nowhere"))
+    names = runpy.run_path(models_module.__file__)
+    assert "qwen-1.5b" in names["MODELS"]
+    with pytest.raises(FileNotFoundError, match=r"qwen\.yaml"):
+        names["on_disk"]("qwen-1.5b")
 
 
 # --- finding it --------------------------------------------------------------------------------
-
-
-def test_a_gguf_file_is_told_by_its_name():
-    assert is_gguf("./models/a.gguf") and is_gguf(HUB_NAME)
-    assert not is_gguf("some-org/some-model-GGUF") and not is_gguf("./gguf/")
 
 
 def test_a_file_is_found_by_its_path_and_known_by_its_hash(file):
@@ -106,33 +103,24 @@ def test_without_the_file_and_the_hub_the_message_says_what_to_fetch(models, mon
         assert part in str(error.value)
 
 
-def test_a_path_without_a_file_is_named(tmp_path):
+def test_no_file_and_a_file_of_another_kind_are_named(tmp_path):
     with pytest.raises(TeacherError, match=rf"no file {tmp_path}/none\.gguf; check teacher\.model"):
         find(str(tmp_path / "none.gguf"))
+    for content in (b"", b"GG", b"version https://git-lfs.github.com/spec/v1\n"):
+        (tmp_path / "a.gguf").write_bytes(content)
+        with pytest.raises(TeacherError, match=r"a\.gguf is no GGUF file; check teacher\.model"):
+            find(str(tmp_path / "a.gguf"))
 
 
-@pytest.mark.parametrize("content", [b"", b"GG", b"version https://git-lfs.github.com/spec/v1\n"])
-def test_a_file_of_another_kind_is_named(tmp_path, content):
-    (tmp_path / "a.gguf").write_bytes(content)
-    with pytest.raises(TeacherError, match=r"a\.gguf is no GGUF file; check teacher\.model"):
-        find(str(tmp_path / "a.gguf"))
-
-
-def test_an_incomplete_file_is_named_with_both_hashes(file, models):
-    whole = file.read_bytes()
-    (models / "tiny.gguf").write_bytes(whole[:-1000])
+def test_an_incomplete_file_is_named_with_both_hashes(file, models, tmp_path):
+    whole, cut = file.read_bytes(), models / "tiny.gguf"
+    cut.write_bytes(whole[:-1000])
     with pytest.raises(TeacherError) as error:
         find(HUB_NAME, sha256(file))
-    for part in (sha256(file), sha256(models / "tiny.gguf"), f"{len(whole) - 1000:,} bytes", "delete it"):
+    for part in (sha256(file), sha256(cut), f"{len(whole) - 1000:,} bytes", "delete it"):
         assert part in str(error.value)
-
-
-def test_an_incomplete_file_without_a_known_hash_is_still_an_error_of_the_teacher(file, tmp_path):
-    (tmp_path / "cut.gguf").write_bytes(file.read_bytes()[:-1000])
-    with (
-        pytest.raises(TeacherError, match=r"cut\.gguf"),
-        teacher(tmp_path / "cut.gguf", tmp_path / "v.sqlite") as judge,
-    ):
+    # Without a known hash it is an error of the teacher too.
+    with pytest.raises(TeacherError, match=r"tiny\.gguf"), teacher(cut, tmp_path / "v.sqlite") as judge:
         judge.judge(some_pairs(), progress=False)
 
 
@@ -177,7 +165,7 @@ def recorded(file, models, tmp_path):
         write_record(judge.store, "tiny", corpus, folder / "tiny.parquet")
 
     def away(**changes):
-        section = config(HUB_NAME, sha256=sha256(file), document_tokens=500, **changes)
+        section = local_config(HUB_NAME, sha256=sha256(file), document_tokens=500, **changes)
         return build(section, store=tmp_path / "second.sqlite", corpus=corpus, records=folder)
 
     return away, pairs, verdicts
@@ -209,18 +197,13 @@ def test_a_pair_without_a_record_asks_for_the_model(recorded):
 
 
 def test_or_stays_without_a_verdict_where_that_is_allowed(recorded):
+    """A notebook plans before it judges; what may be missing must not stop it there."""
     away, pairs, verdicts = recorded
     with away(max_missing=0.2) as judge:
+        plan = judge.plan(with_unknown(pairs, 2))
+        assert (plan.pairs, plan.cached) == (len(pairs) + 2, len(pairs))
         found = judge.judge(with_unknown(pairs, 2), progress=False)
         assert found.answer[-2:].tolist() == [NONE, NONE]
         np.testing.assert_array_equal(found.p_yes[:-2], verdicts.p_yes)
         with pytest.raises(TooFewAnswersError, match=r"hf download some-org/models tiny\.gguf"):
             judge.judge(with_unknown(pairs, 8), progress=False)
-
-
-def test_then_it_can_be_planned_too(recorded):
-    """A notebook plans before it judges; what may be missing must not stop it there."""
-    away, pairs, _ = recorded
-    with away(max_missing=0.2) as judge:
-        plan = judge.plan(with_unknown(pairs, 2))
-    assert (plan.pairs, plan.cached) == (len(pairs) + 2, len(pairs))

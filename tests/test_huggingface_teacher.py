@@ -1,6 +1,7 @@
 """The teacher in this process gives what each prompt would give alone, and says why where it cannot."""
 
 import json
+import shutil
 import threading
 import time
 import warnings
@@ -8,35 +9,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from huggingface_hub import snapshot_download
 from safetensors.torch import load_file, save_file
-from tiny_models import save_answering_model, save_random_model, tiny_config, tiny_tokenizer
+from tiny_encoders import document_table, label_table
+from tiny_models import local_config, save_answering_model, save_random_model, tiny_config, tiny_tokenizer
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
-from lmtx.config import HuggingFaceConfig
 from lmtx.llm.checkpoint import find, load_model
 from lmtx.llm.packing import Row, Stem, attention_mask, pack, packed_logits, read_stem, whole_logits
 from lmtx.llm.tokens import chat_frame
 from lmtx.teachers import NO, YES, Pairs, TeacherError, build
 
-WORDS = [
-    "tree",
-    "graph",
-    "sort",
-    "matrix",
-    "index",
-    "file",
-    "plot",
-    "value",
-    "read",
-    "yes",
-    "no",
-    "answer",
-    "label",
-]
+WORDS = ["tree", "graph", "sort", "matrix", "index", "file", "plot", "read", "yes", "no", "answer", "label"]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WINDOW = 16
 # Sliding windows are far shorter than the prompts; layers of the hybrids differ.
@@ -60,15 +46,9 @@ WHOLE = {
     "gpt_neo": {"attention_types": [[["global", "local"], 1]], "num_layers": 2, "window_size": 100},
 }
 # Random weights favour no word; the test of that warning asks for it.
-pytestmark = pytest.mark.filterwarnings("ignore:.*together a probability of")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+IGNORED = pytest.mark.filterwarnings("ignore:.*together a probability of")
+pytestmark = [IGNORED, pytest.mark.usefixtures("one_thread")]
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -76,38 +56,18 @@ def answering(tmp_path_factory):
     return save_answering_model(tmp_path_factory.mktemp("models") / "answering")
 
 
-def config(model, **changes) -> HuggingFaceConfig:
-    values = {
-        "kind": "huggingface",
-        "name": "tiny",
-        "model": str(model),
-        "wording": "tag",
-        "question": None,
-        "document_tokens": 60,
-        "precision": "fp32",
-        "device": "cpu",
-        "batch_tokens": 2048,
-    }
-    return HuggingFaceConfig(**(values | changes))
-
-
 def teacher(model, tmp_path, **changes):
-    return build(config(model, **changes), store=tmp_path / "verdicts.sqlite", corpus=None)
+    return build(local_config(model, **changes), store=tmp_path / "verdicts.sqlite", corpus=None)
 
 
 def some_pairs(documents=6, labels=4, seed=0) -> Pairs:
     """Documents of 3 to 60 words, with `labels` labels each but for the first, which has one."""
     rng = np.random.default_rng(seed)
     texts = [" ".join(rng.choice(WORDS, rng.integers(3, 60))) for _ in range(documents)]
-    uids = [f"d{i}" for i in range(documents)]
     names = [" ".join(rng.choice(WORDS, rng.integers(1, 4))) + f" {i}" for i in range(12)]
     ids = np.stack([rng.permutation(12)[:labels] for _ in range(documents)]).astype(np.int32)
     ids[0, 1:] = -1
-    return Pairs.from_shortlist(
-        pa.table({"uid": uids, "title": [""] * documents, "text": texts}),
-        pa.table({"uid": [f"l{i}" for i in range(12)], "text": names}),
-        ids,
-    )
+    return Pairs.from_shortlist(document_table(texts), label_table(names), ids)
 
 
 def alone(folder, prompts: list[str], cut: str | None = None) -> np.ndarray:
@@ -146,11 +106,26 @@ CHAT = (
 )
 
 
-def test_p_yes_is_that_of_the_whole_chat_prompt(answering, tmp_path):
+STRICT = (
+    "<|im_start|>user\nJudge strictly whether a tag fits the document below. Most tags do not fit: answer "
+    "yes only if the document is about it. Answer with one word: yes or no.\n\n<document>\n{}\n</document>\n"
+    "\nTag: {}<|im_end|>\n<|im_start|>assistant\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text", "cut"), [("question", CHAT, None), ("strict", STRICT, "\n\nTag: ")]
+)
+def test_p_yes_is_that_of_the_whole_chat_prompt(answering, tmp_path, prompt, text, cut):
     pairs = some_pairs()
-    with teacher(answering, tmp_path, document_tokens=500) as judge:
+    with teacher(answering, tmp_path, prompt=prompt, document_tokens=500) as judge:
+        # The beginning of all prompts is read and counted once.
+        rows, stem = judge._rows(pairs.by_document()), judge._stem_ids
+        begin = judge.model.tokenizer.decode(stem)
+        assert begin.startswith("<|im_start|>user\n") and begin.endswith("<document>\n")
+        assert judge.plan(pairs).prompt_tokens == sum(map(len, rows)) - len(stem) * len(rows)
         verdicts = judge.judge(pairs, progress=False)
-    expected = alone(answering, written(pairs, CHAT.format))
+    expected = alone(answering, written(pairs, text.format), cut)
     assert np.ptp(expected) > 0.2  # otherwise any answer would pass
     np.testing.assert_allclose(verdicts.p_yes, expected, atol=1e-5)
     assert verdicts.answer.tolist() == np.where(expected >= 0.5, YES, NO).tolist()
@@ -177,43 +152,29 @@ ROWS = [(40, [5, 7, 3]), (25, [4]), (1, [1, 2]), (33, [6, 6, 6, 20])]
 
 @pytest.mark.parametrize("architecture", SHARING)
 def test_packed_prompts_give_the_logits_of_prompts_alone(architecture):
+    """With and without their beginning read once, which may be longer than a sliding window."""
     vocabulary = 300
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(
-        tiny_config(architecture, vocabulary, **SHARING[architecture])
-    ).eval()
-    rows = rows_of_chance(vocabulary, ROWS)
-    expected = []
-    for prompt in ([*row.prefix, *end] for row in rows for end in row.suffixes):
+    settings = tiny_config(architecture, vocabulary, **SHARING[architecture])
+    model = AutoModelForCausalLM.from_config(settings).eval()
+    for length in (0, 7, WINDOW + 9):
+        begin = np.random.default_rng(2).integers(3, vocabulary, length).tolist()
+        rows = [Row([*begin, *row.prefix], row.suffixes) for row in rows_of_chance(vocabulary, ROWS)]
         with torch.no_grad():
-            expected.append(model(torch.tensor([prompt])).logits[0, -1])
-    expected = torch.stack(expected).log_softmax(-1)
-    assert expected.std(0).mean() > 0.5  # prompts differ, so that a mix-up shows
-    for score in (packed_logits, whole_logits):
-        found = score(model, rows, 0, torch.device("cpu")).log_softmax(-1)
-        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
-
-
-@pytest.mark.parametrize("length", [1, 7, WINDOW + 9])
-@pytest.mark.parametrize("architecture", SHARING)
-def test_a_stem_read_once_changes_no_logits(architecture, length):
-    """Also one longer than a sliding window, and before prefixes of very different lengths."""
-    vocabulary, device = 300, torch.device("cpu")
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(
-        tiny_config(architecture, vocabulary, **SHARING[architecture])
-    ).eval()
-    begin = np.random.default_rng(2).integers(3, vocabulary, length).tolist()
-    rows = [Row([*begin, *row.prefix], row.suffixes) for row in rows_of_chance(vocabulary, ROWS)]
-    expected = packed_logits(model, rows, 0, device)
-    stem = read_stem(model, begin, device)
-    for _ in range(2):  # a batch leaves the stem as it was
-        found = packed_logits(model, rows, 0, device, stem)
-        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
-    torch.testing.assert_close(whole_logits(model, rows, 0, device), expected, atol=1e-4, rtol=0)
-    assert [keys.shape[2] for keys, _ in stem.layers] == [length] * model.config.num_hidden_layers
-    other = read_stem(model, [*begin[:-1], begin[-1] % (vocabulary - 4) + 3], device)
-    assert (packed_logits(model, rows, 0, device, other) - expected).abs().max() > 1e-2
+            prompts = ([*row.prefix, *end] for row in rows for end in row.suffixes)
+            expected = torch.stack([model(torch.tensor([prompt])).logits[0, -1] for prompt in prompts])
+        expected = expected.log_softmax(-1)
+        assert expected.std(0).mean() > 0.5  # prompts differ, so that a mix-up shows
+        found = [packed_logits(model, rows, 0, CPU), whole_logits(model, rows, 0, CPU)]
+        if length:
+            stem = read_stem(model, begin, CPU)
+            found += [packed_logits(model, rows, 0, CPU, stem) for _ in range(2)]  # which leave it as it was
+            assert [keys.shape[2] for keys, _ in stem.layers] == [length] * model.config.num_hidden_layers
+            other = read_stem(model, [*begin[:-1], begin[-1] % (vocabulary - 4) + 3], CPU)
+            wrong = packed_logits(model, rows, 0, CPU, other).log_softmax(-1)
+            assert (wrong - expected).abs().max() > 1e-2
+        for logits in found:
+            torch.testing.assert_close(logits.log_softmax(-1), expected, atol=1e-4, rtol=0)
 
 
 def test_a_stem_starts_rows_that_go_on_after_it():
@@ -221,32 +182,6 @@ def test_a_stem_starts_rows_that_go_on_after_it():
     assert stem.starts(Row([1, 2, 3], [[4]]))
     assert not stem.starts(Row([1, 2], [[4]]))  # nothing would be left to read
     assert not stem.starts(Row([2, 1, 3], [[4]]))
-
-
-def test_what_all_prompts_begin_with_is_read_and_counted_once(answering, tmp_path):
-    """The stem is the same for every document; the account leaves it out, as the plan does."""
-    pairs = some_pairs()
-    for prompt in ("question", "strict"):
-        with teacher(answering, tmp_path, prompt=prompt, document_tokens=500) as judge:
-            rows = judge._rows(pairs.by_document())
-            stem = judge._stem_ids
-            begin = judge.model.tokenizer.decode(stem)
-            assert begin.startswith("<|im_start|>user\n") and begin.endswith("<document>\n")
-            assert all(row.prefix[: len(stem)] == stem and len(row.prefix) > len(stem) for row in rows)
-            plan = judge.plan(pairs)
-            assert plan.prompt_tokens == sum(map(len, rows)) - len(stem) * len(rows)
-
-
-def test_the_strict_prompt_is_the_instruction_the_document_and_the_label(answering, tmp_path):
-    strict = (
-        "<|im_start|>user\nJudge strictly whether a tag fits the document below. Most tags do not fit: "
-        "answer yes only if the document is about it. Answer with one word: yes or no.\n\n<document>\n{}\n"
-        "</document>\n\nTag: {}<|im_end|>\n<|im_start|>assistant\n"
-    )
-    pairs = some_pairs()
-    with teacher(answering, tmp_path, prompt="strict", document_tokens=500) as judge:
-        p_yes = judge.judge(pairs, progress=False).p_yes
-    np.testing.assert_allclose(p_yes, alone(answering, written(pairs, strict.format), "\n\nTag: "), atol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", WHOLE)
@@ -279,11 +214,10 @@ def test_the_mask_of_a_document_and_two_labels():
 
 
 def test_batches_and_split_rows_change_nothing(answering, tmp_path):
-    pairs = some_pairs(documents=10, labels=8)
+    pairs = some_pairs(documents=5, labels=6)
     found = []
     for batch_tokens in (64, 300, 100_000):
-        with build(config(answering, batch_tokens=batch_tokens), store=tmp_path / f"{batch_tokens}.sqlite",
-                   corpus=None) as judge:  # fmt: skip
+        with teacher(answering, tmp_path / str(batch_tokens), batch_tokens=batch_tokens) as judge:
             found.append(judge.judge(pairs, progress=False).p_yes)
             if batch_tokens == 64:  # less than a prompt: a row for each pair
                 assert judge.cost.requests >= len(pairs)
@@ -305,12 +239,7 @@ def test_a_document_is_cut_at_its_budget_of_tokens(answering, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(answering)
     text = "tree graph " * 200
     ids = tokenizer(text).input_ids
-    pairs = Pairs(
-        pa.table({"uid": ["d"], "title": [""], "text": [text]}),
-        pa.table({"uid": ["l"], "text": ["sort"]}),
-        np.zeros(1, np.int32),
-        np.zeros(1, np.int32),
-    )
+    pairs = Pairs.from_shortlist(document_table([text]), label_table(["sort"]), np.zeros((1, 1), np.int32))
     with teacher(answering, tmp_path, document_tokens=50) as judge:
         p_yes = judge.judge(pairs, progress=False).p_yes
     cut = tokenizer.decode(ids[:50])
@@ -327,15 +256,10 @@ def test_special_tokens_in_texts_are_read_as_letters(answering, tmp_path):
     tokenizer.save_pretrained(folder)
     special = tokenizer.convert_tokens_to_ids("§stop§")
     assert special in tokenizer("a §stop§ b").input_ids
+    documents, labels = document_table(["a §stop§ b"], ["§stop§"]), label_table(["§stop§", "sort"])
+    pairs = Pairs.from_shortlist(documents, labels, np.array([[0, 1]], np.int32))
     with teacher(folder, tmp_path) as judge:
-        row = judge._rows(
-            Pairs(
-                pa.table({"uid": ["d"], "title": ["§stop§"], "text": ["a §stop§ b"]}),
-                pa.table({"uid": ["l", "m"], "text": ["§stop§", "sort"]}),
-                np.zeros(2, np.int32),
-                np.arange(2, dtype=np.int32),
-            ).by_document()
-        )[0]
+        (row,) = judge._rows(pairs.by_document())
     tokens = [*row.prefix, *(token for end in row.suffixes for token in end)]
     assert special not in tokens
     assert "§stop§" in tokenizer.decode(tokens)
@@ -381,11 +305,7 @@ def test_a_second_run_asks_nothing_and_loads_no_weights(answering, tmp_path, mon
 
 
 def test_identity_follows_the_weights_and_the_wording_but_not_the_place(answering, tmp_path):
-    moved = tmp_path / "elsewhere" / "model"
-    AutoModelForCausalLM.from_pretrained(answering).save_pretrained(moved)
-    for path in answering.iterdir():
-        if path.suffix != ".safetensors":
-            (moved / path.name).write_bytes(path.read_bytes())
+    moved = Path(shutil.copytree(answering, tmp_path / "elsewhere" / "model"))
 
     def identity(model=answering, **changes):
         with teacher(model, tmp_path, **changes) as judge:
@@ -411,22 +331,15 @@ def test_weights_that_lie_on_the_disk_give_the_same_logits(answering, tmp_path):
     ).eval()
     assert "disk" in spread.hf_device_map.values()
     rows = rows_of_chance(300, ROWS)
-    device = torch.device("cpu")
-    torch.testing.assert_close(packed_logits(spread, rows, 0, device), packed_logits(model, rows, 0, device))
+    torch.testing.assert_close(packed_logits(spread, rows, 0, CPU), packed_logits(model, rows, 0, CPU))
 
 
-def test_a_date_in_the_chat_template_makes_no_other_teacher():
+def test_a_date_in_the_chat_template_makes_no_other_teacher_and_a_message_is_needed():
     tokenizer = tiny_tokenizer()
-    tokenizer.chat_template = (
-        "{% set today = strftime_now('%d %b %Y') %}Today is {{ today }}. " + tokenizer.chat_template
-    )
-    head, tail = chat_frame(tokenizer, "dated")
-    assert head == "Today is 01 Jan 2026. <|im_start|>user\n"
-    assert tail == "<|im_end|>\n<|im_start|>assistant\n"
-
-
-def test_a_chat_template_without_the_message_is_an_error():
-    tokenizer = tiny_tokenizer()
+    dated = "{% set today = strftime_now('%d %b %Y') %}Today is {{ today }}. "
+    tokenizer.chat_template = dated + tokenizer.chat_template
+    expected = ("Today is 01 Jan 2026. <|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n")
+    assert chat_frame(tokenizer, "dated") == expected
     tokenizer.chat_template = "{{ raise_exception('Only tools, please') }}"
     with pytest.raises(TeacherError, match=r"chat template of odd.*Only tools, please"):
         chat_frame(tokenizer, "odd")
@@ -502,13 +415,10 @@ def hub(answering, tmp_path, monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
-    monkeypatch.setattr(
-        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
-        address + "/{repo_id}/resolve/{revision}/{filename}",
-    )
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    settings = {"ENDPOINT": address, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": False}
+    settings["HUGGINGFACE_CO_URL_TEMPLATE"] = address + "/{repo_id}/resolve/{revision}/{filename}"
+    for name, value in settings.items():
+        monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
     yield Hub.fetched
     server.shutdown()
     server.server_close()
@@ -522,11 +432,11 @@ def test_a_model_on_the_hub_is_fetched_once_and_then_needs_no_network(hub, answe
         assert "config.json" in hub and "model.safetensors" not in hub  # a plan needs no weights
         p_yes = judge.judge(pairs, progress=False).p_yes
     assert hub.count("model.safetensors") == 1
-    with build(config(answering), store=tmp_path / "other.sqlite", corpus=None) as judge:
+    with teacher(answering, tmp_path / "other") as judge:
         np.testing.assert_allclose(p_yes, judge.judge(pairs, progress=False).p_yes, atol=1e-5)
     fetched = len(hub)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with build(config("org/tiny"), store=tmp_path / "third.sqlite", corpus=None) as judge:
+    with teacher("org/tiny", tmp_path / "third") as judge:
         assert judge.identity["model"] == COMMIT
         np.testing.assert_allclose(p_yes, judge.judge(pairs, progress=False).p_yes, atol=1e-5)
     assert len(hub) == fetched
@@ -546,7 +456,7 @@ def test_an_interrupted_download_is_completed(hub, answering, tmp_path):
         assert [name for name in hub if name in parts] == [parts[0]]
         p_yes = judge.judge(pairs, progress=False).p_yes
     assert sorted(name for name in hub if name in parts) == parts
-    with build(config(answering), store=tmp_path / "other.sqlite", corpus=None) as judge:
+    with teacher(answering, tmp_path / "other") as judge:
         np.testing.assert_allclose(p_yes, judge.judge(pairs, progress=False).p_yes, atol=1e-5)
 
 
@@ -560,10 +470,7 @@ def test_unusable_folders_are_reported(tmp_path, answering):
     with pytest.raises(TeacherError, match=r"no config\.json in .*empty"):
         find(str(empty))
 
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    for path in answering.iterdir():
-        (broken / path.name).write_bytes(path.read_bytes())
+    broken = Path(shutil.copytree(answering, tmp_path / "broken"))
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(TeacherError, match="broken cannot be loaded as a causal language model"):
@@ -597,16 +504,12 @@ def test_a_prompt_longer_than_the_model_reads_is_refused(tmp_path):
 
 
 def test_probabilities_that_are_not_finite_are_no_verdict(tmp_path, answering):
-    folder = tmp_path / "nan"
-    model = AutoModelForCausalLM.from_pretrained(answering)
-    model.lm_head.weight.data[:] = float("nan")
-    model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(answering).save_pretrained(folder)
-    pairs = some_pairs()
-    with (
-        teacher(folder, tmp_path, precision="bf16") as judge,
-        pytest.raises(TeacherError, match=r"no finite probabilities in bf16; set teacher\.precision=fp32"),
-    ):
-        judge.judge(pairs, progress=False)
+    folder = Path(shutil.copytree(answering, tmp_path / "nan"))
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.weight"][:] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    message = r"no finite probabilities in bf16; set teacher\.precision=fp32"
     with teacher(folder, tmp_path, precision="bf16") as judge:
-        assert judge.plan(pairs).cached == 0
+        with pytest.raises(TeacherError, match=message):
+            judge.judge(some_pairs(), progress=False)
+        assert judge.plan(some_pairs()).cached == 0

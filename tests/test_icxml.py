@@ -28,7 +28,7 @@ from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.llm import dispatch
 from lmtx.teachers import NO, NONE, YES, BudgetError, TeacherError
-from lmtx.teachers.records import write_texts
+from lmtx.teachers.records import write_record
 from lmtx.teachers.store import VerdictStore
 
 WORDS = ["red", "apple", "car", "blue", "green", "sky", "tree", "tall", "night"]
@@ -311,7 +311,7 @@ def test_recorded_texts_need_no_model_and_the_first_documents_can_be_enough(tmp_
     assert len(ranked.ranking) == 2 and "measured on the first 2 of 4 test documents" in ranked.notes
     assert ranked.cost["requests"] >= 4
     with VerdictStore(inputs.store) as store:
-        assert write_texts(store, "tiny", tmp_path / "records" / "tiny-texts.parquet") >= 4
+        assert write_record(store, "tiny", None, tmp_path / "records" / "tiny-texts.parquet") >= 4
     file.unlink()
     inputs = dataclasses.replace(inputs, store=tmp_path / "new.sqlite", records=tmp_path / "records")
     recorded = rank("icxml", inputs, documents=2, demonstrations=1, candidates=1)

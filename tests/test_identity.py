@@ -153,5 +153,5 @@ def test_the_presets_that_name_the_open_model_name_the_same_one():
     member = load_presets(["dataset=semanlink", "teacher=combined"]).teacher.of["qwen"]
     deciding = {"acceptance"}  # that of the sum decides
     assert member.model_dump(exclude=deciding) == alone.model_dump(exclude=deciding)
-    model = MODELS["qwen-1.5b"]
+    model = MODELS["qwen-1.5b"]()
     assert (alone.model, alone.sha256) == (f"{model.repository}:{model.file}", model.sha256)

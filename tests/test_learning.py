@@ -368,7 +368,7 @@ def index(monkeypatch, tmp_path):
     model = models.Model(
         "a/b", "tiny.gguf", len(whole), hashlib.sha256(whole).hexdigest(), "MIT", tuple(parts)
     )
-    monkeypatch.setitem(models.MODELS, "tiny", model)
+    monkeypatch.setitem(models.MODELS, "tiny", lambda: model)
     return parts, asked, whole
 
 

@@ -5,13 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 from judging import make_config, make_pairs
-from servers import Reply, Server, completion, error, prompt, with_logprobs
+from servers import BatchApi, Reply, Server, completion, error, prompt
 
 from lmtx.llm import dispatch, faults
 from lmtx.llm.chat import Question
 from lmtx.llm.faults import BudgetError, TeacherError
+from lmtx.teachers import batches
 from lmtx.teachers.base import TooFewAnswersError
-from lmtx.teachers.pairs import NO, NONE, YES
+from lmtx.teachers.pairs import NONE, YES
 from lmtx.teachers.writer import build_writer
 
 
@@ -30,14 +31,10 @@ def document(request):
 REFUSALS = {
     "DeepSeek": error(400, "Content Exists Risk", code="invalid_request_error"),
     "OpenRouter": Reply(
-        {"error": {"code": 403, "message": "Input flagged", "metadata": {"reasons": ["hate"]}}}, 403
+        {"error": {"code": 403, "message": "Input flagged", "metadata": {"reasons": []}}}, 403
     ),
-    "DashScope": Reply(
-        {"code": "DataInspectionFailed", "message": "Input data may contain bad content"}, 400
-    ),
-    "llama.cpp": Reply(
-        {"error": {"code": 400, "type": "exceed_context_size_error", "message": "too many"}}, 400
-    ),
+    "DashScope": Reply({"code": "DataInspectionFailed", "message": "Input data may be bad"}, 400),
+    "llama.cpp": Reply({"error": {"code": 400, "type": "exceed_context_size_error", "message": "long"}}, 400),
     "too large": Reply(b"<html>413 Request Entity Too Large</html>", 413),
     "for legal reasons": Reply({"detail": "no"}, 451),
     "in a reply with the status 200": Reply({"error": {"message": "Content Exists Risk", "code": 400}}),
@@ -47,15 +44,15 @@ REFUSALS = {
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
 def test_a_refused_document_is_its_own_failure(ask, refusal):
     """Also where it is the first of all, whichever others are in work, and run after run."""
-    pairs = make_pairs(documents=40)
+    pairs = make_pairs(documents=15)
     for concurrency in (1, 4, 64):
         with Server(lambda r: refusal if document(r) in (0, 1, 2) else completion("yes")) as server:
-            verdicts, teacher = ask(server, pairs, concurrency=concurrency, max_missing=0.1)
-        answers = verdicts.answer.reshape(40, 3)
+            verdicts, teacher = ask(server, pairs, concurrency=concurrency, max_missing=0.2)
+        answers = verdicts.answer.reshape(15, 3)
         assert (answers[:3] == NONE).all() and (answers[3:] == YES).all()
         assert teacher.cost.failed == 9
         # The first run asks about every pair once; the others only about those that were refused.
-        assert sum(map(judged, server.requests)) == (120 if concurrency == 1 else 9)
+        assert sum(map(judged, server.requests)) == (45 if concurrency == 1 else 9)
 
 
 def test_a_streak_of_refused_documents_ends_nothing(ask):
@@ -78,12 +75,9 @@ def test_a_server_that_refuses_every_request_is_left(ask, answered):
 
 
 def test_too_many_refused_documents_end_with_the_reason(ask):
-    with (
-        Server(lambda r: error(400, "Content Exists Risk") if document(r) else completion("yes")) as server,
-        pytest.raises(
-            TooFewAnswersError, match=r"15 of 18 pairs.*15 were not answered \(.*Content Exists Risk"
-        ),
-    ):
+    message = r"15 of 18 pairs.*15 were not answered \(.*Content Exists Risk"
+    refusing = Server(lambda r: error(400, "Content Exists Risk") if document(r) else completion("yes"))
+    with refusing as server, pytest.raises(TooFewAnswersError, match=message):
         ask(server)
 
 
@@ -151,11 +145,9 @@ def test_what_the_server_says_is_shown_with_a_remedy(ask, reply, message):
 # --- a status of 200 that is no completion ---
 
 
-@pytest.mark.parametrize(
-    "content_type", ["text/plain", "text/html; charset=utf-8", "", "application/octet-stream"]
-)
-def test_json_is_read_whatever_it_is_called(ask, content_type):
-    with Server(lambda r: Reply(completion("yes"), headers={"content-type": content_type})) as server:
+def test_json_is_read_whatever_it_is_called(ask):
+    types = iter(["text/plain", "text/html; charset=utf-8", "", "application/octet-stream"] * 5)
+    with Server(lambda r: Reply(completion("yes"), headers={"content-type": next(types)})) as server:
         verdicts, teacher = ask(server)
     assert set(verdicts.answer) == {YES} and teacher.cost.requests == 18
 
@@ -183,28 +175,22 @@ def test_an_error_with_the_status_200_is_waited_for_and_told(ask, body):
     assert "KeyError" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        (b"<!DOCTYPE html>\n<html><title>Open WebUI</title>", "Open WebUI"),
-        (b'data: {"choices": [{"delta": {}}]}\n\ndata: [DONE]\n', r"data: \{"),
-    ],
-    ids=["HTML", "SSE"],
-)
-def test_a_page_at_the_start_is_told_at_once(ask, body, message):
-    page = Reply(body, headers={"content-type": "text/html"})
-    with Server(lambda request: page) as server:
-        with pytest.raises(TeacherError, match=message + ".*OPENAI_BASE_URL is not the address"):
-            ask(server)
-        assert len(server.requests) <= 4
+def test_a_page_at_the_start_is_told_at_once(ask):
+    html, events = (
+        b"<!DOCTYPE html>\n<html><title>Open WebUI</title>",
+        b'data: {"choices": []}\n\ndata: [DONE]\n',
+    )
+    for body, message in ((html, "Open WebUI"), (events, r"data: \{")):
+        page = Reply(body, headers={"content-type": "text/html"})
+        with Server(lambda request, page=page: page) as server:
+            with pytest.raises(TeacherError, match=message + ".*OPENAI_BASE_URL is not the address"):
+                ask(server)
+            assert len(server.requests) <= 4
     with Server(script=[None, page, page]) as server:  # a gateway's page between answers passes
         assert set(ask(server, concurrency=1)[0].answer) == {YES}
-
-
-def test_an_empty_body_is_told(ask):
     message = r"with no chat completion \(nothing\)"
     with Server(lambda request: Reply(b"")) as server, pytest.raises(TeacherError, match=message):
-        ask(server, patience=0.1)
+        ask(server, make_pairs(documents=9), patience=0.1)
 
 
 # --- no answer ---
@@ -219,11 +205,8 @@ def thinks(request):
 
 def plain_thought(request):
     body = thinks(request)
-    body["choices"][0]["message"]["content"] = (
-        "No mention of cats. </think> yes"
-        if body["choices"][0]["finish_reason"] == "stop"
-        else "No mention of cats"
-    )
+    message = body["choices"][0]["message"]
+    message["content"] = message["content"].replace("<think>Hm", "No mention of cats")
     return body
 
 
@@ -235,42 +218,18 @@ def hidden_thought(request):
 
 
 @pytest.mark.parametrize("model", [thinks, plain_thought, hidden_thought])
-@pytest.mark.parametrize("mode", ["pointwise", "batch"])
-def test_the_remedy_of_a_thought_cut_off_works(ask, model, mode, monkeypatch):
+@pytest.mark.parametrize("batch", [False, True])
+def test_the_remedy_of_a_thought_cut_off_works(ask, model, batch, monkeypatch):
     """What was cut off is no verdict, so that a run with more tokens asks again."""
-    from servers import BatchApi
-
-    from lmtx.teachers import batches
-
     monkeypatch.setattr(batches, "FIRST_POLL", 0.01)
-    changes = {"batch": mode == "batch"}
-    with Server(BatchApi(model) if mode == "batch" else model) as server:
+    with Server(BatchApi(model) if batch else model) as server:
         with pytest.raises(TeacherError, match=r"cut off before it answered.*raise teacher\.max_tokens"):
-            ask(server, max_tokens=4, **changes)
-        verdicts, _ = ask(server, max_tokens=2000, **changes)
-        assert set(verdicts.answer) == {YES}
+            ask(server, max_tokens=4, batch=batch)
+        assert len(server.requests) <= 8 or model is plain_thought  # which may yet be an answer
+        assert set(ask(server, max_tokens=2000, batch=batch)[0].answer) == {YES}
         sent = len(server.requests)
-        assert set(ask(server, max_tokens=4, **changes)[0].answer) == {YES} or mode == "batch"
-        assert len(server.requests) == sent or mode == "batch"
-
-
-def test_a_thinking_model_is_stopped_before_it_costs_much(ask):
-    with Server(thinks) as server:
-        with pytest.raises(TeacherError, match=r"raise teacher\.max_tokens"):
-            ask(server, make_pairs(documents=500))
-        assert len(server.requests) <= 8
-
-
-def test_single_answers_cut_off_fail_alone_and_are_asked_again(ask):
-    def answer(request):
-        return completion("Let me", finish="length") if document(request) == 3 else completion("yes")
-
-    with Server(answer) as server:
-        verdicts, teacher = ask(server, make_pairs(documents=40))
-        assert teacher.cost.failed == 3 and (verdicts.answer == NONE).sum() == 3
-    with Server() as server:
-        assert set(ask(server, make_pairs(documents=40))[0].answer) == {YES}
-        assert len(server.requests) == 3
+        assert set(ask(server, max_tokens=4)[0].answer) == {YES}
+        assert len(server.requests) == sent
 
 
 def test_neither_yes_nor_no_is_asked_again_on_demand(ask):
@@ -300,31 +259,20 @@ def test_a_text_that_is_only_a_thought_is_no_text(tmp_path, monkeypatch):
             assert sum("about" in prompt(r) for r in server.requests) == requests
 
 
-def test_no_mention_is_not_no(ask):
-    """A thought that begins in the prompt, whose log-probabilities look like an answer's."""
-
-    body = with_logprobs("No mention of cats, but birds fit.\n</think>\n\nyes", [{"No": -0.1, "Yes": -3}])
-    with Server(lambda request: body) as server:
-        verdicts, _ = ask(server)
-    assert set(verdicts.answer) == {YES} and NO not in verdicts.answer
-
-
 # --- waiting ---
 
 
-@pytest.mark.parametrize(
-    "headers", [{"retry-after": "0"}, {"retry-after-ms": "0"}, {"retry-after": "-5"}, {}]
-)
-def test_no_server_is_stormed(ask, headers, monkeypatch):
+def test_no_server_is_stormed(ask, monkeypatch):
     """64 workers, each told to come back at once."""
     monkeypatch.setattr(dispatch, "backoff", faults.backoff)
-    busy = error(429, "slow down", headers=headers)
-    with Server(lambda r: completion("yes") if time.monotonic() > end else busy) as server:
-        end = time.monotonic() + 2.5
-        verdicts, _ = ask(server, make_pairs(documents=40), concurrency=64)
+    told = [{"retry-after": "0"}, {"retry-after-ms": "0"}, {"retry-after": "-5"}, {}]
+    busy = iter([error(429, "slow down", headers=headers) for headers in told] * 500)
+    with Server(lambda r: completion("yes") if time.monotonic() > end else next(busy)) as server:
+        end = time.monotonic() + 1.2
+        verdicts, _ = ask(server, make_pairs(documents=30), concurrency=64)
         storm = sum(request.at < end for request in server.requests)
     assert set(verdicts.answer) == {YES}
-    assert storm <= 64 * 4  # all wait at least 0.25, then 0.5, then 1 second
+    assert storm <= 64 * 3  # all wait at least 0.25, then 0.5, then 1 second
 
 
 def test_a_fault_makes_all_requests_wait(ask, monkeypatch):
@@ -360,27 +308,19 @@ def test_faults_of_one_outage_lengthen_the_wait_once(monkeypatch):
     assert requests[1].wait() == pytest.approx(1.05 * 8.0)  # and the one that keeps failing longer
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "soon", "", "1e999", "Wed, 99 Foo"])
-def test_a_pause_that_is_none_is_passed_over(ask, value):
-    with Server(script=[error(503, "busy", headers={"retry-after": value})]) as server:
-        assert set(ask(server)[0].answer) == {YES}
+def test_a_pause_that_is_none_is_passed_over(ask):
+    values = ["nan", "inf", "soon", "", "1e999", "Wed, 99 Foo"]
+    busy = [error(503, "busy", headers={"retry-after": value}) for value in values]
+    with Server(script=[reply for one in busy for reply in (one, None)]) as server:
+        assert set(ask(server, concurrency=1)[0].answer) == {YES}
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        error(529, "Overloaded"),
-        error(503, "Loading model"),
-        error(500, "oops"),
-        Reply(fault="drop"),
-        Reply(b""),
-    ],
-    ids=["529", "503", "500", "drop", "empty"],
-)
-def test_patience_is_whole_from_the_start(ask, fault, monkeypatch):
-    """A server that loads its model for longer than ten seconds."""
+def test_patience_is_whole_from_the_start(ask, monkeypatch):
+    """A server that loads its model for longer than ten seconds, and says so in all sorts of ways."""
     monkeypatch.setattr(dispatch, "time", SimpleNamespace(monotonic=lambda: 40 * time.monotonic()))
-    with Server(lambda r: completion("yes") if time.monotonic() > end else fault) as server:
+    said = [error(529, "Overloaded"), error(503, "Loading model"), error(500, "oops")]
+    faults = iter([*said, Reply(fault="drop"), Reply(b"")] * 500)
+    with Server(lambda r: completion("yes") if time.monotonic() > end else next(faults)) as server:
         end = time.monotonic() + 0.35
         verdicts, teacher = ask(server, patience=300.0)
     assert set(verdicts.answer) == {YES} and teacher.cost.failed == 0
@@ -394,17 +334,13 @@ def test_replies_that_cannot_be_read_are_paid_for(ask, tmp_path, monkeypatch):
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "prices.yaml").write_text("scripted: {prompt: 0, answer: 1}")
     paid = {"usage": {"prompt_tokens": 17, "completion_tokens": 50_000}}  # five cents
-    for body in (
-        {"choices": []},
-        {"choices": [{"message": None}]},
-        completion(None),
-        completion("<think>", finish="length"),
-        {"error": {"message": "cut"}},
-    ):
+    cut = completion("<think>", finish="length")
+    bodies = [{"choices": []}, {"choices": [{"message": None}]}, completion(None), cut]
+    for body in (*bodies, {"error": {"message": "cut"}}):
         with Server(lambda r, body=body: Reply({**body, **paid})) as server:
             with pytest.raises(TeacherError) as caught:
-                ask(server, max_cost=0.5, concurrency=1)
-            assert len(server.requests) <= 10
+                ask(server, max_cost=0.25, concurrency=1)
+            assert len(server.requests) <= 5
         is_shortfall = "choices" in body and (body["choices"] or [{}])[0].get("message")
         assert isinstance(caught.value, BudgetError) or is_shortfall
 
@@ -440,9 +376,8 @@ def test_a_proxy_is_named_when_nobody_answers(ask, monkeypatch):
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     with Server() as server:
-        with pytest.raises(
-            TeacherError, match=r"through the proxy in HTTP_PROXY \(NO_PROXY=127\.0\.0\.1 goes"
-        ):
+        message = r"through the proxy in HTTP_PROXY \(NO_PROXY=127\.0\.0\.1 goes"
+        with pytest.raises(TeacherError, match=message):
             ask(server, patience=0.1)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         assert set(ask(server)[0].answer) == {YES}

@@ -7,30 +7,26 @@ import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 from judging import make_config
+from tiny_encoders import document_table, label_table
 
 import lmtx.teachers
 from lmtx.config import SimulatedConfig
-from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA, Corpus
+from lmtx.corpus import Corpus
 from lmtx.teachers.pairs import NO, YES, Pairs
 from lmtx.teachers.records import summary
 
-SIZES = {"train": 300, "dev": 40, "test": 5}
+SIZES = {"train": 120, "dev": 40, "test": 5}
 LABELS = 60
 
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
     """Documents whose texts repeat, so that only the uid tells some apart."""
-    tables = {
-        split: pa.table(
-            [[f"{split}{i}" for i in range(n)], [""] * n, [f"text {i // 2}" for i in range(n)]],
-            schema=DOCUMENT_SCHEMA,
-        )
-        for split, n in SIZES.items()
-    }
-    labels = pa.table(
-        [[f"l{i}" for i in range(LABELS)], [f"label {i}" for i in range(LABELS)]], schema=LABEL_SCHEMA
-    )
+    tables = {}
+    for split, n in SIZES.items():
+        table = document_table([f"text {i // 2}" for i in range(n)])
+        tables[split] = table.set_column(0, "uid", pa.array([f"{split}{i}" for i in range(n)]))
+    labels = label_table([f"label {i}" for i in range(LABELS)])
     excluded = {split: sp.csr_array((n, LABELS), dtype=bool) for split, n in SIZES.items()}
     return Corpus(**tables, labels=labels, excluded=excluded)
 
@@ -42,14 +38,21 @@ def truth():
     return {split: sp.csr_array(rng.random((SIZES[split], LABELS)) < 0.2) for split in ("train", "dev")}
 
 
+def simulated(**changes):
+    values = {"kind": "simulated", "name": "simulated", "true_yes": 0.9, "false_yes": 0.05, "seed": 7}
+    return SimulatedConfig(**(values | changes))
+
+
 @pytest.fixture
 def judge(tmp_path, corpus, truth):
     """`judge(pairs, store="a", **config)` gives the verdicts."""
 
     def judge(pairs, store="a", **changes):
-        values = {"kind": "simulated", "name": "simulated", "true_yes": 0.9, "false_yes": 0.05, "seed": 7}
-        config = SimulatedConfig(**(values | changes))
+        config = simulated(**changes)
         with lmtx.teachers.build(config, store=tmp_path / store, corpus=corpus, truth=truth) as teacher:
+            assert teacher.notes == ("simulation: reads annotations",)
+            plan = teacher.plan(pairs)
+            assert (plan.requests, plan.usd) == (0, 0.0)
             return teacher.judge(pairs, progress=False)
 
     return judge
@@ -68,6 +71,10 @@ def test_without_errors_it_says_what_the_annotations_say(judge, corpus, truth, s
     expected = truth[split].toarray()[pairs.rows, pairs.columns]
     assert (verdicts.answer == np.where(expected, YES, NO)).all()
     assert (verdicts.p_yes == expected).all()
+    stored = judge(
+        pairs, true_yes=1.0, false_yes=0.0
+    )  # where documents of one text keep their own annotations
+    assert (stored.answer == verdicts.answer).all()
 
 
 def test_it_errs_at_the_given_rates(judge, corpus, truth):
@@ -97,37 +104,21 @@ def test_a_better_teacher_says_yes_wherever_a_worse_one_is_right(judge, corpus, 
     assert (better >= worse).all() and better.sum() > worse.sum()
 
 
-def test_documents_of_one_text_keep_their_own_annotations(judge, corpus, truth):
-    pairs = all_pairs(corpus)
-    judge(pairs, true_yes=1.0, false_yes=0.0)
-    stored = judge(pairs, true_yes=1.0, false_yes=0.0)  # from the store
-    assert (stored.answer == truth["train"].toarray()[pairs.rows, pairs.columns]).all()
-
-
 def test_other_annotations_are_another_teacher(judge, corpus, truth, tmp_path):
     pairs = all_pairs(corpus)
     judge(pairs, true_yes=1.0, false_yes=0.0)
     flipped = {split: sp.csr_array(~matrix.toarray()) for split, matrix in truth.items()}
-    config = SimulatedConfig(kind="simulated", name="simulated", true_yes=1.0, false_yes=0.0, seed=7)
+    config = simulated(true_yes=1.0, false_yes=0.0)
     with lmtx.teachers.build(config, store=tmp_path / "a", corpus=corpus, truth=flipped) as teacher:
         verdicts = teacher.judge(pairs, progress=False)
         assert len(summary(teacher.store)) == 2
     assert (verdicts.answer == flipped["train"].toarray()[pairs.rows, pairs.columns]).all()
 
 
-def test_it_declares_itself_a_simulation(corpus, truth, tmp_path):
-    config = SimulatedConfig(kind="simulated", name="s", true_yes=0.9, false_yes=0.1, seed=1)
-    with lmtx.teachers.build(config, store=tmp_path / "s", corpus=corpus, truth=truth) as teacher:
-        assert teacher.notes == ("simulation: reads annotations",)
-        plan = teacher.plan(all_pairs(corpus))
-        assert (plan.requests, plan.usd) == (0, 0.0)
-
-
 def test_annotations_go_to_the_simulated_teacher_only(corpus, truth, tmp_path):
-    simulated = SimulatedConfig(kind="simulated", name="s", true_yes=0.9, false_yes=0.1, seed=1)
     ensemble = SimpleNamespace(kind="ensemble")
     with pytest.raises(ValueError, match="pass truth="):
-        lmtx.teachers.build(simulated, store=tmp_path / "s", corpus=corpus)
+        lmtx.teachers.build(simulated(), store=tmp_path / "s", corpus=corpus)
     for config in (ensemble, make_config()):
         with pytest.raises(ValueError, match="must not see annotations"):
             lmtx.teachers.build(config, store=tmp_path / "s", corpus=corpus, truth=truth)
@@ -138,8 +129,6 @@ def test_annotations_go_to_the_simulated_teacher_only(corpus, truth, tmp_path):
 def test_what_is_not_annotated_is_an_error(judge, corpus, truth, tmp_path):
     with pytest.raises(ValueError, match="no annotations of the document 'test0'"):
         judge(all_pairs(corpus, "test"))
-    config = SimulatedConfig(kind="simulated", name="s", true_yes=0.9, false_yes=0.1, seed=1)
-    with pytest.raises(ValueError, match=r"annotations of dev are \(300, 60\), not \(40, 60\)"):
-        lmtx.teachers.build(
-            config, store=tmp_path / "s", corpus=corpus, truth=truth | {"dev": truth["train"]}
-        )
+    wrong = truth | {"dev": truth["train"]}
+    with pytest.raises(ValueError, match=r"annotations of dev are \(120, 60\), not \(40, 60\)"):
+        lmtx.teachers.build(simulated(), store=tmp_path / "s", corpus=corpus, truth=wrong)

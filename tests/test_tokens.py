@@ -20,24 +20,18 @@ def test_texts_come_back_as_they_were(tokens):
     assert tokens.lengths.tolist() == [3, 0, 1, 2]
     assert (tokens.ids.dtype, tokens.ends.dtype) == (np.int32, np.int64)
 
-
-@pytest.mark.parametrize("row", [4, -5])
-def test_a_row_that_is_not_there_is_an_error(tokens, row):
-    with pytest.raises(IndexError):
-        tokens[row]
+    for row in (4, -5):
+        with pytest.raises(IndexError):
+            tokens[row]
 
 
-@pytest.mark.parametrize(
-    "rows", [slice(1, 3), slice(2, None), slice(None), slice(3, 1), slice(4, 9), slice(None, None, -2)]
-)
-def test_a_slice_is_cut_as_a_list_s(tokens, rows):
-    part = tokens[rows]
-    assert list(part) == TEXTS[rows]
-    assert part.lengths.tolist() == [len(text) for text in TEXTS[rows]]
-    assert list(part[1:]) == TEXTS[rows][1:]
-
-
-def test_a_slice_copies_no_token(tokens):
+def test_a_slice_is_cut_as_a_list_s_and_copies_no_token(tokens):
+    for rows in map(slice, (1, 2, None, 3, 4), (3, None, None, 1, 9)):
+        part = tokens[rows]
+        assert list(part) == TEXTS[rows]
+        assert part.lengths.tolist() == [len(text) for text in TEXTS[rows]]
+        assert list(part[1:]) == TEXTS[rows][1:]
+    assert list(tokens[::-2]) == TEXTS[::-2]
     assert np.shares_memory(tokens[2:].ids, tokens.ids)
 
 

@@ -74,7 +74,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_loss_is_that_of_the_formula(seed, settings):
     s, positives, ignored = random_batch(seed, labels=20)
     for hidden, given in ((ignored, ignored), (np.zeros_like(ignored), None)):
@@ -89,9 +89,7 @@ def test_the_loss_of_one_document_by_hand():
     a, b = math.exp(4), math.exp(3)
     expected = (a * 0.2 + b * 0.1) / (a + b + 1) / 3
     assert fast_loss(s, [0], hard_negatives=3).item() == pytest.approx(expected, rel=1e-12)
-
-
-def test_missing_negatives_count_as_zeros():
+    # Missing negatives count as zeros.
     two = fast_loss([[0.5, 0.4]], [0], hard_negatives=2).item()
     assert fast_loss([[0.5, 0.4]], [0], hard_negatives=1).item() == pytest.approx(0.2)
     assert two == pytest.approx(0.1)
@@ -106,9 +104,7 @@ def test_a_document_without_negatives_adds_nothing_and_no_gradient():
     value.backward()
     assert value.item() == pytest.approx(0.2 / 2)
     np.testing.assert_allclose(s.grad, [[0, 0], [-0.5, 0.5]], atol=1e-15)
-
-
-def test_a_margin_that_is_met_costs_nothing():
+    # Nor does one whose margin is met.
     s = torch.tensor([[0.9, 0.6, -0.5], [0.2, 0.9, 0.1]], requires_grad=True)
     value = triplet_loss(s, torch.tensor([0, 1]), margin=0.3 - 1e-6)
     value.backward()
@@ -132,22 +128,17 @@ def test_the_gradient_is_that_of_the_formula_with_fixed_weights(settings):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_loss_stays_on_the_device_and_in_the_type_of_the_similarities(device, dtype):
+def test_the_loss_stays_on_the_device_and_in_the_type_of_the_similarities(device):
     s, positives, ignored = random_batch(2)
-    similarity = torch.tensor(s, dtype=dtype, device=device)
-    value = triplet_loss(
-        similarity,
-        torch.as_tensor(positives, device=device),
-        ignored=torch.as_tensor(ignored, device=device),
-    )
-    assert (value.shape, value.dtype, value.device) == ((), dtype, similarity.device)
+    similarity = torch.tensor(s, dtype=torch.float32, device=device)
+    columns, no_negatives = (torch.as_tensor(each, device=device) for each in (positives, ignored))
+    value = triplet_loss(similarity, columns, ignored=no_negatives)
+    assert (value.shape, value.dtype, value.device) == ((), torch.float32, similarity.device)
     assert value.item() == pytest.approx(slow_loss(s, positives, ignored, **METHOD), rel=1e-5)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_weighted_documents_count_as_often_as_their_weight_says(seed):
-    s, positives, ignored = random_batch(seed)
+def test_weighted_documents_count_as_often_as_their_weight_says():
+    s, positives, ignored = random_batch(1)
     counts = np.array([1, 3, 2, 1, 1, 4, 2])
     weighted = fast_loss(s, positives, ignored, weights=torch.as_tensor(counts, dtype=torch.float64))
     repeated = fast_loss(*(np.repeat(part, counts, axis=0) for part in (s, positives, ignored)))
@@ -166,10 +157,9 @@ def slow_contrast(s, positives, ignored, temperature):
     return total / len(positives)
 
 
-@pytest.mark.parametrize("temperature", [0.05, 0.2, 1.0])
-@pytest.mark.parametrize("seed", range(3))
-def test_the_contrastive_loss_is_cross_entropy_without_ignored_pairs(seed, temperature):
-    s, positives, ignored = random_batch(seed)
+@pytest.mark.parametrize("temperature", [0.05, 1.0])
+def test_the_contrastive_loss_is_cross_entropy_without_ignored_pairs(temperature):
+    s, positives, ignored = random_batch(1)
     similarity, columns = torch.tensor(s, requires_grad=True), torch.as_tensor(positives)
     free = contrastive_loss(similarity, columns, temperature=temperature)
     expected = torch.nn.functional.cross_entropy(similarity / temperature, columns)
@@ -180,15 +170,9 @@ def test_the_contrastive_loss_is_cross_entropy_without_ignored_pairs(seed, tempe
     ignored[np.arange(len(s)), positives] = False
     assert not similarity.grad[torch.as_tensor(ignored)].any()
     np.testing.assert_allclose(similarity.grad.sum(dim=1), 0, atol=1e-12)
-
-
-def test_the_contrastive_loss_of_one_document_by_hand():
-    s = torch.tensor([[0.1, 0.2, 0.9]], dtype=torch.float64)
-    positive = torch.tensor([0])
-    value = contrastive_loss(s, positive, ignored=torch.tensor([[True, False, True]]), temperature=0.1)
-    assert value.item() == pytest.approx(math.log(1 + math.exp(1)), rel=1e-12)
-    alone = contrastive_loss(s, positive, ignored=torch.tensor([[False, True, True]]), temperature=0.1)
-    assert alone.item() == 0
+    # A document without a negative adds nothing.
+    similarity, positive = torch.tensor([[0.1, 0.2, 0.9]]), torch.tensor([0])
+    assert contrastive_loss(similarity, positive, ignored=torch.tensor([[False, True, True]])).item() == 0
 
 
 # --- batches -----------------------------------------------------------------------------------
@@ -258,13 +242,19 @@ def test_an_incomplete_last_batch_is_dropped_where_asked_unless_it_is_the_only_o
 
 def test_each_step_draws_one_of_a_document_s_pseudo_positives(source):
     accepted, found = source.positives.toarray(), set()
-    for batch in source.batches(training_config(epochs=60)):
+    for batch in source.batches(training_config(epochs=40)):
         rows, columns, chosen = drawn(batch)
         assert batch.positives.shape == rows.shape
         assert accepted[rows, chosen].all()
         assert columns.tolist() == sorted(set(chosen.tolist()))  # each label once, and no other label
         found |= set(zip(rows.tolist(), chosen.tolist(), strict=True))
     assert found == set(zip(*map(np.ndarray.tolist, np.nonzero(accepted)), strict=True))
+
+    def drawings(seed):
+        config = training_config(seed=seed, epochs=2, rejected_negatives=2)
+        return [(b.documents, b.labels, b.positives.tolist()) for b in source.batches(config)]
+
+    assert drawings(1) == drawings(1) != drawings(2)
 
 
 @pytest.mark.parametrize("rejected_negatives", [0, 3])
@@ -320,11 +310,8 @@ def test_random_negatives_are_as_many_as_the_hardest_and_differ_by_seed(source):
         chosen = np.concatenate([chosen, np.nonzero(~ignored & ~own)[1]])
         assert len(rows) == len(positives)
     assert len(np.unique(chosen)) > 8  # not always the first ones
-    for (_, one), (_, again) in zip(kept(1), kept(1), strict=True):
-        np.testing.assert_array_equal(one, again)
-    assert any(
-        a[1].shape != b[1].shape or (a[1] != b[1]).any() for a, b in zip(kept(1), kept(2), strict=True)
-    )
+    one, again, other = ([ignored.tolist() for _, ignored in kept(seed)] for seed in (1, 1, 2))
+    assert one == again != other
 
 
 def test_soft_targets_weigh_a_document_by_the_teacher_s_p_yes(source):
@@ -349,15 +336,6 @@ def test_pairs_without_an_answer_bring_no_label_into_a_batch():
     np.testing.assert_array_equal(batch.ignored, [[True, False]])
 
 
-def test_batches_follow_from_the_seed(source):
-    def drawings(seed):
-        config = training_config(seed=seed, epochs=2, rejected_negatives=2)
-        return [(b.documents, b.labels, b.positives.tolist()) for b in source.batches(config)]
-
-    assert drawings(1) == drawings(1)
-    assert drawings(1) != drawings(2)
-
-
 # --- the loop ----------------------------------------------------------------------------------
 
 TOPICS = ("ant", "bee", "cat", "dog", "elk", "fox")
@@ -368,7 +346,7 @@ def folder(tmp_path_factory):
     return save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")
 
 
-def topical(encoder, n=64):
+def topical(encoder, n=48):
     """Documents of words of one topic; its label is the one accepted."""
     rng = np.random.default_rng(1)
     topics = rng.integers(0, len(TOPICS), n)
@@ -396,11 +374,11 @@ def same(a, b):
 
 
 def test_training_learns_topics_that_words_tell_apart(folder):
-    config = training_config(epochs=4)
+    config = training_config(epochs=7)
     encoder, log = trained(folder, config)
-    assert len(log.losses) == 32
+    assert len(log.losses) == 42
     assert log.seconds > 0
-    assert np.mean(log.losses[-8:]) < 0.5 * np.mean(log.losses[:8])
+    assert np.mean(log.losses[-6:]) < 0.5 * np.mean(log.losses[:6])
     _, topics, documents, labels = topical(encoder)
     before = Encoder.load(encoder_config(folder))
     accuracy = [
@@ -424,21 +402,16 @@ def test_a_cycle_starts_from_the_pretrained_encoder_and_repeats_bit_by_bit(folde
 
 
 def test_dropout_is_on_while_training_where_asked_and_off_afterwards(folder):
-    (plain, log), (student, noisy), (again, same_log) = [
-        trained(folder, training_config(dropout=dropout)) for dropout in (False, True, True)
-    ]
-    assert noisy.losses == same_log.losses != log.losses
-    assert same(weights(student), weights(again))
-    assert not same(weights(student), weights(plain))
-    np.testing.assert_array_equal(student.encode(["a b"], 8), again.encode(["a b"], 8))
-    assert not student.model.training
+    runs = [trained(folder, training_config(dropout=dropout)) for dropout in (False, True, True)]
+    plain, noisy, again = ((log.losses, student.encode(["ant1 bee2"], 8).tolist()) for student, log in runs)
+    assert noisy == again and noisy[0] != plain[0] and noisy[1] != plain[1]
+    assert not runs[1][0].model.training
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_student_s_weights_are_mixed_with_those_of_e0(folder, precision):
-    (learnt, log), (mixed, same_log) = [
-        trained(folder, training_config(e0_share=share), precision=precision) for share in (0.0, 0.25)
-    ]
+    configs = (training_config(e0_share=share) for share in (0.0, 0.25))
+    (learnt, log), (mixed, same_log) = (trained(folder, config, precision) for config in configs)
     assert log.losses == same_log.losses
     start, end = weights(Encoder.load(encoder_config(folder))), weights(learnt)
     for name, weight in weights(mixed).items():
@@ -496,9 +469,9 @@ def optimizers(monkeypatch):
 @pytest.mark.parametrize(
     ("warmup_steps", "expected"),
     [
-        (2, [1 / 3, 2 / 3, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]),
-        (100, [1 / 3, 2 / 3, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]),  # at most a quarter of the steps
-        (0, [1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]),
+        (1, [1 / 2, 1, 4 / 5, 3 / 5, 2 / 5, 1 / 5]),
+        (100, [1 / 2, 1, 4 / 5, 3 / 5, 2 / 5, 1 / 5]),  # at most a quarter of the steps
+        (0, [1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]),
     ],
 )
 def test_the_learning_rate_warms_up_and_decays_linearly(folder, optimizers, warmup_steps, expected):
@@ -506,9 +479,7 @@ def test_the_learning_rate_warms_up_and_decays_linearly(folder, optimizers, warm
     np.testing.assert_allclose(optimizers[0].rates, np.multiply(expected, 1e-4), rtol=1e-12)
     group = optimizers[0].param_groups[0]
     assert (group["eps"], group["weight_decay"]) == (1e-6, 0.01)
-    assert sum(p.numel() for p in group["params"]) == sum(
-        p.numel() for p in Encoder.load(encoder_config(folder)).model.parameters()
-    )
+    assert len(group["params"]) == len(list(Encoder.load(encoder_config(folder)).model.parameters()))
 
 
 def test_settings_of_the_loss_and_the_batch_reach_it(folder, monkeypatch):
@@ -538,8 +509,8 @@ def test_a_loss_of_its_own_is_trained_with(folder):
     other, usual = trained(folder, training_config(e0_share=0.25))
     assert log.losses != usual.losses
     assert not same(weights(student), weights(other))
-    assert len(log.losses) == 8
-    assert np.mean(log.losses[-3:]) < np.mean(log.losses[:3])
+    assert len(log.losses) == 6
+    assert np.mean(log.losses[-2:]) < np.mean(log.losses[:2])
 
 
 # --- zero-shot ---------------------------------------------------------------------------------

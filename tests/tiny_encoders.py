@@ -107,15 +107,8 @@ def small_encoder(folder: Path) -> list[str]:
 def encoder_config(model: str | Path, **changes) -> EncoderConfig:
     """An encoder section for `model`: fp32 on the CPU, small batches."""
     values = {
-        "name": "tiny",
-        "model": str(model),
-        "sha256": None,
-        "precision": "fp32",
-        "device": "cpu",
-        "document_tokens": 32,
-        "label_tokens": 16,
-        "title": True,
-        "batch_tokens": 128,
+        **{"name": "tiny", "model": str(model), "sha256": None, "precision": "fp32", "device": "cpu"},
+        **{"document_tokens": 32, "label_tokens": 16, "title": True, "batch_tokens": 128},
     }
     return EncoderConfig(**(values | changes))
 

@@ -16,6 +16,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from lmtx.config import HuggingFaceConfig
+
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 SPELLINGS = ("yes", " yes", "Yes", " Yes", "YES", "no", " no", "No", " No", "NO")
 CHAT_TEMPLATE = (
@@ -121,6 +123,15 @@ def save_answering_model(folder: str | Path, *, seed: int = 0) -> Path:
         head[[yes, no], 0] -= 20.0
         head[tokenizer.eos_token_id, 0] = 20.0
     return _save(model, tokenizer, folder)
+
+
+def local_config(model: str | Path, **changes) -> HuggingFaceConfig:
+    """The section of a teacher in this process, in full precision on the CPU."""
+    values = {
+        **{"kind": "huggingface", "name": "tiny", "model": str(model), "wording": "tag", "question": None},
+        **{"document_tokens": 60, "precision": "fp32", "device": "cpu", "batch_tokens": 2048},
+    }
+    return HuggingFaceConfig(**(values | changes))
 
 
 def save_gguf(folder: str | Path, file: str | Path) -> Path:

@@ -24,9 +24,8 @@ from lmtx.config import Positive
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search
 from lmtx.index.rankings import in_order
-from lmtx.llm.chat import Question
+from lmtx.llm.chat import Question, read_items, read_selection
 from lmtx.llm.cost import Plan
-from lmtx.llm.replies import read_items, read_selection
 from lmtx.teachers import TooFewAnswersError
 from lmtx.teachers.prompts import Wording, document_text, one_line
 from lmtx.teachers.writer import Writer, build_writer

@@ -29,14 +29,8 @@ _TOKENIZED = 4096  # at a time: a tokenizer's own output takes several times wha
 class Encoder:
     """The bi-encoder: one network for documents and labels, whose texts are batched by length.
 
-    Attributes
-    ----------
-    model
-        The network with fp32 weights, and its tokenizer: a `lmtx.encoder.bert.Bert`, or a `General`.
-    config
-        Token lengths, title use, precision and batch size.
-    precision
-        "bf16" or "fp32": what `config.precision` means on this device.
+    `model` is the network with fp32 weights, and its tokenizer: a `lmtx.encoder.bert.Bert`, or a `General`.
+    `precision` is "bf16" or "fp32": what `config.precision` means on this device.
     """
 
     def __init__(self, model, config: EncoderConfig):
@@ -51,12 +45,8 @@ class Encoder:
     def load(cls, config: EncoderConfig, folder: str | Path | None = None) -> "Encoder":
         """Load the pretrained encoder E0 that `config.model` names, or the student saved in `folder`.
 
-        Raises
-        ------
-        EncoderError
-            When the folder is missing, incomplete or damaged, when the weights' SHA-256 is not
-            `config.sha256`, when `config.device` is not there, or, at once, when a hub name is
-            neither cached nor can be reached.
+        Raises `EncoderError` when the folder is missing, incomplete or damaged, the weights' SHA-256 is not
+        `config.sha256`, `config.device` is not there, or, at once, a hub name is neither cached nor reached.
         """
         source = Path(folder) if folder is not None else model_source(config)
         if folder is None and config.sha256:
@@ -82,19 +72,19 @@ class Encoder:
 
     def encode_documents(self, documents: pa.Table, progress: str | None = None) -> np.ndarray:
         """Unit vectors of documents: float32 (n, d), in the table's order."""
-        n = documents.num_rows
-        return self._encode(n, lambda rows: self.tokenize_documents(documents[rows]), progress)
+        return self._encode(
+            documents.num_rows, lambda rows: self.tokenize_documents(documents[rows]), progress
+        )
 
     def encode_labels(self, labels: pa.Table, progress: str | None = None) -> np.ndarray:
         """Unit vectors of labels: float32 (L, d)."""
         return self._encode(labels.num_rows, lambda rows: self.tokenize_labels(labels[rows]), progress)
 
     def encode(self, texts: Sequence[str], max_tokens: int, progress: str | None = None) -> np.ndarray:
-        """Embed texts cut at `max_tokens` (special tokens included).
+        """Embed texts cut at `max_tokens`, special tokens included: float32 (n, d), rows of norm 1.
 
         Batches hold texts of similar length and about `config.batch_tokens` tokens; beside the result,
         memory holds one block of texts at a time. `progress` names a progress bar; None shows none.
-        Returns float32 (n, d), rows of norm 1.
         """
         return self._encode(len(texts), lambda rows: self.tokenize(texts[rows], max_tokens), progress)
 

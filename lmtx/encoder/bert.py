@@ -59,14 +59,9 @@ class _LookUp(torch.autograd.Function):
 class Bert(nn.Module):
     """The network of Devlin et al., "BERT" (NAACL 2019); its pooling and its tokenizer.
 
-    Attributes
-    ----------
-    config
-        The content of config.json, and `pooling` ("mean" or "cls") and `normalized`.
-    max_seq_length
-        Tokens that the model reads of a text, special tokens included.
-    weights
-        By the names of transformers, with / for the dot, which torch does not allow in a name.
+    `config` holds config.json, and `pooling` ("mean" or "cls") and `normalized`; `max_seq_length` counts the
+    tokens that it reads of a text, special ones included; `weights` have the names of transformers, with /
+    for the dot, which torch does not allow in a name.
     """
 
     def __init__(self, config: dict, weights: dict[str, torch.Tensor], limit: int, files: dict[str, bytes]):

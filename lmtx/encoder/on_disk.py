@@ -25,26 +25,11 @@ def embed(encoder: Encoder, texts: Mapping[str, Tokens], folder: str | Path) -> 
     `folder` appears whole or not at all. Until then each finished block is a file beside it, named after
     what it is made of: the network's weights, how it computes, and the block's token ids. A run after
     one that was interrupted, by whatever means, takes these up and gives the same bytes as a run in one go.
-    Memory holds one block at a time; the disk, for a moment, all vectors twice. With LMTX_PROCESSES = W above
-    1, W processes of this machine make the blocks.
+    Memory holds one block at a time; the disk, for a moment, all vectors twice.
 
-    Parameters
-    ----------
-    encoder
-        E0, or a student.
-    texts
-        What to embed, as token ids, by NAME; best memory-mapped.
-    folder
-        Where the files go. What is there is replaced.
-
-    Returns
-    -------
-    Seconds that earlier runs took for the blocks taken up: 0.0 in a run in one go.
-
-    Raises
-    ------
-    ProcessError
-        When LMTX_PROCESSES is no number of processes that this machine can run, or one of them fails.
+    `texts` are token ids by NAME, best memory-mapped. Returns the seconds that earlier runs took for the
+    blocks taken up: 0.0 in a run in one go. With LMTX_PROCESSES = W above 1, W processes of this machine make
+    the blocks; raises `ProcessError` where it cannot run so many, or one of them fails.
     """
     folder = Path(folder)
     plan = _plan(encoder, texts, folder)

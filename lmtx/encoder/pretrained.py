@@ -1,7 +1,6 @@
 """Which model: the folder or hub name that the parameters give, opened and checked, or one clear error."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import torch
@@ -24,10 +23,22 @@ def model_source(config: EncoderConfig) -> Path | str:
 
         return get_model_path()
     path = Path(config.model).expanduser()
-    looks_local = path.is_absolute() or config.model.startswith((".", "~")) or config.model.count("/") > 1
-    if path.is_dir() or looks_local:
-        return path
-    return config.model
+    return path if path.is_dir() or looks_local(config.model) else config.model
+
+
+def looks_local(name: str) -> bool:
+    """Whether a model's name can only be that of a folder: a name on the hub is NAME or OWNER/NAME."""
+    return name.startswith(("/", ".", "~")) or name.count("/") > 1
+
+
+def ask_hub(name: str) -> None:
+    """Ask the hub for a model once, which fails at once; a download would try again for minutes.
+
+    Its errors are those of the HTTP library that the hub's client happens to use: catch `Exception`.
+    """
+    from huggingface_hub import HfApi
+
+    HfApi().model_info(name, timeout=5.0)
 
 
 def check_hash(source: Path | str, expected: str) -> None:
@@ -96,7 +107,7 @@ def _open(source: Path | str, *, local: bool):
 
 
 def _check_device(device: str) -> None:
-    """Raise `EncoderError` unless `device` is one of torch's and is there."""
+    """Raise `EncoderError` unless torch can use `device`."""
     try:
         torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError) as error:
@@ -106,33 +117,18 @@ def _check_device(device: str) -> None:
         ) from None
 
 
-def _check_hub(name: str, timeout: float = 5.0) -> None:
-    """Ask the hub for one small file before anything retries for minutes."""
-    import httpx
+def _check_hub(name: str) -> None:
+    """Raise `EncoderError` unless the hub has the model."""
+    from huggingface_hub.errors import RepositoryNotFoundError
 
-    address = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    remedy = (
-        f"to go on offline, set encoder.model={BUNDLED} and encoder.sha256=null, "
-        "or encoder.model to the folder of a downloaded model"
-    )
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-        raise EncoderError(f"the model {name!r} is not on this machine and HF_HUB_OFFLINE is set; {remedy}")
-    headers = {"authorization": f"Bearer {os.environ['HF_TOKEN']}"} if "HF_TOKEN" in os.environ else {}
     try:
-        answer = httpx.get(
-            f"{address}/api/models/{name}", timeout=timeout, headers=headers, follow_redirects=True
-        )
-    except httpx.HTTPError as error:
+        ask_hub(name)
+    except Exception as error:
+        said = "cannot be reached"
+        if isinstance(error, RepositoryNotFoundError):
+            said = "has none of this name for this account: check encoder.model"
         raise EncoderError(
-            f"the model {name!r} is not on this machine and the hub {address} cannot be reached "
-            f"({type(error).__name__}); {remedy}"
+            f"the model {name!r} is not on this machine, and the hub {said} "
+            f"({str(error).partition(chr(10))[0]}); to go on offline, set encoder.model={BUNDLED} and "
+            "encoder.sha256=null, or encoder.model to the folder of a downloaded model"
         ) from None
-    if answer.status_code in {400, 401, 403, 404}:
-        raise EncoderError(
-            f"the hub has no public model {name!r} (HTTP {answer.status_code}); check encoder.model; {remedy}"
-        )
-    if answer.is_error:
-        raise EncoderError(
-            f"the model {name!r} is not on this machine and the hub {address} answers HTTP "
-            f"{answer.status_code}; {remedy}"
-        )

@@ -15,17 +15,10 @@ class Tokens(Sequence):
     """The token ids of n texts, without a Python object for each.
 
     `tokens[row]` is a list of int, `tokens[start:stop]` a view of some of the texts.
-
-    Attributes
-    ----------
-    ids
-        int32 (t,): the token ids, one text behind the other.
-    ends
-        int64 (n,): where in `ids` each text ends.
     """
 
-    ids: np.ndarray
-    ends: np.ndarray
+    ids: np.ndarray  # int32 (t,): the token ids, one text behind the other
+    ends: np.ndarray  # int64 (n,): where in `ids` each text ends
 
     @classmethod
     def of(cls, texts: Iterable[Sequence[int]]) -> "Tokens":
@@ -77,7 +70,7 @@ class Tokens(Sequence):
         if isinstance(row, slice):
             start, stop, step = row.indices(len(self))
             if step != 1:
-                return Tokens.of(self[row] for row in range(start, stop, step))
+                return Tokens.of(map(self.__getitem__, range(start, stop, step)))
             ends = np.asarray(self.ends[start:stop])
             first = self._start(start)
             return Tokens(self.ids[first : ends[-1] if len(ends) else first], ends - first)

@@ -122,14 +122,8 @@ def search_with_letters(
     """Find the k labels of largest cosine plus `weight` times the similarity in letters, as z-scores.
 
     Both similarities of a document have mean 0 and deviation 1 over all labels. So a label that the document
-    spells out ranks high even where the encoder alone would not propose it.
-
-    Parameters
-    ----------
-    queries, labels
-        Unit vectors, float (n, d) and (L, d).
-    documents, label_texts
-        The texts of these vectors. Letters of title and first line are compared (see `letter_vectors`).
+    spells out ranks high even where the encoder alone would not propose it. `documents` and `label_texts` are
+    the texts of the unit vectors `queries` (n, d) and `labels` (L, d); title and first line are compared.
     """
     letters, label_letters = letter_vectors(lexical_view(documents), label_texts)
     label_letters = label_letters.T.tocsr()

@@ -14,18 +14,10 @@ _SCORES = 1 << 24  # scores in memory at once
 
 @dataclass(frozen=True)
 class Shortlist:
-    """The k best labels of each document.
+    """The k best labels of each document."""
 
-    Attributes
-    ----------
-    ids
-        int32 (n, k), best first; -1 pads a document with fewer candidates.
-    scores
-        float32 (n, k), falling; -inf where `ids` is -1.
-    """
-
-    ids: np.ndarray
-    scores: np.ndarray
+    ids: np.ndarray  # int32 (n, k), best first; -1 pads a document with fewer candidates
+    scores: np.ndarray  # float32 (n, k), falling; -inf where `ids` is -1
 
     @classmethod
     def empty(cls, n: int, k: int) -> "Shortlist":
@@ -71,27 +63,20 @@ def in_order(ids: np.ndarray, scores: np.ndarray) -> Shortlist:
     """Sort ids and scores (n, k): of equal scores the lower id first, -1 last."""
     scores = np.where(ids < 0, -np.inf, scores)
     order = np.lexsort((ids, -scores), axis=1)
-    ids, scores = np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
-    return Shortlist(ids.astype(np.int32), scores)
+    ids = np.take_along_axis(ids, order, axis=1).astype(np.int32)
+    return Shortlist(ids, np.take_along_axis(scores, order, axis=1))
 
 
-def fuse(rankings: Sequence[np.ndarray], k: int, constant: float = 60) -> Shortlist:
+def fuse(rankings: Sequence[np.ndarray], k: int) -> Shortlist:
     """Fuse several rankings of the same documents by reciprocal ranks (Cormack et al., SIGIR 2009).
 
-    A label's score is the sum of 1 / (constant + rank) over the rankings that hold it, ranks from 1.
-
-    Parameters
-    ----------
-    rankings
-        Label ids int32 (n, width), best first, -1 pads; widths may differ.
-    k
-        How many labels to keep; of equal ones the lower number comes first.
-
-    Raises `ValueError` when the rankings are not of the same number of documents.
+    A label's score is the sum of 1 / (60 + rank) over the rankings that hold it, ranks from 1.
+    `rankings` are label ids int32 (n, width), best first, -1 pads; widths may differ. Keeps `k` labels, of
+    equal ones the lower number first. Raises `ValueError` for rankings of different numbers of documents.
     """
     if len({len(ids) for ids in rankings}) != 1:
         raise ValueError(f"rankings of {[len(ids) for ids in rankings]} documents cannot be fused")
-    weights = np.concatenate([1 / (constant + 1 + np.arange(ranking.shape[1])) for ranking in rankings])
+    weights = np.concatenate([1 / (61 + np.arange(ranking.shape[1])) for ranking in rankings])
     ids = np.concatenate(rankings, axis=1)
     return _best_sums(ids, np.broadcast_to(weights, ids.shape), k)
 
@@ -100,18 +85,8 @@ def fuse_scores(rankings: Sequence[Shortlist], weights: Sequence[float], k: int)
     """Fuse several rankings of the same documents by their scores (CombSUM of Fox and Shaw, TREC-2, 1994).
 
     Each ranking's scores of a document are shifted and scaled to a minimum of 0 and a standard deviation of
-    1. A label's score is the weighted sum over the rankings that hold it.
-
-    Parameters
-    ----------
-    rankings
-        Of the same documents; widths may differ.
-    weights
-        One a ranking.
-    k
-        How many labels to keep; of equal ones the lower number comes first.
-
-    Raises `ValueError` when the rankings are not of the same number of documents, or the weights not theirs.
+    1. A label's score is the sum over the rankings that hold it, each by its weight. Keeps `k` labels, of
+    equal ones the lower number first. Raises `ValueError` where rankings or weights do not fit each other.
     """
     if len({len(ranking) for ranking in rankings}) != 1 or len(weights) != len(rankings):
         raise ValueError(
@@ -164,16 +139,9 @@ def rank_blocks(
 ) -> Shortlist:
     """Rank the k best labels of n documents by any scores, a block of documents at a time.
 
-    Parameters
-    ----------
-    score
-        Returns the scores of a slice of the documents, float (len(rows), n_labels).
-    excluded
-        Boolean CSR (n, n_labels): pairs that are no candidates.
-
-    Returns
-    -------
-    A `Shortlist` of min(k, n_labels) columns; of equal scores the lower label id comes first.
+    `score` returns the scores of a slice of the documents, float (len(rows), n_labels); `excluded`, boolean
+    CSR (n, n_labels), are pairs that are no candidates. Returns min(k, n_labels) columns; of equal scores the
+    lower label id comes first.
     """
     k = min(k, n_labels)
     spare = 0 if excluded is None else int(np.diff(excluded.indptr).max(initial=0))

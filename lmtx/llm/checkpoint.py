@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 import torch
 
 from lmtx.devices import resolve_device
+from lmtx.encoder.pretrained import looks_local
 from lmtx.files import read_json
 from lmtx.llm import models
 from lmtx.llm.faults import TeacherError, first_line
@@ -45,11 +46,6 @@ class Checkpoint:
         return {"pretrained_model_name_or_path": self.folder, **options}
 
 
-def is_gguf(name: str) -> bool:
-    """Whether a model's name is that of a GGUF file: a path, or REPOSITORY:FILE on the hub."""
-    return name.endswith(".gguf")
-
-
 def find(name: str, sha256: str | None = None) -> Checkpoint:
     """Find a model by the path of its folder or GGUF file, or its name on the hub; fetch its small files.
 
@@ -57,7 +53,7 @@ def find(name: str, sha256: str | None = None) -> Checkpoint:
     looked for in `lmtx.llm.models.model_folder` first. `sha256` is that of a GGUF file; None: any file will
     do. Raises `TeacherError` at once when the model is neither here nor to be reached, or is another file.
     """
-    if is_gguf(name):
+    if name.endswith(".gguf"):
         return _gguf(name, sha256)
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -71,7 +67,7 @@ def find(name: str, sha256: str | None = None) -> Checkpoint:
                 "anew with save_pretrained of transformers"
             )
         return Checkpoint(name, folder, _fingerprint(folder), on_hub=False)
-    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+    if looks_local(name):
         raise TeacherError(f"no folder {folder}; check teacher.model")
     folder = models.find_snapshot(name)
     return Checkpoint(name, folder, folder.name, on_hub=True)
@@ -89,7 +85,7 @@ def load_model(checkpoint: Checkpoint, device: str, precision: str):
     if (shared := _in_use.get(key)) is not None:
         return shared
     if checkpoint.on_hub and not _has_weights(checkpoint.folder):
-        models.fetch_snapshot(checkpoint.name, checkpoint.identity, models.TEXT_FILES + models.WEIGHTS)
+        models.fetch_snapshot(checkpoint.name, checkpoint.identity, "*.safetensors")
     spread = device == "auto" and torch.cuda.is_available()
     options: dict[str, Any] = {"use_safetensors": True}
     if checkpoint.gguf is not None:

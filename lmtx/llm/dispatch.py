@@ -148,6 +148,8 @@ class Dispatcher:
         self._error: BaseException | None = None
         self._refusals = 0  # since the last answer
         self._proving = asyncio.Lock()
+        self._loop, self._stopping = asyncio.new_event_loop(), asyncio.Event()
+        self._workers: list[asyncio.Task] = []
         self.last_fault = ""
 
     def run(self, next_job: Callable[[], Any]) -> Generator[list[Any]]:
@@ -157,12 +159,8 @@ class Dispatcher:
         after the answers of the requests in work have been yielded, the `TeacherError` that stopped the
         work. Ctrl-C too is raised only when these answers are in; a second one is raised at once.
         """
-        ready = threading.Event()
-        thread = threading.Thread(
-            target=self._work, args=(next_job, ready), name="lmtx-requests", daemon=True
-        )
+        thread = threading.Thread(target=self._work, args=(next_job,), name="lmtx-requests", daemon=True)
         thread.start()
-        ready.wait()
         with first_interrupt(lambda: self._call(self._stop, None)):
             try:
                 finished = False
@@ -180,35 +178,27 @@ class Dispatcher:
         if self._error is not None:
             raise self._error
 
-    def _work(self, next_job: Callable[[], Any], ready: threading.Event) -> None:
+    def _work(self, next_job: Callable[[], Any]) -> None:
         """The thread's body."""
-
-        async def main() -> None:
-            self._loop = asyncio.get_running_loop()
-            self._stopping = asyncio.Event()
-            self._workers: list[asyncio.Task] = []
-            ready.set()
-            async with self._open_client() as client:
-                self._workers += [
-                    asyncio.create_task(self._take_jobs(client, next_job)) for _ in range(self._concurrency)
-                ]
-                everyone = asyncio.gather(*self._workers, return_exceptions=True)
-                stopped = asyncio.create_task(self._stopping.wait())
-                await asyncio.wait([everyone, stopped], return_when=asyncio.FIRST_COMPLETED)
-                if not everyone.done():
-                    await asyncio.wait([everyone], timeout=_DRAIN)
-                stopped.cancel()
-                for worker in self._workers:
-                    worker.cancel()
-                await asyncio.gather(*self._workers, return_exceptions=True)
-
         try:
-            asyncio.run(main())
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._ask_all(next_job))
         except BaseException as error:
             self._error = self._error or error
         finally:
-            ready.set()
             self._answers.put(None)
+
+    async def _ask_all(self, next_job: Callable[[], Any]) -> None:
+        async with self._open_client() as client:
+            jobs = (self._take_jobs(client, next_job) for _ in range(self._concurrency))
+            self._workers = [asyncio.create_task(job) for job in jobs]
+            everyone = asyncio.gather(*self._workers, return_exceptions=True)
+            stopped = asyncio.create_task(self._stopping.wait())
+            await asyncio.wait([everyone, stopped], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([everyone], timeout=_DRAIN)
+            stopped.cancel()
+            self._cancel()
+            await asyncio.gather(*self._workers, return_exceptions=True)
 
     async def _take_jobs(self, client: Any, next_job: Callable[[], Any]) -> None:
         while not self._stopping.is_set():

@@ -55,7 +55,7 @@ class LocalModel:
     @property
     def is_pinned(self) -> bool:
         """Whether the parameters identify the model, so that its recorded answers are found without it."""
-        return checkpoints.is_gguf(self.config.model) and self.config.sha256 is not None
+        return self.name.endswith(".gguf") and self.config.sha256 is not None
 
     @cached_property
     def missing(self) -> TeacherError | None:

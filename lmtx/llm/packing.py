@@ -82,16 +82,9 @@ def attention_mask(
 ) -> torch.Tensor:
     """The tokens of documents and ends that each end sees: 0 where it looks, else the least number.
 
-    Parameters
-    ----------
-    prefix_lengths
-        int64 (b,): tokens of each document; p is the largest.
-    window
-        How many of the latest positions, its own among them, a token sees; None: all.
-
-    Returns
-    -------
-    Tensor (b, 1, s, p + s) of `dtype`, to be added to attention scores.
+    `prefix_lengths`, int64 (b,), are the tokens of each document; p is the largest. A token sees the latest
+    `window` positions, its own among them; None: all. Returns (b, 1, s, p + s) of `dtype`, to be added to
+    attention scores.
     """
     device = ends.ids.device
     before = torch.arange(int(prefix_lengths.max()), device=device)

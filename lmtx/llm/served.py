@@ -13,7 +13,7 @@ from typing import Any
 import openai
 
 from lmtx.config import ConfigError, OpenAIConfig
-from lmtx.llm.chat import CHAT_TOKENS, FILTERED, Dialect, Question, Reply, Usage
+from lmtx.llm.chat import CHAT_TOKENS, FILTERED, Dialect, Question, Reply, usage, without_thought
 from lmtx.llm.cost import Budget, Cost, estimate, load_price
 from lmtx.llm.dispatch import Backoff, Dispatcher
 from lmtx.llm.faults import (
@@ -25,7 +25,6 @@ from lmtx.llm.faults import (
     read_fault,
     read_json,
 )
-from lmtx.llm.replies import without_thought
 from lmtx.llm.tokens import Tokens
 
 _TRIAL = 50  # replies that tell whether the model answers the question at all
@@ -35,24 +34,10 @@ _HARMLESS = 'Write the word yes, as JSON: {"1": "yes"}'  # that no server refuse
 class ServedModel:
     """Sends questions, many at once, under a limit of dollars and of requests.
 
-    Parameters
-    ----------
-    batch
-        Whether questions go through the Batch API (`lmtx.teachers.batches`), at its price.
-    budget
-        A limit shared with others; None, or one without a limit: `config.max_cost` for this model alone.
-
-    Attributes
-    ----------
-    last_fault
-        Of the last request that failed; empty without one.
-    dialect
-        The form of requests that the server takes.
-
-    Raises
-    ------
-    ConfigError
-        When dollars are limited and the model's price is unknown, or the tokenizer cannot be used.
+    `batch`: whether they go through the Batch API (`lmtx.teachers.batches`), at its price. `budget` is a
+    limit shared with others; None, or one without a limit: `config.max_cost` for this model alone. `dialect`
+    is the form of requests that the server takes, `last_fault` that of the last request that failed. Raises
+    `ConfigError` when dollars are limited and the price is unknown, or the tokenizer cannot be used.
     """
 
     def __init__(self, config: OpenAIConfig, *, batch: bool = False, budget: Budget | None = None):
@@ -108,22 +93,13 @@ class ServedModel:
         complaint: str,
         say: Callable[[str], None],
     ) -> Generator[list[Any]]:
-        """Yield answers as they arrive.
+        """Yield answers as they arrive, several at a time when they come fast.
 
-        Raises `TeacherError` as soon as the model cannot go on, or answers nothing; `BudgetError` at a limit.
-
-        Parameters
-        ----------
-        next_job
-            Gives one question after the other, each with its subject; None at the end.
-        read
-            `read(subject, reply)` gives the answer in a reply (None: there is none), and whether it answers
-            the question (None: it is asked in another form).
-        complaint
-            The error for a model whose first replies all answer nothing; `{n}`, `{model}` and `{last}` stand
-            for their number, its name and the last of them.
-        say
-            Tells the user something.
+        `next_job` gives one question after the other, each with its subject; None at the end.
+        `read(subject, reply)` gives the answer in a reply (None: there is none), and whether it answers the
+        question (None: it is asked in another form). `say` tells the user something. Raises `TeacherError` as
+        soon as the model cannot go on, `BudgetError` at a limit, and `complaint` for a model whose first
+        replies all answer nothing: `{n}`, `{model}` and `{last}` are their number, its name and the last.
         """
 
         async def send(client: openai.AsyncOpenAI, job: tuple[Any, Question]) -> Any:
@@ -196,17 +172,18 @@ class ServedModel:
 
     def account(self, question: Question, body: Any) -> None:
         """Enter the cost of a reply, and how far its prompt was underestimated."""
-        usage = Usage.of(question, body)
-        if usage is None:
+        tokens = usage(question, body)
+        if tokens is None:
             return
-        self.cost.prompt_tokens += usage.prompt_tokens
-        self.cost.cached_tokens += usage.cached_tokens
-        self.cost.answer_tokens += usage.answer_tokens
-        usd = self._usd(usage.prompt_tokens, usage.answer_tokens, usage.cached_tokens)
-        if usd is not None:
+        prompt, cached, answer = tokens
+        self.cost.prompt_tokens += prompt
+        self.cost.cached_tokens += cached
+        self.cost.answer_tokens += answer
+        if self._price is not None:
+            usd = self._usd(prompt, answer, cached)
             self.cost.usd += usd
             self.budget.spent += usd
-        self._underestimate = max(self._underestimate, usage.prompt_tokens / question.about_tokens())
+        self._underestimate = max(self._underestimate, prompt / question.about_tokens())
 
     def _usd(self, prompt: int, answer: int, cached: int = 0) -> float | None:
         return None if self._price is None else self._price.usd(prompt, answer, cached, self.batch)

@@ -22,16 +22,8 @@ _FIXED_DATE = (
 class Tokens:
     """Counts and cuts by a tokenizer, or by four bytes a token.
 
-    Parameters
-    ----------
-    tokenizer
-        A `tokenizer.json`, a folder that holds one, or a name on the Hugging Face hub; None: the
-        tokenizer of a remote model is not known, and four UTF-8 bytes count as a token.
-
-    Raises
-    ------
-    ConfigError
-        When the tokenizer cannot be loaded.
+    `tokenizer` is a `tokenizer.json`, a folder that holds one, or a name on the hub; None: that of a remote
+    model is not known, and four UTF-8 bytes count as a token. Raises `ConfigError` when it cannot be loaded.
     """
 
     def __init__(self, tokenizer: str | None = None):

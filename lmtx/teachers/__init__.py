@@ -70,15 +70,13 @@ def build(
     StoreError
         When the store cannot be used.
     """
+    simulated = config.kind == "simulated"
     if isinstance(truth, Path):
-        simulated = config.kind == "simulated"
         truth = {split: load_truth(truth, split) for split in ("train", "dev")} if simulated else None
-    if (truth is not None) != (config.kind == "simulated"):
-        raise ValueError(
-            "the simulated teacher reads annotations: pass truth={split: matrix}"
-            if config.kind == "simulated"
-            else f"the {config.kind} teacher must not see annotations; leave `truth` out"
-        )
+    if simulated and truth is None:
+        raise ValueError("the simulated teacher reads annotations: pass truth={split: matrix}")
+    if truth is not None and not simulated:
+        raise ValueError(f"the {config.kind} teacher must not see annotations; leave `truth` out")
     kinds = {config.kind, *(member.kind for member in getattr(config, "of", {}).values())}
     if "ensemble" in kinds and embeddings is None:
         raise ValueError("the ensemble teacher needs E0's embeddings: pass embeddings={split: array}")

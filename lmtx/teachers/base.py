@@ -6,11 +6,11 @@ A subclass of `Teacher` says who it is (`identity`) and how it answers (`ask`).
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class TooFewAnswersError(TeacherError):
     """More answers than allowed are missing, so that going on with the rest would mislead."""
 
 
-class Asker:
+class Asker(AbstractContextManager):
     """Somebody who answers, with a store of the answers. A context manager.
 
     `name` is for tables, figures and progress bars; `identity`, JSON-able, holds everything an answer depends
@@ -57,9 +57,6 @@ class Asker:
     def close(self) -> None:
         """Close the store."""
         self.store.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -205,14 +202,9 @@ class Teacher(Asker, ABC):
         failed = int((~is_stored).sum())
         self.cost.failed += failed
         neither = int((answer == NONE).sum()) - failed
-        self._check_missing(
-            len(answer),
-            failed,
-            neither,
-            f"pairs ({(failed + neither) / max(1, len(answer)):.1%}) have no verdict",
-            "were neither yes nor no",
-            "look at the wording if answers are neither (teacher.retry_none=true asks them again)",
-        )
+        missing = f"pairs ({(failed + neither) / max(1, len(answer)):.1%}) have no verdict"
+        remedy = "look at the wording if answers are neither (teacher.retry_none=true asks them again)"
+        self._check_missing(len(answer), failed, neither, missing, "were neither yes nor no", remedy)
         return self.decide(Verdicts(p_yes, answer))
 
     def decide(self, verdicts: Verdicts, anew: bool = False) -> Verdicts:
@@ -253,9 +245,8 @@ class Teacher(Asker, ABC):
     def _look_up(self, pairs: Pairs) -> tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray]:
         """The keys of pairs, the store's `lookup` of them, and the positions to ask for."""
         keys = self.keys(pairs)
-        p_yes, answer, is_stored = self.store.lookup(keys)
-        unknown = np.flatnonzero(~is_stored | ((answer == NONE) & self.retry_none))
-        return keys, (p_yes, answer, is_stored), unknown
+        _, answer, is_stored = columns = self.store.lookup(keys)
+        return keys, columns, np.flatnonzero(~is_stored | ((answer == NONE) & self.retry_none))
 
     def unknown(self, pairs: Pairs) -> np.ndarray:
         """Positions of the pairs that the store does not answer: int64 (m,)."""

@@ -7,6 +7,7 @@ run finds the batches of an earlier one at the provider, collects them first, an
 import json
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from copy import copy
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import chain
@@ -54,7 +55,7 @@ class _Batches:
         self._open: dict[str, Job] = {}  # by a request's id
         self._again: list[Job] = []
         self._over_budget: BudgetError | None = None
-        self._as_sent = teacher.model.dialect.copy()
+        self._as_sent = copy(teacher.model.dialect)
 
     def run(self) -> Generator[Answers]:
         teacher = self._teacher
@@ -70,7 +71,7 @@ class _Batches:
         jobs: Iterable[Job] = chain(self._again, self._jobs(np.flatnonzero(rest)))
         while jobs:
             self._again = []
-            self._as_sent = teacher.model.dialect.copy()
+            self._as_sent = copy(teacher.model.dialect)
             before = teacher.model.budget.reserved
             batches = list(self._send(self._questions(iter(jobs))))
             yield from self._collect(batches)

@@ -35,7 +35,7 @@ def export_verdicts(options: argparse.Namespace) -> None:
 
 def record_verdicts(options: argparse.Namespace) -> None:
     from lmtx.corpus import load_corpus
-    from lmtx.teachers.records import write_record, write_texts
+    from lmtx.teachers.records import write_record
 
     corpus = load_corpus(options.corpus)
     with _open(options.store) as store:
@@ -43,7 +43,7 @@ def record_verdicts(options: argparse.Namespace) -> None:
         print(f"{count:,} verdicts recorded in {options.file}")
         if options.texts:
             file = options.file.with_name(f"{options.file.stem}-texts.parquet")
-            print(f"{write_texts(store, options.teacher, file):,} texts recorded in {file}")
+            print(f"{write_record(store, options.teacher, None, file):,} texts recorded in {file}")
 
 
 def judge_again(options: argparse.Namespace) -> None:

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from lmtx.config import OpenAIConfig
-from lmtx.llm.chat import Question, Reply
+from lmtx.llm.chat import Question, Reply, without_thought
 from lmtx.llm.cost import Budget
-from lmtx.llm.replies import without_thought
 from lmtx.llm.served import ServedModel
 from lmtx.teachers.base import Answers, Teacher
 from lmtx.teachers.pairs import NO, NONE, YES, DocumentPairs, Pairs

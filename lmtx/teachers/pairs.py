@@ -24,21 +24,12 @@ class DocumentPairs:
 
 @dataclass(frozen=True)
 class Pairs:
-    """(document, label) pairs to judge.
+    """(document, label) pairs to judge; those of a document stand together, so that it is read once."""
 
-    Attributes
-    ----------
-    documents, labels
-        Tables with the columns uid, title, text and uid, text.
-    rows, columns
-        int32 (n,): a pair's row in `documents` and in `labels`. Pairs of one document stand
-        together, which lets a teacher read the document once.
-    """
-
-    documents: pa.Table
-    labels: pa.Table
-    rows: np.ndarray
-    columns: np.ndarray
+    documents: pa.Table  # uid, title, text
+    labels: pa.Table  # uid, text
+    rows: np.ndarray  # int32 (n,): a pair's row in `documents`
+    columns: np.ndarray  # int32 (n,): and in `labels`
 
     def __post_init__(self) -> None:
         if self.rows.shape != self.columns.shape or self.rows.ndim != 1:
@@ -105,18 +96,10 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The verdicts on `Pairs`, in their order.
+    """The verdicts on `Pairs`, in their order."""
 
-    Attributes
-    ----------
-    p_yes
-        float32 (n,): probability of *yes* against *no*; NaN where there is no verdict.
-    answer
-        int8 (n,): YES (p_yes >= 0.5), NO, or NONE: neither, or no answer at all.
-    """
-
-    p_yes: np.ndarray
-    answer: np.ndarray
+    p_yes: np.ndarray  # float32 (n,): probability of *yes* against *no*; NaN where there is no verdict
+    answer: np.ndarray  # int8 (n,): YES (p_yes >= 0.5), NO, or NONE: neither, or no answer at all
 
 
 def log_odds(p_yes: np.ndarray) -> np.ndarray:
@@ -125,26 +108,17 @@ def log_odds(p_yes: np.ndarray) -> np.ndarray:
 
 
 def centred(
-    p_yes: np.ndarray,
-    labels: np.ndarray,
-    reference: tuple[np.ndarray, np.ndarray] | None = None,
-    strength: float = 3.0,
+    p_yes: np.ndarray, labels: np.ndarray, reference: tuple[np.ndarray, np.ndarray] | None = None
 ) -> np.ndarray:
     """The probabilities without a judge's opinion of a label for any document: float32 (n,).
 
     A small model agrees to some labels (*email*) for nearly every document and to others for hardly one. The
-    mean log-odds of a label's pairs, drawn towards the mean of all pairs as if `strength` more pairs had it,
+    mean log-odds of a label's pairs, drawn towards the mean of all pairs as if three more pairs had it,
     are taken off its pairs, and the mean of all is put in their place. This is the contextual calibration of
     Zhao et al., "Calibrate before use" (ICML 2021), with the documents judged in the place of empty ones.
 
-    Parameters
-    ----------
-    p_yes
-        float (n,); NaN, for no verdict, stays.
-    labels
-        int (n,): each pair's label.
-    reference
-        The pairs whose means are taken, as two such arrays; None: these pairs.
+    `p_yes` is float (n,), where NaN, for no verdict, stays; `labels` int (n,) each pair's label; `reference`
+    the pairs whose means are taken, as two such arrays; None: these pairs.
     """
     reference_p, reference_labels = reference or (p_yes, labels)
     odds = log_odds(reference_p)
@@ -154,5 +128,5 @@ def centred(
     mean, size = odds[judged].mean(), max(reference_labels.max(), labels.max(initial=0)) + 1
     counts = np.bincount(reference_labels[judged], minlength=size)
     sums = np.bincount(reference_labels[judged], weights=odds[judged], minlength=size)
-    own = (sums + strength * mean) / (counts + strength)
+    own = (sums + 3.0 * mean) / (counts + 3.0)
     return expit(log_odds(p_yes) - own[labels] + mean).astype(np.float32)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lmtx.config import ConfigError
-from lmtx.llm.replies import without_thought
+from lmtx.llm.chat import without_thought
 from lmtx.teachers.pairs import NO, NONE, YES
 
 WORDINGS = {

@@ -130,28 +130,8 @@ def merge(store: VerdictStore, other: str | Path) -> int:
         return connection.execute("SELECT count(*) FROM main.verdicts").fetchone()[0] - before
 
 
-def write_record(store: VerdictStore, name: str, corpus: Corpus, file: str | Path) -> int:
-    """Record a teacher's verdicts on a corpus; returns their number.
-
-    Raises `StoreError` when the store has none, and `DestinationError` where the file cannot be written.
-    """
-    return _write(store, name, file, "verdicts", corpus)
-
-
-def write_texts(store: VerdictStore, name: str, file: str | Path) -> int:
-    """Record all texts that a model wrote; returns their number, and raises as `write_record`.
-
-    They are those on all corpora: the store knows a text's prompt by its hash alone.
-    """
-    return _write(store, name, file, "texts", None)
-
-
 def read_record(
-    store: VerdictStore,
-    teacher: int,
-    identity: dict[str, Any],
-    file: str | Path,
-    corpus: Corpus | None = None,
+    store: VerdictStore, teacher: int, identity: dict[str, Any], file: Path, corpus: Corpus | None = None
 ) -> int:
     """Take the verdicts, or the texts, of a record into the store; returns how many it holds.
 
@@ -160,10 +140,8 @@ def read_record(
     taken over before, and a file that is not there. Raises `StoreError` when the file is no record, or has a
     newer format, a p_yes outside [0, 1] or an unknown uid.
     """
-    file = Path(file)
     if not file.is_file():
         return 0
-    mark = f"record {hashlib.sha256(file.read_bytes()).hexdigest()}"
     name, recorded = _header(file)
     if recorded != identity:
         differs = [key for key in {*recorded, *identity} if recorded.get(key) != identity.get(key)]
@@ -171,12 +149,12 @@ def read_record(
             f"{file} is not used: it records {name} with another {', '.join(sorted(differs))}", stacklevel=2
         )
         return 0
+    mark = f"record {hashlib.sha256(file.read_bytes()).hexdigest()}"
     if store.is_collected(mark):
         return pq.read_metadata(file).num_rows
     table = pq.read_table(file)
     if "text" in table.column_names:
-        texts = dict(zip(table["key"].to_pylist(), table["text"].to_pylist(), strict=True))
-        store.save_texts(teacher, texts)
+        store.save_texts(teacher, dict(zip(*(table[c].to_pylist() for c in ("key", "text")), strict=True)))
     else:
         _check(table, file, corpus)
         p_yes = table["p_yes"].to_numpy()
@@ -188,14 +166,14 @@ def read_record(
     return table.num_rows
 
 
-def recorded_pairs(file: str | Path, corpus: Corpus) -> tuple[Pairs, np.ndarray]:
+def recorded_pairs(file: Path, corpus: Corpus) -> tuple[Pairs, np.ndarray]:
     """The pairs of a record, those of one document together, and their p_yes, float32 (n,).
 
     Raises `StoreError` as `read_record`.
     """
-    _header(Path(file))
+    _header(file)
     table = pq.read_table(file)
-    _check(table, Path(file), corpus)
+    _check(table, file, corpus)
     documents = pa.concat_tables([corpus.documents(split) for split in SPLITS])
     rows, columns = (pc.index_in(table[name], uids).to_numpy() for name, uids in _uids(corpus).items())
     order = np.argsort(rows, kind="stable")
@@ -243,11 +221,14 @@ def _check(table: pa.Table, file: Path, corpus: Corpus | None) -> None:
             )
 
 
-def _write(store: VerdictStore, name: str, file: str | Path, kind: str, corpus: Corpus | None) -> int:
-    """Write the rows of a table of the store that belong to the teacher of that name with most of them.
+def write_record(store: VerdictStore, name: str, corpus: Corpus | None, file: str | Path) -> int:
+    """Record a teacher's verdicts on a corpus, or, for None, all texts that a model wrote; returns how many.
 
-    Of verdicts, those on the corpus.
+    The store knows a text's prompt by its hash alone, not its corpus. Of several teachers of that name, the
+    one with most is recorded. Raises `StoreError` when the store has none, and `DestinationError` where the
+    file cannot be written.
     """
+    kind = "texts" if corpus is None else "verdicts"
     check_destination(file, begins=_PARQUET, source=store.path)
     select = (
         f"SELECT t.id, t.identity, (SELECT count(*) FROM {kind} WHERE teacher = t.id) AS n"

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from lmtx.llm.chat import Question
+from lmtx.llm.chat import Question, without_thought
 from lmtx.llm.cost import Plan
-from lmtx.llm.replies import without_thought
 from lmtx.teachers.base import Asker
 from lmtx.teachers.store import KEY_BYTES, VerdictStore, identity_digest
 

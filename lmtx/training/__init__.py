@@ -61,7 +61,8 @@ def train(
 
     With LMTX_PROCESSES = W above 1, W processes of this machine each embed every W-th text of a batch of
     `PseudoLabels`; the weights are those of one process but for the rounding of sums. Other sources train
-    in one process.
+    in one process. Raises `ProcessError`, and leaves `encoder` as it was, where this machine cannot run so
+    many, or one of them fails.
 
     Parameters
     ----------
@@ -69,20 +70,11 @@ def train(
         E0, freshly loaded, or a student to continue from. Its weights end as (1 - `settings.e0_share`) of
         the trained weights + `settings.e0_share` of those at the start: on noisy labels the mean of the two
         errs less than either (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
-    source
-        Supplies the batches.
     settings
-        The recipe: learning rate, warm-up (at most a quarter of the steps), batch size of all processes
-        together, and so on.
+        The recipe. The warm-up is at most a quarter of the steps; all processes share `batch_size`.
     loss
         Called with the similarities (B, U), the positives and `ignored`, as `triplet_loss` is. None:
         `triplet_loss` with the margin, temperature and hard negatives of `settings`.
-
-    Raises
-    ------
-    ProcessError
-        When LMTX_PROCESSES is no number of processes that this machine can run, or one of them fails.
-        `encoder` then is as it was.
     """
     processes = wanted()
     if processes == 1 or loss is not None or not isinstance(source, PseudoLabels):
@@ -116,12 +108,8 @@ def _train(
     loss: Callable[..., torch.Tensor] | None,
 ) -> TrainingLog:
     """The loop, in this process or as one of a group that shares each batch."""
-    loss = loss or partial(
-        triplet_loss,
-        margin=settings.margin,
-        temperature=settings.temperature,
-        hard_negatives=settings.hard_negatives,
-    )
+    own = settings.model_dump(include={"margin", "temperature", "hard_negatives"})
+    loss = loss or partial(triplet_loss, **own)
     torch.manual_seed(settings.seed)
     started = time.monotonic()
     accelerator = join(encoder)
@@ -133,13 +121,8 @@ def _train(
     # The learning rate rises over the warm-up and falls to 0 over the rest.
     steps = steps_for(len(source.trainable), settings)
     warmup = min(settings.warmup_steps, steps // 4)
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=settings.learning_rate,
-        eps=1e-6,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
+    rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    optimizer = torch.optim.AdamW(model.parameters(), **rates, eps=1e-6, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / (warmup + 1), (steps - step) / max(1, steps - warmup))
     )
@@ -199,11 +182,8 @@ def _attention(device: torch.device) -> Iterator[None]:
 def join(encoder: Encoder) -> Accelerator:
     """Join the group of this process, to train `encoder`; without a launch it is a group of one.
 
-    Raises
-    ------
-    ProcessError
-        In a group, when `encoder` is not on the device that the group gave this process, or processes on
-        such devices cannot exchange anything.
+    Raises `ProcessError` when `encoder` is not on the device that the group gave this process, or processes
+    on such devices cannot exchange anything.
     """
     # Accelerate keeps the first precision and device for the whole process; forget them, but not the group.
     AcceleratorState._reset_state(reset_partial_state=True)

@@ -38,10 +38,7 @@ class PairSource(Protocol):
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """A teacher's verdicts as a pair source: batches of documents with one accepted label each.
-
-    The matrices are CSR (n_docs, L), and boolean but for `p_yes`.
-    """
+    """A teacher's verdicts as a pair source. The matrices are CSR (n_docs, L), boolean but for `p_yes`."""
 
     documents: Sequence[list[int]]  # token ids
     labels: Sequence[list[int]]  # token ids

@@ -64,14 +64,8 @@ def contrastive_loss(
     temperature, the sum being over p and the labels that are not ignored (van den Oord et al.,
     "Representation learning with contrastive predictive coding", 2018, equation 4).
 
-    Parameters
-    ----------
-    similarity, positives, ignored
-        As for `triplet_loss`.
-
-    Returns
-    -------
-    Scalar, with gradient. A document without a negative adds zero.
+    The parameters are those of `triplet_loss`. Returns a scalar, with gradient; a document without a negative
+    adds zero.
     """
     logits = similarity / temperature
     if ignored is not None:
