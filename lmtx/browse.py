@@ -187,12 +187,7 @@ def annotated_ranks(labels: pa.Table, annotated: np.ndarray, rankings: Rankings)
 
 
 def changes(
-    labels: pa.Table,
-    annotated: np.ndarray,
-    rankings: Rankings,
-    start: str,
-    cycles: Sequence[str],
-    k: int = 5,
+    labels: pa.Table, annotated: np.ndarray, rankings: Rankings, start: str, cycles: Sequence[str], k: int = 5
 ) -> Table:
     """Show the labels that rose and fell most from the system `start` to each of `cycles`.
 
@@ -225,7 +220,7 @@ def shortlists(
     annotated: np.ndarray,
     judged: Mapping[str, pd.DataFrame],
     proposers: Mapping[str, str],
-    after: tuple[str, np.ndarray] | None = None,
+    after: tuple[str, np.ndarray],
 ) -> Table:
     """Show a training document's shortlist in each cycle, with the teacher's verdicts.
 
@@ -236,11 +231,10 @@ def shortlists(
         f"{cycle}: the shortlist, by {proposers[cycle]}": table.sort_values("rank")
         for cycle, table in judged.items()
     }
-    if after is not None:
-        name, ids = after
-        verdicts = pd.concat(judged.values()).drop_duplicates("label", keep="last").set_index("label")
-        ordered = verdicts.loc[ids].reset_index().assign(rank=np.arange(1, len(ids) + 1))
-        lists[f"Afterwards: the same labels, by {name}"] = ordered
+    student, ids = after
+    verdicts = pd.concat(judged.values()).drop_duplicates("label", keep="last").set_index("label")
+    ordered = verdicts.loc[ids].reset_index().assign(rank=np.arange(1, len(ids) + 1))
+    lists[f"Afterwards: the same labels, by {student}"] = ordered
     groups, before, seen = {}, np.array([], dtype=np.int64), set()
     for heading, table in lists.items():
         ids = table["label"].to_numpy()

@@ -42,16 +42,13 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (_add_tag, _add_labels, _add_export, _add_verdicts, _add_learn, _add_review):
         add(commands)
-    add = _command(
-        commands,
-        "evaluate",
-        "measure a tagger on annotated documents, beside E0, BM25 and their fusion",
-        lambda options: print(_keywords_to("tagger.commands", "measure")(options)),
-    )
+    text = "measure a tagger on annotated documents, beside E0, BM25 and their fusion"
+    measure = _runs("tagger.commands:measure", keywords=True)
+    add = _command(commands, "evaluate", text, lambda options: print(measure(options)))
     add("folder", type=Path, help="an exported tagger")
     add("annotated", type=Path, help="documents with the column `labels`")
     text = "bring an open language model onto this machine, to teach"
-    add = _command(commands, "model", text, _keywords_to("llm.models", "fetch"))
+    add = _command(commands, "model", text, _runs("llm.models:fetch", keywords=True))
     add("name", help="its name, such as qwen-1.5b")
     options, rest = parser.parse_known_args(arguments)
     # argparse takes `FOLDER -k 5 FILE` for a folder, no files, and a word too many.
@@ -90,9 +87,8 @@ def run(options: argparse.Namespace) -> int:
         message = str(error)
         # An error that is none of ours, and no fault of the system, is a bug.
         if not isinstance(error, OSError) and not type(error).__module__.startswith("lmtx."):
-            first = message.partition("\n")[0]
-            message = f"{type(error).__name__}: {first}; this is a fault of the program, "
-            message += "and --debug shows where"
+            first = f"{type(error).__name__}: {message}".partition("\n")[0]
+            message = f"{first}; this is a fault of the program, and --debug shows where"
         print(f"lmtx: {message}", file=sys.stderr)
         return 1
 
@@ -115,34 +111,26 @@ def _command(commands: argparse._SubParsersAction, name: str, text: str, runs: C
     return parser.add_argument
 
 
-def _options_to(module: str, function: str) -> Callable:
-    """A function of `lmtx` that takes the options, imported when it runs."""
-    return lambda options: _imported(module, function)(options)
+def _runs(target: str, keywords: bool = False) -> Callable:
+    """A function of `lmtx`, "module:name", imported when it runs; it takes the options, maybe as keywords."""
+    module, _, name = target.partition(":")
 
+    def run(options: argparse.Namespace):
+        gc.disable()  # imports leave no garbage, and looking for it takes a tenth of their time
+        try:
+            function = getattr(import_module(f"lmtx.{module}"), name)
+        finally:
+            gc.freeze()
+            gc.enable()
+        given = {option: value for option, value in vars(options).items() if option not in ("run", "debug")}
+        return function(**given) if keywords else function(options)
 
-def _keywords_to(module: str, function: str) -> Callable:
-    """A function of `lmtx` that takes the options as keyword arguments, imported when it runs."""
-
-    def call(options: argparse.Namespace):
-        keywords = {name: value for name, value in vars(options).items() if name not in ("run", "debug")}
-        return _imported(module, function)(**keywords)
-
-    return call
-
-
-def _imported(module: str, function: str) -> Callable:
-    """Import a function of `lmtx`."""
-    gc.disable()  # imports leave no garbage, and looking for it takes a tenth of their time
-    try:
-        return getattr(import_module(f"lmtx.{module}"), function)
-    finally:
-        gc.freeze()
-        gc.enable()
+    return run
 
 
 def _add_tag(commands: argparse._SubParsersAction) -> None:
     text = "tag documents: files or JSON lines with `text` in, labels with scores out"
-    add = _command(commands, "tag", text, _options_to("tagger.stream", "tag"))
+    add = _command(commands, "tag", text, _runs("tagger.stream:tag"))
     add("folder", type=Path, help="an exported tagger, or a model of a study")
     add("files", type=Path, nargs="*", help=f"{DOCUMENTS}; none, or -: JSON lines from standard input")
     add("-k", type=int, default=5, help="labels a document (default: %(default)s)")
@@ -165,7 +153,7 @@ def _add_tag(commands: argparse._SubParsersAction) -> None:
 
 def _add_labels(commands: argparse._SubParsersAction) -> None:
     text = "add labels to an exported tagger, without training"
-    add = _command(commands, "add-labels", text, _options_to("tagger.commands", "add_labels"))
+    add = _command(commands, "add-labels", text, _runs("tagger.commands:add_labels"))
     add("folder", type=Path, help="an exported tagger")
     add("files", type=Path, nargs="*", help=f"{LABELS}; none, or -: JSON lines from standard input")
     _add_skos(add)
@@ -189,7 +177,7 @@ def _add_windows(add: Callable, default: str | None) -> None:
 
 def _add_export(commands: argparse._SubParsersAction) -> None:
     text = "make a tagger of a study's model: encoder, labels, threshold, model card, in one folder"
-    add = _command(commands, "export", text, _keywords_to("tagger.commands", "export_study"))
+    add = _command(commands, "export", text, _runs("tagger.commands:export_study", keywords=True))
     add("folder", type=Path, help="a model of a study, models/DATASET/SYSTEM, or a tagger")
     add("destination", type=Path, help="the folder to write")
     int8 = {"action": "store_const", "const": "int8", "dest": "storage"}
@@ -205,7 +193,7 @@ def _add_verdicts(commands: argparse._SubParsersAction) -> None:
     actions = verdicts.add_subparsers(required=True, metavar="ACTION")
 
     def action(name: str, does: str, text: str, store: Path = STORE) -> Callable:
-        add = _command(actions, name, text, _options_to("teachers.commands", does))
+        add = _command(actions, name, text, _runs(f"teachers.commands:{does}"))
         add("--store", type=Path, default=store, help="the verdict store (default: %(default)s)")
         return add
 
@@ -251,12 +239,12 @@ def _add_learn(commands: argparse._SubParsersAction) -> None:
 def _learn(options: argparse.Namespace) -> None:
     options.say = partial(print, flush=True)
     options.say("lmtx learn: starting")  # the libraries take seconds to import
-    _keywords_to("tagger.learning", "learn")(options)
+    _runs("tagger.learning:learn", keywords=True)(options)
 
 
 def _add_review(commands: argparse._SubParsersAction) -> None:
     text = "answer y or n to proposed labels: measures and calibrates a tagger, beside E0"
-    add = _command(commands, "review", text, _keywords_to("tagger.review", "review"))
+    add = _command(commands, "review", text, _runs("tagger.review:review", keywords=True))
     add("folder", type=Path, help="an exported tagger")
     add("documents", type=Path, help="as for `lmtx learn`, best such as it did not learn from")
     add("--documents", dest="count", type=int, default=50, help="how many (default: %(default)s)")

@@ -69,8 +69,7 @@ class Corpus:
 
     def save(self, folder: str | Path) -> None:
         """Write the corpus as Arrow and npz files; `folder` appears whole or not at all."""
-        with replacing(folder) as scratch:
-            scratch.mkdir()
+        with replacing(folder, folder=True) as scratch:
             for name in (*SPLITS, "labels"):
                 table = getattr(self, name)
                 with (
@@ -101,8 +100,7 @@ def mapped(path: Path) -> pa.Table:
 
 def save_truth(folder: str | Path, truth: dict[str, sp.csr_array]) -> None:
     """Write the annotations, one boolean CSR (n_docs, L) a split, apart from the corpus."""
-    with replacing(folder) as scratch:
-        scratch.mkdir()
+    with replacing(folder, folder=True) as scratch:
         for split, matrix in truth.items():
             sp.save_npz(scratch / f"{split}.npz", matrix)
 

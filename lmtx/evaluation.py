@@ -50,15 +50,9 @@ def score(
 ) -> dict[str, dict]:
     """Score several systems on the same documents, and compare each with some of them.
 
-    Parameters
-    ----------
-    rankings
-        System name -> label ids int32 (n, k), best first, -1 pads. A ranking of fewer rows is measured and
-        compared on the first documents.
-    against
-        Key of a comparison -> the system with which every other one is compared.
-    truth, excluded, propensity
-        As for `lmtx.metrics.evaluate`.
+    `rankings` is system name -> label ids int32 (n, k), best first, -1 pads; one of fewer rows is measured
+    and compared on the first documents. `against` is key of a comparison -> the system with which every other
+    one is compared. `truth`, `excluded` and `propensity` are as for `lmtx.metrics.evaluate`.
 
     Returns system name -> "n", "metrics", and by each key of `against` the paired differences: the system
     minus the other one, None for that one itself.

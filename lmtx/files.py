@@ -22,23 +22,13 @@ def check_destination(
 ) -> None:
     """Refuse, before any work, a path where a result would replace something else, or cannot be written.
 
-    Parameters
-    ----------
-    path
-        A link stands for the file or folder that it leads to.
-    folder
-        Whether the result is a folder: it may replace an empty one, or one that holds `CARD`. Otherwise it is
-        a file, which may replace a file.
-    begins
-        The first bytes of a file that may be replaced.
-    source
-        A file or folder that is read meanwhile, and so cannot be replaced; None: there is none.
+    A link stands for the file or folder that it leads to. A result that is a `folder` may replace an empty
+    one, or one that holds `CARD`; a file may replace one that `begins` with these bytes. `source` is a file
+    or folder that is read meanwhile, and so cannot be replaced.
 
-    Raises
-    ------
-    DestinationError
-        When the path is a device or a pipe, a place where another file system begins, the current folder or
-        one around it, `source`, or another kind of file or folder; or its folder is none to write to.
+    Raises `DestinationError` when the path is a device or a pipe, a place where another file system begins,
+    the current folder or one around it, `source`, or another kind of file or folder; or its folder is none to
+    write to.
     """
     real = _replaceable(path)
     if source is not None and real.exists() and Path(source).exists() and real.samefile(source):
@@ -59,11 +49,11 @@ def check_destination(
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, folder: bool = False) -> Iterator[Path]:
     """Yield a scratch path beside `path`; on success it takes the place of `path`.
 
-    The block may write a file or make a folder there. When it raises, the scratch is removed and `path` stays
-    as it was. Where `path` is a link, its target is replaced.
+    The block may write a file or make a folder there; with `folder` it is an empty one. When it raises, the
+    scratch is removed and `path` stays as it was. Where `path` is a link, its target is replaced.
 
     Raises `DestinationError` where a file would replace a folder, or a folder a file, and for a path that
     `check_destination` always refuses.
@@ -74,6 +64,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     old = real.with_name(f".{real.name}.{os.getpid()}.old")
     _remove(scratch)  # left by a killed run of the same process id, as in a container
     try:
+        if folder:
+            scratch.mkdir()
         yield scratch
         if real.exists() and scratch.exists() and real.is_dir() != scratch.is_dir():
             raise DestinationError(

@@ -69,17 +69,12 @@ def test_what_the_report_tells_points_apart_by(study):
         "soft_targets": False, "refresh": True, "restart": True, "descriptions": True, "cycle": 1,
         "acceptance": 0.4, "lexical_weight": 0.0, "model": None, "prompt": None,
     }  # fmt: skip
+    rates = {"true_yes": 0.7, "false_yes": 0.1}
     changed = {
         "shortlist-3": {"shortlist": 3},
         "labels-names": {"descriptions": False},
         "curriculum-on": {"restart": False, "cycle": 2},
-        "teacher-other": {
-            "teacher": "sim",
-            "teacher_kind": "simulated",
-            "true_yes": 0.7,
-            "false_yes": 0.1,
-            "acceptance": None,
-        },
+        "teacher-other": rates | {"teacher": "sim", "teacher_kind": "simulated", "acceptance": None},
         ablation.MAIN: {},
     }
     for point, other in changed.items():
@@ -114,10 +109,7 @@ def test_a_point_with_the_settings_of_the_main_run_is_not_run_again(study):
 
 def test_names_only_cuts_descriptions():
     labels = pa.table({"uid": ["a", "b", "c"], "text": ["a.b: does: much", "plain", "x:y: z"]})
-    assert ablation.names_only(labels).to_pydict() == {
-        "uid": ["a", "b", "c"],
-        "text": ["a.b", "plain", "x:y"],
-    }
+    assert ablation.names_only(labels)["text"].to_pylist() == ["a.b", "plain", "x:y"]
 
 
 ZERO = {"previous": "zero-shot"}
@@ -129,18 +121,9 @@ WRONG = [
     ({"previous": "ablate-shortlist-3"}, "expected one of zero-shot, ablate-base"),
     ({"previous": "ablate-new", "keep": True}, "`ablations.new.previous` is 'ablate-new'"),
     ({"previous": "lmtx-c1"}, "`ablations.new.previous` is 'lmtx-c1'"),
-    (
-        ZERO | {"set": {"training": {"documents": -3}}},
-        "`ablations.new.set` or `ablation.set`: `training.documents` is -3",
-    ),
-    (
-        ZERO | {"set": {"training": {"negatives": "rejected"}}},
-        "negatives: rejected needs rejected_negatives of at least 1",
-    ),
-    (
-        ZERO | {"set": {"shortlist": {"sizes": 3}}},
-        "`ablations.new.set` or `ablation.set`: `shortlist.sizes`",
-    ),
+    (ZERO | {"set": {"training": {"documents": -3}}}, "`ablation.set`: `training.documents` is -3"),
+    (ZERO | {"set": {"training": {"negatives": "rejected"}}}, "needs rejected_negatives of at least 1"),
+    (ZERO | {"set": {"shortlist": {"sizes": 3}}}, "`ablations.new.set` or `ablation.set`: `shortlist.sizes`"),
 ]
 
 

@@ -81,17 +81,13 @@ def test_broken_lines_show_in_the_status(run, folder):
     assert "standard input, line 2: 'broken' is not JSON" in errors and "; 1 skipped" in errors
     status, lines, errors = run("tag", folder, "--strict", given=b'{"text": "ant1"}\nbroken\n')
     assert status == 1 and len(lines) == 1
-    assert (
-        errors.startswith("lmtx: standard input, line 2: 'broken' is not JSON")
-        and len(errors.splitlines()) == 1
-    )
+    assert errors.startswith("lmtx: standard input, line 2: 'broken' is not JSON") and errors.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["tag", "none"], "no folder none"),
-        (["tag", "FOLDER", "none.jsonl"], "none.jsonl"),
         (["tag", "FOLDER", "none"], "none has none of the endings"),
         (["tag", "FOLDER", "-k", "0"], "-k is 0"),
         (["tag", "FOLDER", "--precision", "0.8"], "not calibrated"),
@@ -120,27 +116,20 @@ def replace(name, content):
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (cut("labels.npy"), "export again"),
         (cut("labels.npy", 200), "export again"),
         (remove("labels.npy"), "labels.npy"),
         (lambda folder: np.save(folder / "labels.npy", np.array([{}] * 30)), "export again"),
         (lambda folder: np.save(folder / "labels.npy", np.zeros((30, 32), np.int8)), "label_scales.npy"),
         (lambda folder: np.save(folder / "labels.npy", np.zeros((30, 32), np.float64)), "float64"),
         (cut("labels.parquet", 100), "export again"),
-        (cut("model.safetensors"), "export it again"),
         (cut("model.safetensors", 5000), "export it again"),
-        (replace("model.safetensors", b"\xff" * 5000), "export it again"),
-        (remove("model.safetensors"), "export it again"),
         (remove("tokenizer.json"), "export it again"),
-        (cut("tokenizer.json", 100), "export it again"),
-        (cut("config.json"), "export it again"),
         (replace("config.json", b"[]"), "export it again"),
         (cut("lmtx.json"), "lmtx.json is not valid JSON"),
         (replace("lmtx.json", b'{"encoder": \xff}'), "lmtx.json is not UTF-8"),
         (replace("lmtx.json", b'{"stopped": "the curriculum ended there"}'), "the curriculum ended there"),
         (replace("lmtx.json", b'{"encoder": {"model": "x"}}'), "`encoder.name` cannot be used (Field"),
         (remove("lmtx.json"), "has no lmtx.json; name an exported tagger"),
-        (replace("labels.parquet", b"PAR1"), "cannot be read"),
         (remove("labels.parquet"), "no labels, and no study around it"),
         (lambda folder: np.save(folder / "labels.npy", np.zeros((3, 32), np.float32)), "has 30 rows"),
         (lambda folder: np.save(folder / "labels.npy", np.zeros((30, 8), np.float32)), "8 dimensions, the"),
@@ -172,9 +161,7 @@ def test_labels_are_added(run, folder):
     _, lines, _ = run("tag", folder, "-k", 1, given=b'{"text": "fox1 fox2"}\n{"text": "fox3 fox4"}')
     assert [json.loads(line)["labels"][0]["uid"] for line in lines] == ["12", "fox3 fox4"]
     status, _, errors = run("add-labels", folder, given=b'{"text": "fox5"}\nfox6')
-    assert (
-        status == 1 and "standard input, line 2: 'fox6' is not JSON" in errors and '{"text": "…"}' in errors
-    )
+    assert status == 1 and "line 2: 'fox6' is not JSON" in errors and '{"text": "…"}' in errors
     assert len(Tagger.load(folder).labels) == 32
 
 
@@ -183,9 +170,8 @@ def test_labels_of_a_vocabulary_are_added(run, folder, tmp_path):
         "@prefix skos: <http://www.w3.org/2004/02/skos/core#> .\n"
         '<http://v/1> a skos:Concept ; skos:prefLabel "fox1 fox2"@en, "kettu"@fi ; skos:altLabel "elk1"@en .'
     )
-    status, lines, _ = run(
-        "add-labels", folder, tmp_path / "v.ttl", "--language", "en", "--describe", "alternatives"
-    )
+    skos = ["--language", "en", "--describe", "alternatives"]
+    status, lines, _ = run("add-labels", folder, tmp_path / "v.ttl", *skos)
     assert status == 0 and lines[0].endswith("v.ttl: 1 concepts with labels in 'en' (others: 'fi')")
     _, lines, _ = run("tag", folder, "-k", 1, given=b'{"text": "fox1 fox2: elk1"}')
     label = json.loads(lines[0])["labels"][0]
@@ -195,9 +181,7 @@ def test_labels_of_a_vocabulary_are_added(run, folder, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("more.csv", b" text ,description\r\n fox1 fox2 , like a dog \r\nelk1,\r\n"),
-        ("more.csv.gz", gzip.compress(b"text,description\nfox1 fox2,like a dog\nelk1,\n", mtime=0)),
-        ("more.jsonl", b'{"text": " fox1 fox2", "description": "like a dog"}\n{"text": "elk1\\t"}\n'),
+        ("more.csv.gz", gzip.compress(b" text ,description\r\n fox1 fox2 , like a dog \r\nelk1,\r\n")),
         ("more.txt", b"fox1 fox2: like a dog\relk1 \r\r"),
     ],
 )
@@ -254,15 +238,10 @@ def test_help_is_instant():
 
 def test_ctrl_c_ends_with_complete_lines(folder):
     command = [sys.executable, "-m", "lmtx.cli", "tag", folder, "-k", "2"]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        # A shell lets what it starts in the background ignore it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    with process:
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    # A shell lets what it starts in the background ignore it.
+    pipes |= {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(command, **pipes) as process:
         process.stdin.write(b'{"text": "ant1"}\n' * 3)
         process.stdin.flush()
         lines = [process.stdout.readline()]

@@ -19,7 +19,8 @@ from lmtx.corpus import (
     load_truth,
     save_truth,
 )
-from lmtx.datasets.spool import Side
+from lmtx.datasets.lines import Faults
+from lmtx.datasets.spool import spool
 
 
 def documents(*uids: str, texts: list | None = None) -> pa.Table:
@@ -45,11 +46,7 @@ def test_a_saved_corpus_is_the_same_when_loaded(corpus, tmp_path):
         assert loaded.documents(split).equals(corpus.documents(split))
         assert loaded.excluded[split].dtype == bool
         assert loaded.excluded[split].toarray().tolist() == corpus.excluded[split].toarray().tolist()
-    assert loaded.labels.to_pylist() == [
-        {"uid": "x", "text": "red"},
-        {"uid": "y", "text": "grün"},
-        {"uid": "z", "text": "blue"},
-    ]
+    assert loaded.labels.equals(corpus.labels)
 
 
 def test_saving_again_replaces_the_folder_and_writes_the_same_bytes(corpus, tmp_path):
@@ -88,23 +85,15 @@ def test_a_save_that_fails_leaves_nothing_half_written(corpus, tmp_path, monkeyp
         assert load_corpus(folder).train["uid"].to_pylist() == ["a", "b"]
 
 
-def test_a_missing_corpus_says_how_to_make_one(tmp_path):
-    with pytest.raises(CorpusError, match=r"no corpus in .*nowhere.*prepare"):
-        load_corpus(tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize("name", ["train.arrow", "labels.arrow", "excluded-test.npz"])
+@pytest.mark.parametrize("name", ["train.arrow", "excluded-test.npz"])
 @pytest.mark.parametrize("damage", ["cut", "emptied", "overwritten", "removed"])
 def test_a_damaged_file_is_one_clear_error(corpus, tmp_path, name, damage):
     corpus.save(tmp_path / "corpus")
     file = tmp_path / "corpus" / name
-    content = file.read_bytes()
+    half = file.read_bytes()[: file.stat().st_size // 2]
+    file.write_bytes({"cut": half, "overwritten": b"x" * 999}.get(damage, b""))
     if damage == "removed":
         file.unlink()
-    else:
-        file.write_bytes(
-            {"cut": content[: len(content) // 2], "emptied": b"", "overwritten": b"x" * 999}[damage]
-        )
     with pytest.raises(CorpusError, match=r"corpus.*prepare"):
         load_corpus(tmp_path / "corpus")
 
@@ -115,10 +104,6 @@ def test_a_damaged_file_is_one_clear_error(corpus, tmp_path, name, damage):
         ({"train": documents()}, "train is empty"),
         ({"test": documents()}, "test is empty"),
         ({"labels": LABEL_SCHEMA.empty_table()}, "labels is empty"),
-        (
-            {"train": documents("a", "b", texts=["fine", " \n\t"])},
-            r"train: row 1 \(uid 'b'\) has an empty text",
-        ),
         ({"train": documents("a", "b", texts=["fine", None])}, "train: row 1 has no text"),
         ({"train": documents("a", "a")}, r"train: 1 uids stand more than once, first 'a' \(2 times\)"),
         ({"test": documents("c").drop_columns("title")}, "test has the columns"),
@@ -155,11 +140,8 @@ def test_checking_copies_no_text(corpus):
     assert 0 < watched.max_memory() < 2**20
 
 
-def test_an_empty_dev_split_is_allowed(corpus):
+def test_an_unknown_split_is_an_error_and_an_empty_dev_is_none(corpus):
     assert corpus.validate() is corpus
-
-
-def test_an_unknown_split_is_an_error(corpus):
     with pytest.raises(ValueError, match="'valid' is none of train, dev, test"):
         corpus.documents("valid")
 
@@ -175,10 +157,5 @@ def test_label_lists_become_a_sorted_boolean_csr():
 
 def test_the_order_of_a_document_s_annotations_is_no_part_of_its_hash(tmp_path):
     """Readers collect them in sets, whose order changes from one process to the next."""
-    digests = set()
-    for order in ([3, 1, 2], [1, 2, 3]):
-        spool = Side(tmp_path / f"{order[0]}.spool")
-        spool.add(0, "d0", "", "a text", order)
-        spool.close()
-        digests.add(spool.digest())
-    assert len(digests) == 1
+    one, other = ([(0, "d0", "", "a text", order)] for order in ([3, 1, 2], [1, 2, 3]))
+    assert spool(Faults(tmp_path), one, tmp_path).digest == spool(Faults(tmp_path), other, tmp_path).digest

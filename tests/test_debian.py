@@ -7,103 +7,45 @@ from lmtx.config import DebianConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import debian, read
 
-VOCABULARY = """\
-Facet: use
-Description: Purpose
-Nature: what it is for
 
-Tag: use::editing
-Description: Editing
- To change something that exists.
+def stanzas(*lines):
+    """Paragraphs of Debian's control format; here each is a line, with a bar where it has a line end."""
+    return "\n\n".join(lines).replace("|", "\n") + "\n"
 
-Tag: use::viewing
-Description: Data Visualization
 
-Facet: interface
-Description: User Interface
-
-Tag: interface::commandline
-Description: Command Line
-
-Tag: interface::TO{}
-Description: Need an extra tag
-
-Facet: role
-Description: Role
-
-Tag: role::program
-Description: Program
-
-Tag: lost::facet
-Description: Its facet is not described
-""".format("DO")
-
-PACKAGES = """\
-Package: edit
-Source: edit-suite (1.2-3)
-Version: 1.2-3+b1
-Description: short text editor
-Description-md5: m1
-Tag: interface::commandline, role::program,
- use::editing
-Depends: libc6 (>= 2.3),
- tag::nothing
-
-Package: edit-suite
-Description-md5: m2
-Tag: role::program, use::viewing
-
-Package: libedit
-Description-md5: m3
-Tag: role::shared-lib, use::editing
-
-Package: tagless
-Description-md5: m4
-Tag: role::program
-
-Package: undescribed
-Description-md5: m9
-Tag: role::program, use::editing
-"""
-
-MORE = """\
-Package: viewer
-Description-md5: m5
-Tag: role::program, use::viewing, interface::TO{}, lost::facet, unknown::tag
-""".format("DO")
-
-TRANSLATIONS = """\
-Package: edit
-Description-md5: m1
-Description-en: short text editor
- Not the main package.
-
-Package: edit-suite
-Description-md5: m2
-Description-en: editors for texts
- The first line
- of a paragraph.
- .
- Another paragraph.
-
-Package: libedit
-Description-md5: m3
-Description-en: library of the editor
-
-Package: tagless
-Description-md5: m4
-Description-en: nothing is said
-
-Package: viewer
-Description-md5: m5
-Description-en: shows pictures
- And plots.
-
-Package: foreign
-Description-md5: m6
-Description-de: nur auf Deutsch
-"""
-
+VOCABULARY = stanzas(
+    "Facet: use|Description: Purpose|Nature: what it is for",
+    "Tag: use::editing|Description: Editing| To change something that exists.",
+    "Tag: use::viewing|Description: Data Visualization",
+    "Facet: interface|Description: User Interface",
+    "Tag: interface::commandline|Description: Command Line",
+    "Tag: interface::TO{}|Description: Need an extra tag".format("DO"),
+    "Facet: role|Description: Role",
+    "Tag: role::program|Description: Program",
+    "Tag: lost::facet|Description: Its facet is not described",
+)
+EDIT = "Package: edit|Source: edit-suite (1.2-3)|Version: 1.2-3+b1|Description: a text editor|"
+PACKAGES = stanzas(
+    EDIT + "Description-md5: m1|Tag: interface::commandline, role::program,| use::editing|Depends: a,| b::c",
+    "Package: edit-suite|Description-md5: m2|Tag: role::program, use::viewing",
+    "Package: libedit|Description-md5: m3|Tag: role::shared-lib, use::editing",
+    "Package: tagless|Description-md5: m4|Tag: role::program",
+    "Package: undescribed|Description-md5: m9|Tag: role::program, use::editing",
+    "Package: other-tool|Description-md5: m4|Tag: role::program, use::viewing",
+)
+MORE = stanzas(
+    "Package: viewer|Description-md5: m5|"
+    "Tag: role::program, use::viewing, interface::TO{}, lost::facet, unknown::tag".format("DO")
+)
+TRANSLATIONS = stanzas(
+    "Package: edit|Description-md5: m1|Description-en: a text editor| Not the main package.",
+    "Package: edit-suite|Description-md5: m2|Description-en: editors for texts"
+    "| The first line| of a paragraph.| .| Another paragraph.",
+    "Package: libedit|Description-md5: m3|Description-en: library of the editor",
+    "Package: tagless|Description-md5: m4|Description-en: nothing is said",
+    "Package: viewer|Description-md5: m5|Description-en: shows pictures| And plots.",
+    "Package: foreign|Description-md5: m6|Description-de: nur auf Deutsch",
+)
 INDEX = """\
 Packages\tbookworm\tmain\tlists/packages
 Packages\tbookworm\tmain\tlists/more
@@ -124,7 +66,7 @@ def machine(tmp_path, monkeypatch):
     (tmp_path / "vocabulary").write_text(VOCABULARY)
     (tmp_path / "apt-helper").touch()
     monkeypatch.setattr(debian, "VOCABULARY", tmp_path / "vocabulary")
-    monkeypatch.setattr(debian, "_APT_HELPER", str(tmp_path / "apt-helper"))
+    monkeypatch.setattr(debian, "_CAT", (str(tmp_path / "apt-helper"), "cat-file"))
     monkeypatch.setattr(debian.shutil, "which", lambda name: f"/usr/bin/{name}")
     prints = {
         "index": INDEX,
@@ -143,19 +85,6 @@ def machine(tmp_path, monkeypatch):
     return prints
 
 
-def test_paragraphs_keep_the_fields_that_are_read_and_their_further_lines():
-    found = list(debian._stanzas(f"\n\n{PACKAGES}\n\n"))
-    names = ["edit", "edit-suite", "libedit", "tagless", "undescribed"]
-    assert [stanza["Package"] for stanza in found] == names
-    assert found[0] == {
-        "Package": "edit",
-        "Source": "edit-suite (1.2-3)",
-        "Description": "short text editor",
-        "Description-md5": "m1",
-        "Tag": "interface::commandline, role::program,\n use::editing",
-    }
-
-
 @pytest.mark.parametrize(
     ("field", "expected"),
     [
@@ -171,18 +100,8 @@ def test_tags_in_braces_are_written_out(field, expected):
     assert debian._tags(field) == expected
 
 
-def test_a_description_is_its_first_line_and_one_paragraph():
-    text = "short\n Long text\n  that goes on.\n .\n   Another.\n"
-    assert debian._plain(text) == "short\nLong text that goes on. Another."
-    assert debian._plain("short") == "short"
-
-
 def test_programs_become_documents_with_the_topics_of_all_their_packages(machine):
     """Of edit-suite's two packages the one of its name describes it; libraries and what lacks a text go."""
-    machine["lists/packages"] += "\n" + PACKAGES.split("\n\n")[1].replace("edit-suite", "other-tool")
-    machine["lists/packages"] = machine["lists/packages"].replace(
-        "Package: other-tool\nDescription-md5: m2", "Package: other-tool\nDescription-md5: m4"
-    )
     reading = read(config())
     assert documents(reading) == {
         "edit-suite": (

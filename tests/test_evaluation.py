@@ -54,7 +54,7 @@ def scored(rankings=RANKINGS, against=LMTX, excluded=NONE):
     return score(rankings, TRUTH, CONFIG, against, excluded=excluded, propensity=np.ones(5))
 
 
-def test_every_system_is_scored_on_the_documents_with_annotations():
+def test_every_system_is_scored_on_the_documents_with_annotations_and_beside_the_reference():
     results = scored()
     assert list(results) == list(RANKINGS)
     assert {system: result["n"] for system, result in results.items()} == dict.fromkeys(RANKINGS, 3)
@@ -65,32 +65,17 @@ def test_every_system_is_scored_on_the_documents_with_annotations():
     assert value["zero-shot"]["R@2"] == approx((1 + 1 / 2) / 3)
     assert value["tfidf"]["P@1"] == 0
     assert {m.partition("@")[2] for m in value["tfidf"]} == {"1", "2"}
-    expected = evaluate(
-        RANKINGS["lmtx-c1"], TRUTH, cutoffs=(1, 2), propensity=np.ones(5), bootstrap=200, seed=5
-    )
+    options = {"cutoffs": (1, 2), "propensity": np.ones(5), "bootstrap": 200, "seed": 5}
+    expected = evaluate(RANKINGS["lmtx-c1"], TRUTH, **options)
     assert results["lmtx-c1"]["metrics"] == expected["metrics"]
-
-
-def test_differences_are_the_system_minus_the_reference():
-    results = scored()
+    # Differences are the system minus the reference.
     assert results["lmtx-c1"]["against_lmtx"] is None
-    against = {system: results[system]["against_lmtx"] for system in ("tfidf", "zero-shot")}
-    assert against["zero-shot"]["P@1"]["value"] == approx(1 / 3 - 2 / 3)
-    assert against["zero-shot"]["R@2"]["value"] == approx(0.5 - 1)
-    assert against["tfidf"]["P@1"]["value"] == approx(-2 / 3)
-    for system in against:
-        assert against[system].keys() == results[system]["metrics"].keys()
-        for metric, difference in against[system].items():
+    for system in ("tfidf", "zero-shot"):
+        against = results[system]["against_lmtx"]
+        assert against.keys() == results[system]["metrics"].keys()
+        for metric, difference in against.items():
             assert difference["low"] <= difference["value"] <= difference["high"] <= 0
-            single = results[system]["metrics"][metric]["value"]
-            reference = results["lmtx-c1"]["metrics"][metric]["value"]
-            assert difference["value"] == approx(single - reference)
-
-
-def test_a_better_system_than_the_reference_has_a_positive_difference():
-    results = scored(against={"against_lmtx": "tfidf"})
-    assert results["tfidf"]["against_lmtx"] is None
-    assert results["lmtx-c1"]["against_lmtx"]["P@1"]["value"] == approx(2 / 3)
+            assert difference["value"] == approx(value[system][metric] - value["lmtx-c1"][metric])
 
 
 def test_systems_are_compared_with_several_others_and_may_rank_more_labels():
@@ -103,7 +88,7 @@ def test_systems_are_compared_with_several_others_and_may_rank_more_labels():
     assert results["zero-shot"]["against_zero_shot"] is results["lmtx-c1"]["against_lmtx_c1"] is None
     assert results["wide"]["metrics"] == results["lmtx-c1"]["metrics"]
     assert results["wide"]["against_lmtx_c1"]["P@1"]["value"] == 0
-    assert results["wide"]["against_zero_shot"]["P@1"]["value"] == approx(1 / 3)
+    assert results["wide"]["against_zero_shot"]["P@1"]["value"] == approx(1 / 3), "a better one is ahead"
 
 
 def test_excluded_pairs_are_no_truth_and_no_candidates():
@@ -121,20 +106,14 @@ def test_a_ranking_of_fewer_documents_is_measured_and_compared_on_these_alone():
     first = {"rerank": np.array([[1, 0], [1, 2]], np.int32)}
     whole = {name: RANKINGS[name] for name in ("lmtx-c1", "zero-shot")}
     results = scored(whole | first, excluded=excluded)
-    assert {name: result["n"] for name, result in results.items()} == {
-        "lmtx-c1": 3,
-        "zero-shot": 3,
-        "rerank": 2,
-    }
+    assert [results[name]["n"] for name in ("lmtx-c1", "zero-shot", "rerank")] == [3, 3, 2]
     options = {"cutoffs": (1, 2), "propensity": np.ones(5), "bootstrap": 200, "seed": 5}
     alone = evaluate(first["rerank"], TRUTH[:2], excluded=excluded[:2], **options)
     assert results["rerank"]["metrics"] == alone["metrics"]
     assert results["rerank"]["metrics"]["P@1"]["value"] == 1 / 2
     # lmtx-c1 has both of these right at first, and two of three over all.
     assert results["rerank"]["against_lmtx"]["P@1"]["value"] == approx(1 / 2 - 1)
-    assert (
-        results["zero-shot"] == scored(whole, excluded=excluded)["zero-shot"]
-    )  # nothing changes for the others
+    assert results["zero-shot"] == scored(whole, excluded=excluded)["zero-shot"], "nothing changes for others"
     config, counts = EvaluationConfig(cutoffs=[5], bootstrap=200, seed=1), np.array([0, 2, 9, 4, 3])
     few, same = (precision_by_frequency(first, truth, counts, config, k=2) for truth in (TRUTH, TRUTH[:2]))
     assert few == same
@@ -176,13 +155,7 @@ def test_pseudo_labels_against_annotations_by_hand():
 def test_shares_of_nothing_are_none():
     truth = csr([[0], [], []], 2)
     unknown = pseudo_label_quality(judged([0, 1], [0, 1], [1, 1]), np.array([1, 2]), truth)
-    assert unknown == {
-        "yes_rate": 1.0,
-        "pseudo_positives": 1.0,
-        "pseudo_precision": None,
-        "pseudo_recall": None,
-        "shortlist_recall": None,
-    }
+    assert list(unknown.values()) == [1.0, 1.0, None, None, None]
     refused = pseudo_label_quality(judged([0], [0], [0]), np.array([0]), truth)
     assert (refused["yes_rate"], refused["pseudo_precision"], refused["pseudo_recall"]) == (0.0, None, 0.0)
     assert refused["shortlist_recall"] == 1.0  # it was judged, and refused
@@ -194,10 +167,8 @@ def test_costs_add_up_and_an_unknown_price_stays_unknown():
     total = total_cost({"usd": 0.5, "requests": 2}, {"usd": 0.25, "requests": 3}, {"usd": 0.0, "requests": 0})
     assert total == {"usd": 0.75, "requests": 5}
     assert total_cost({}, {"usd": 1.0, "requests": 1}) == total_cost({"usd": 1.0}, {}) == {}
-    assert total_cost({"usd": None, "requests": 2}, {"usd": 1.0, "requests": 1}) == {
-        "usd": None,
-        "requests": 3,
-    }
+    unknown = total_cost({"usd": None, "requests": 2}, {"usd": 1.0, "requests": 1})
+    assert unknown == {"usd": None, "requests": 3}
 
 
 def test_a_fusion_has_a_record_of_its_own_and_one_of_a_system_without_a_ranking_says_so():
@@ -224,9 +195,8 @@ def test_buckets_of_labels_add_up_to_p5():
     config = EvaluationConfig(cutoffs=[5], bootstrap=200, seed=1)
     scores = precision_by_frequency({"a": ids}, truth, counts, config)["a"]
     # Document 0 finds one label never annotated and two rare ones, document 1 a common one; 2 has no truth.
-    assert {bucket: part["value"] for bucket, part in scores.items()} == approx(
-        {"never": 0.1, "rare": 0.2, "common": 0.1}
-    )
+    values = {bucket: part["value"] for bucket, part in scores.items()}
+    assert values == approx({"never": 0.1, "rare": 0.2, "common": 0.1})
     p5 = evaluate(ids, truth, cutoffs=(5,), bootstrap=100)["metrics"]["P@5"]["value"]
     assert sum(part["value"] for part in scores.values()) == approx(p5)
     assert all(part["low"] <= part["value"] <= part["high"] for part in scores.values())
@@ -259,12 +229,9 @@ def test_the_metrics_of_either_kind_pass_over_the_labels_of_the_other():
     scores = by_literalness(rankings, truth, literal, config, {"against_lmtx": "lmtx"}, excluded=none)
     n = {name: {kind: part["n"] for kind, part in kinds.items()} for name, kinds in scores.items()}
     assert n == {"lmtx": {"literal": 1, "other": 2}, "other": {"literal": 1, "other": 2}}
-    first = {
-        name: {kind: part["metrics"]["P@1"]["value"] for kind, part in kinds.items()}
-        for name, kinds in scores.items()
-    }
     # lmtx: label 0, then, without it, labels 1 and 2. The other: label 3 is left on top where 1 goes.
-    assert first == {"lmtx": {"literal": 1.0, "other": 1.0}, "other": {"literal": 0.0, "other": 0.5}}
+    for name, expected in (("lmtx", [1.0, 1.0]), ("other", [0.0, 0.5])):
+        assert [scores[name][kind]["metrics"]["P@1"]["value"] for kind in ("literal", "other")] == expected
     assert scores["other"]["other"]["against_lmtx"]["P@1"]["value"] == approx(-0.5)
     assert scores["lmtx"]["literal"]["against_lmtx"] is None
 

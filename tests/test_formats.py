@@ -69,13 +69,8 @@ def named(labels):
 
 def test_concepts_are_labels_in_the_language_of_most(write):
     labels = Labels(write("v.ttl", TURTLE))
-    assert named(labels) == {
-        "animal": "animal",
-        "cat": "domestic cat",
-        "dog": "dog",
-        "norse": "Canis lupus",
-        "pet": "pet",
-    }
+    names = {"animal": "animal", "cat": "domestic cat", "dog": "dog", "norse": "Canis lupus", "pet": "pet"}
+    assert named(labels) == names
     assert labels.left_out == {f"{V}old": "deprecated", f"{V}mouse": "without a label in 'en'"}
     assert labels.note.endswith(
         "v.ttl: 5 concepts with labels in 'en' (others: 'fi', ''); 1 deprecated left out; "
@@ -83,9 +78,8 @@ def test_concepts_are_labels_in_the_language_of_most(write):
     )
 
 
-@pytest.mark.parametrize("name", ["v.ttl.gz", "v.TTL"])
-def test_another_language(write, name):
-    labels = Labels(write(name, "\ufeff" + TURTLE), language="FI")
+def test_another_language(write):
+    labels = Labels(write("v.TTL.gz", "\ufeff" + TURTLE), language="FI")
     assert named(labels) == {"animal": "eläin", "dog": "koira", "mouse": "hiiri", "norse": "Canis lupus"}
 
 
@@ -106,9 +100,8 @@ def test_the_study_reads_a_vocabulary(write, tmp_path, capsys):
     assert "4 concepts with labels in 'fi'" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["v.rdf", "v.xml", "v.rdf.gz"])
-def test_rdf_xml(write, name):
-    labels = Labels(write(name, RDF), describe="broader")
+def test_rdf_xml(write):
+    labels = Labels(write("v.rdf.gz", RDF), describe="broader")
     assert named(labels) == {"animal": "animal", "dog": "dog: animal"}
     assert labels.left_out == {f"{V}old": "deprecated"}
 
@@ -133,17 +126,9 @@ def test_rdf_xml(write, name):
         ("v.rdf", RDF.replace("</skos:broader>", ""), "v.rdf, line 7: mismatched tag at '</skos:Concept>'"),
         ("v.rdf", RDF[:400], "v.rdf, line 7: no element found"),
         ("v.rdf", RDF.replace("rdf:about", "rdf:ID"), "v.rdf, line 4: rdf:ID value is not a valid NCName"),
-        (
-            "v.rdf",
-            RDF.replace('"en">animal', '"e n">animal'),
-            "v.rdf, line 9: 'e n' is not a valid language tag",
-        ),
+        ("v.rdf", RDF.replace('"en">ani', '"e n">ani'), "v.rdf, line 9: 'e n' is not a valid language tag"),
         ("v.xml", "<html></html>", "v.xml holds no skos:Concept"),
-        (
-            "v.tsv",
-            f"{ANNIF}{V}cow\tcow\n",
-            f"v.tsv, line 3: '{V}cow\\tcow' is not `<URI>`, a tab and a label",
-        ),
+        ("v.tsv", f"{ANNIF}cow\tcow\n", "v.tsv, line 3: 'cow\\tcow' is not `<URI>`, a tab and a label"),
         ("v.tsv", f"{ANNIF}<{V}cow>\n", "v.tsv, line 3: `text` is empty"),
         (
             "v.tsv",
@@ -165,16 +150,14 @@ def test_a_language_that_is_not_there(write):
         Labels(write("labels.txt", LABELS), language="en")
 
 
-def test_6500_concepts_in_seconds(write):
-    """They take about a second; the bound is for a slow machine."""
+def test_1500_concepts_in_seconds(write):
+    """They take a quarter of a second; the bound is for a slow machine."""
     lines = ["@prefix skos: <http://www.w3.org/2004/02/skos/core#> .", f"@prefix v: <{V}> ."]
-    lines += [
-        f'v:c{i} a skos:Concept ; skos:prefLabel "label number {i}"@en ; skos:broader v:c{i // 10} .'
-        for i in range(1, 6500)
-    ]
+    concept = 'v:c{} a skos:Concept ; skos:prefLabel "label number {}"@en ; skos:broader v:c{} .'
+    lines += [concept.format(i, i, i // 10) for i in range(1, 1500)]
     started = time.process_time()
-    assert len(named(Labels(write("v.ttl", "\n".join(lines)), describe="broader"))) == 6499
-    assert time.process_time() - started < 10
+    assert len(named(Labels(write("v.ttl", "\n".join(lines)), describe="broader"))) == 1499
+    assert time.process_time() - started < 3
 
 
 def test_a_name_before_a_colon_names_the_label_where_no_label_has_it(write):
@@ -182,6 +165,8 @@ def test_a_name_before_a_colon_names_the_label_where_no_label_has_it(write):
     assert [labels.find(name) for name in ("C", "C: a language", "Java")] == [0, 1, 2]
     with pytest.raises(ValueError, match="label 'Go' is the name of several labels"):
         labels.find("Go")
+    with pytest.raises(ValueError, match="'5' is the name of several labels"):
+        Labels(write("v.tsv", "<a>\tdog\t5\n<b>\tcat\t5\n")).find("5")
 
 
 def test_annifs_vocabulary(write):
@@ -190,11 +175,12 @@ def test_annifs_vocabulary(write):
     assert [labels.find(name) for name in (f"{V}cat", "cat", "599.7")] == [1, 1, 0]
 
 
-@pytest.mark.parametrize("name", ["docs.tsv", "docs.tsv.gz"])
-def test_annifs_corpus_of_short_texts(write, tmp_path, name):
+def test_annifs_corpus_of_short_texts(write, tmp_path):
     write("v.tsv", ANNIF)
-    write(name, f"a dog\t<{V}dog>\na cat, a dog\t<{V}cat> <{V}dog>\nnothing\t\nof cats\t<{V}cat>\r\n")
-    assert everything(read(own(name, "v.tsv"), tmp_path)) == {
+    write(
+        "docs.tsv.gz", f"a dog\t<{V}dog>\na cat, a dog\t<{V}cat> <{V}dog>\nnothing\t\nof cats\t<{V}cat>\r\n"
+    )
+    assert everything(read(own("docs.tsv.gz", "v.tsv"), tmp_path)) == {
         "1": ("", "a dog", ["dog"]),
         "2": ("", "a cat, a dog", ["dog", "cat"]),
         "3": ("", "nothing", []),
@@ -232,8 +218,7 @@ def test_a_table_with_tabs(write, tmp_path):
         ("docs.csv", "text,labels\na,<red><green>\nb,< blue > <red>\nc,red\n"),
         (
             "docs.jsonl",
-            '{"text": "a", "labels": "<red><green>"}\n{"text": "b", "labels": "blue|red"}\n'
-            '{"text": "c", "labels": "red"}\n',
+            "".join(f'{{"text": "a", "labels": "{n}"}}\n' for n in ("<red><green>", "blue|red", "red")),
         ),
     ],
 )
@@ -253,11 +238,7 @@ def test_several_labels_in_a_cell(write, tmp_path, name, content):
             "docs.tsv, line 2: 'c\\t<x>' stands behind the tab; expected `<URI>",
         ),
         ("docs.tsv", "a\t<x>\nb\n", "docs.tsv, line 2: 'b' has no tab; expected a text, a tab and"),
-        (
-            "docs.tsv",
-            f"a\t<{V}dog>\nb\t<{V}old>\n",
-            f"line 2: label '{V}old' is deprecated in {{root}}/v.ttl; drop",
-        ),
+        ("docs.tsv", f"a\t<{V}old>\n", f"line 1: label '{V}old' is deprecated in {{root}}/v.ttl; drop"),
         ("docs.tsv", "id\tbody\na\tb\n", "docs.tsv, line 1: 'id\\tbody' begins no TSV file that can be read"),
         ("docs.tsv", "", "docs.tsv, line 1: '' begins no TSV file"),
         ("docs.tsv", ANNIF, "docs.tsv is a vocabulary, which holds labels; name a file of documents"),
@@ -273,11 +254,7 @@ def test_documents_that_cannot_be_used_are_named(write, tmp_path, name, content,
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        (
-            "a.tsv",
-            f"<{V}dog>\tdog\nno uri\n",
-            "docs/a.txt: a.tsv, line 2: 'no uri' is not `<URI>`, a tab and a label",
-        ),
+        ("a.tsv", "<x>\nno uri\n", "docs/a.txt: a.tsv, line 2: 'no uri' is not `<URI>`, a tab and a label"),
         ("a.tsv", "<x>\tx\n", "docs/a.txt: label 'x' is not in {root}/v.ttl"),
         ("a.key", "dgo\n", "docs/a.txt: label 'dgo' is not in {root}/v.ttl; did you mean 'dog'?"),
         ("b.txt", b"\xe4", "docs/b.txt: byte 0 is not UTF-8; save it as UTF-8"),
@@ -289,9 +266,3 @@ def test_a_file_of_a_folder_that_cannot_be_used_is_named(write, tmp_path, name, 
     write("docs/a.txt", "dogs")
     write(f"docs/{name}", content)
     assert expected.replace("{root}", str(tmp_path)) in message(own("docs", "v.ttl"), tmp_path)
-
-
-def test_a_notation_of_two_labels_names_neither(write):
-    labels = Labels(write("v.tsv", f"<{V}dog>\tdog\t5\n<{V}cat>\tcat\t5\n"))
-    with pytest.raises(ValueError, match="'5' is the name of several labels"):
-        labels.find("5")

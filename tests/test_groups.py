@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lmtx.datasets import spool as module
-from lmtx.datasets.spool import DEV, TEST, TRAIN, Side, hashes, near_duplicates, split_by_group
+from lmtx.datasets.lines import Faults
+from lmtx.datasets.spool import DEV, TEST, TRAIN, hashes, near_duplicates, split_by_group, spool
 
 
 def partition(groups):
@@ -51,11 +52,8 @@ def spooled(tmp_path):
     """Makes a spool of documents named by `uids`, each with as many annotations as `labels` says."""
 
     def make(uids, labels):
-        spool = Side(tmp_path / f"{len(list(tmp_path.iterdir()))}.spool")
-        for number, (uid, n) in enumerate(zip(uids, labels, strict=True)):
-            spool.add(number, uid, "", uid, range(n))
-        spool.close()
-        return spool
+        rows = enumerate(zip(uids, labels, strict=True))
+        return spool(Faults(tmp_path), ((i, uid, "", uid, range(n)) for i, (uid, n) in rows), tmp_path)
 
     return make
 
@@ -69,12 +67,12 @@ def some(n=300, seed=0):
     return [f"u{i}" for i in range(n)], rng.integers(0, 5, n), groups
 
 
-def by_hand(spool, groups, test, dev, train):
+def by_hand(side, groups, test, dev, train):
     """Group after group in the order of their lowest hashes."""
-    hashed = hashes(spool.table()["uid"], "split").tolist()
-    annotated = np.diff(np.frombuffer(spool.ends, dtype=np.int64)) > 0
+    hashed = hashes(side.table()["uid"], "split").tolist()
+    annotated = np.diff(side.ends) > 0
     members = {g: sorted(np.flatnonzero(groups == g), key=lambda i: hashed[i]) for g in set(groups.tolist())}
-    assigned, counts, rest = np.full(len(spool), -1), {"test": 0, "dev": 0}, []
+    assigned, counts, rest = np.full(len(side), -1), {"test": 0, "dev": 0}, []
     for group in sorted(members, key=lambda g: hashed[members[g][0]]):
         places = members[group]
         if counts["test"] < test:
@@ -93,9 +91,9 @@ def by_hand(spool, groups, test, dev, train):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_groups_are_dealt_out_in_the_order_of_their_lowest_hashes(spooled, test, dev, train, seed):
     uids, labels, groups = some(seed=seed)
-    spool = spooled(uids, labels)
-    found = split_by_group(spool, groups, test, dev, train)
-    np.testing.assert_array_equal(found, by_hand(spool, groups, test, dev, train))
+    side = spooled(uids, labels)
+    found = split_by_group(side, groups, test, dev, train)
+    np.testing.assert_array_equal(found, by_hand(side, groups, test, dev, train))
     assert found.dtype == np.int8
 
 
@@ -114,11 +112,11 @@ def test_near_duplicates_are_never_on_both_sides(spooled):
 
 def test_without_near_duplicates_the_sizes_are_exact(spooled):
     uids, labels, _ = some()
-    spool = spooled(uids, labels)
-    found = split_by_group(spool, np.arange(300), 50, 25, 100)
+    side = spooled(uids, labels)
+    found = split_by_group(side, np.arange(300), 50, 25, 100)
     assert ((found == TEST) & (labels > 0)).sum() == 50
     assert [(found == split).sum() for split in (DEV, TRAIN)] == [25, 100]
-    more = split_by_group(spool, np.arange(300), 50, 25, 120)
+    more = split_by_group(side, np.arange(300), 50, 25, 120)
     assert (more[found == TRAIN] == TRAIN).all()  # a larger training side holds the smaller one
     np.testing.assert_array_equal(more[found >= DEV], found[found >= DEV])
 

@@ -94,15 +94,6 @@ def test_propensities_against_the_formula():
             propensities(np.array(counts), documents, a, b)
 
 
-def test_a_perfect_ranking_scores_one(random_case):
-    _, _, truth = random_case
-    inverse = np.linspace(1, 9, 40)
-    ids = np.argsort(-(truth.toarray() * inverse), axis=1, kind="stable").astype(np.int32)
-    result = values(evaluate(ids, truth, cutoffs=(1, 5, 10), propensity=inverse, bootstrap=1))
-    for name in ("P@1", "R@10", "nDCG@1", "nDCG@5", "nDCG@10", "PSP@1", "PSP@5", "PSP@10"):
-        assert result[name] == approx(1), name
-
-
 def test_excluded_pairs_are_no_truth_and_no_candidates():
     ids = np.array([[1, 2], [0, 2]], dtype=np.int32)
     truth = csr([[0, 1], [1]], 3)
@@ -117,9 +108,8 @@ def test_excluded_pairs_are_no_truth_and_no_candidates():
 
 def test_stored_zeros_and_repeated_entries_count_once():
     stored = (np.array([True, True, False]), np.array([1, 1, 2]), np.array([0, 3]))
-    result = values(
-        evaluate(np.array([[1, 2]]), sp.csr_array(stored, shape=(1, 4)), cutoffs=(1, 2), bootstrap=1)
-    )
+    truth = sp.csr_array(stored, shape=(1, 4))
+    result = values(evaluate(np.array([[1, 2]]), truth, cutoffs=(1, 2), bootstrap=1))
     assert (result["P@2"], result["R@1"]) == (0.5, 1)
 
 
@@ -163,12 +153,6 @@ def test_other_input_that_cannot_be_scored_says_why(changed, message):
         evaluate(**{"ids": np.array([[0, 1]]), "truth": csr([[0]], 2), "cutoffs": (1,), **changed})
 
 
-@pytest.mark.parametrize("sizes", [(3, 4), (0, 0)])
-def test_only_equally_many_documents_are_paired(sizes):
-    with pytest.raises(ValueError, match="equally long"):
-        paired_difference(*map(np.ones, sizes))
-
-
 def test_intervals_agree_with_scipy(random_case):
     ids, _, truth = random_case
     inverse = np.linspace(1, 5, 40)
@@ -190,15 +174,12 @@ def test_intervals_agree_with_scipy(random_case):
 
 
 def test_intervals_cover_the_true_value_about_as_often_as_they_say():
-    rng = np.random.default_rng(11)
-    covered = 0
-    truth = csr([[1]] * 150, 2)
-    for trial in range(300):
-        hit = rng.random(150) < 0.4
-        ids = np.where(hit, 1, 0).astype(np.int32)[:, None]
-        p = evaluate(ids, truth, cutoffs=(1,), bootstrap=300, seed=trial)["metrics"]["P@1"]
+    rng, truth, covered = np.random.default_rng(11), csr([[1]] * 150, 2), 0
+    for trial in range(200):
+        ids = (rng.random((150, 1)) < 0.4).astype(np.int32)
+        p = evaluate(ids, truth, cutoffs=(1,), bootstrap=200, seed=trial)["metrics"]["P@1"]
         covered += p["low"] <= 0.4 <= p["high"]
-    assert 0.91 <= covered / 300 <= 0.98
+    assert 0.90 <= covered / 200 <= 0.99
 
 
 def test_the_seed_decides_the_interval(random_case):
@@ -209,6 +190,9 @@ def test_the_seed_decides_the_interval(random_case):
 
 
 def test_paired_difference():
+    for sizes in ((3, 4), (0, 0)):
+        with pytest.raises(ValueError, match="equally long"):
+            paired_difference(*map(np.ones, sizes))
     a = np.random.default_rng(0).random(400)
     assert paired_difference(a, a) == {"value": 0, "low": 0, "high": 0}
     # Documents differ widely, the systems by 0.05 on each: only a paired comparison sees it.
@@ -230,25 +214,16 @@ def test_paired_differences_are_those_of_each_metric_to_the_last_digit():
     assert len({each["low"] for each in found.values()}) == 3
 
 
-def test_means_by_document_are_the_metrics(random_case):
-    ids, _, truth = random_case
-    inverse = np.linspace(1, 5, 40)
-    by_document = per_document(ids, truth, cutoffs=(1, 10), propensity=inverse)
-    result = evaluate(ids, truth, cutoffs=(1, 10), propensity=inverse, bootstrap=1)
-    assert {name: len(v) for name, v in by_document.items()} == dict.fromkeys(by_document, result["n"])
-    assert {name: v.mean() for name, v in by_document.items()} == approx(values(result))
-
-
 def test_large_label_sets_stay_sparse_and_fast():
     rng = np.random.default_rng(0)
-    n, n_labels = 20_000, 1_000_000
+    n, n_labels = 5_000, 1_000_000
     start = np.arange(n, dtype=np.int32)[:, None] * 7
     ids = start + np.arange(100, dtype=np.int32)
     labels = (start + rng.integers(0, 300, size=(n, 1))).ravel()
     truth = sp.csr_array((np.ones(n, dtype=bool), labels, np.arange(n + 1)), shape=(n, n_labels))
     begin = time.perf_counter()
     result = evaluate(ids, truth, propensity=np.ones(n_labels))
-    assert time.perf_counter() - begin < 10
+    assert time.perf_counter() - begin < 5
     assert result["metrics"]["R@100"]["value"] == approx(1 / 3, abs=0.02)
 
 

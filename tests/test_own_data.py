@@ -3,7 +3,6 @@
 import gzip
 import json
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,7 +19,7 @@ def files(tmp_path):
 
     def write(**contents):
         for name, content in contents.items():
-            path = tmp_path / name.replace("_", ".", 1)
+            path = tmp_path / name.replace("_", ".")
             if isinstance(content, list):
                 content = "".join(json.dumps(row) + "\n" for row in content)
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -60,8 +59,7 @@ def as_csv(mark="", end="\n", last=True, bar="red|blue"):
     return mark + end.join(lines) + (end if last else "")
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(("end", "mark"), [("\n", ""), ("\r\n", "\ufeff")])
 def test_jsonl(files, end, mark):
     """With and without a byte order mark; the last line needs no end."""
     text = mark + end.join(json.dumps(row) for row in DOCUMENTS)
@@ -73,10 +71,14 @@ def test_jsonl(files, end, mark):
     assert reading.manifest["labels_never_annotated"] == 1
 
 
-@pytest.mark.parametrize("mark", ["", "\ufeff"])
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("last", [True, False])
-@pytest.mark.parametrize("bar", ["red|blue", " blue | red ", '"[""blue"", ""red""]"'])
+@pytest.mark.parametrize(
+    ("mark", "end", "last", "bar"),
+    [
+        ("", "\n", True, "red|blue"),
+        ("\ufeff", "\r\n", False, " blue | red "),
+        ("", "\r\n", True, '"[""blue"", ""red""]"'),
+    ],
+)
 def test_csv_as_spreadsheets_write_it(files, mark, end, last, bar):
     root = files(documents_csv=as_csv(mark, end, last, bar))
     assert everything(read(own("documents.csv"), root)) == EXPECTED
@@ -90,12 +92,9 @@ def test_parquet(files):
     assert everything(read(own("d.parquet", "l.parquet"), root)) == EXPECTED
 
 
-@pytest.mark.parametrize("name", ["documents.jsonl.gz", "documents.csv.gz"])
-def test_gzip(files, name):
-    root = files(documents_jsonl=DOCUMENTS)
-    content = (root / "documents.jsonl").read_bytes() if "jsonl" in name else as_csv().encode()
-    (root / name).write_bytes(gzip.compress(content))
-    assert everything(read(own(name), root)) == EXPECTED
+def test_gzip(files):
+    root = files(documents_csv_gz=gzip.compress(as_csv().encode()))
+    assert everything(read(own("documents.csv.gz"), root)) == EXPECTED
 
 
 def test_a_text_a_line(files):
@@ -122,28 +121,11 @@ def test_labels_with_uids_and_descriptions(files):
         {"text": "none", "labels": None},
     ]
     reading = read(own(labels="labels.jsonl"), files(labels_jsonl=labels, documents_jsonl=rows))
-    assert reading.corpus.labels.to_pylist() == [
-        {"uid": "1", "text": "red: as blood"},
-        {"uid": "two", "text": "green"},
-        {"uid": "3", "text": "blue"},
-    ]
+    texts = ["red: as blood", "green", "blue"]
+    assert reading.corpus.labels.to_pydict() == {"uid": ["1", "two", "3"], "text": texts}
     found = everything(reading)
     assert found["1"][2] == ["red: as blood", "green"]
     assert found["2"][2] == ["red: as blood", "blue"]
-
-
-def test_labels_in_csv(files):
-    csv = "text,description\r\nred,\r\ngreen,like grass\r\nblue,\r\n"
-    reading = read(own(labels="labels.csv"), files(labels_csv=csv, documents_jsonl=DOCUMENTS))
-    assert reading.corpus.labels["text"].to_pylist() == ["red", "green: like grass", "blue"]
-
-
-def test_equal_labels_are_one(files):
-    rows = [{"text": f"t{i}"} for i in range(3)]
-    root = files(labels_txt="red\nblue\nred\n red \n", documents_jsonl=rows)
-    reading = read(own(), root)
-    assert reading.corpus.labels["text"].to_pylist() == ["red", "blue"]
-    assert reading.manifest["labels_merged"] == 2
 
 
 def test_three_files_of_a_kilobyte_are_enough(files):
@@ -175,7 +157,7 @@ def test_annotated_documents_are_kept_apart_for_the_test(files):
 @pytest.mark.parametrize(
     ("annotated", "options", "expected"),
     [
-        (True, {"test_documents": 1000, "dev_documents": 800}, [3, 2, 4]),
+        (True, {"test_documents": 99, "dev_documents": 99}, [3, 2, 4]),
         (False, {"test_documents": 2}, [6, 1, 2]),
     ],
 )
@@ -202,18 +184,13 @@ def test_never_more_than_half_is_kept_apart_annotated_or_not(files, annotated, o
         ('{"text": "t", "uid": 1.5}', "line 2: `uid` is '1.5'; expected a text or a whole number"),
         ('{"text": "t", "labels": 5}', "line 2: `labels` is '5'; expected a list"),
         ('{"text": "t", "labels": [true]}', "line 2: `labels` is '[True]'; expected a list"),
-        (
-            '{"text": "t", "labels": ["red", "bleu"]}',
-            "line 2: label 'bleu' is not in {root}/labels.txt; did you mean 'blue'?",
-        ),
+        ('{"text": "t", "labels": ["bleu"]}', "'bleu' is not in {root}/labels.txt; did you mean 'blue'?"),
         ('{"text": "t", "labels": ["red"], "labels": []}', "the key 'labels' stands twice"),
         ('{"text": "t", "uid": "1"}', "1 uids stand more than once, first '1' in line 1 and line 2"),
     ],
 )
 def test_a_row_that_cannot_be_used_is_named(files, line, expected):
-    root = files(
-        documents_jsonl=f'{{"text": "fine"}}\n{line}\n{{"text": "fine too"}}\n{{"text": "and this"}}'
-    )
+    root = files(documents_jsonl=f'{{"text": "fine"}}\n{line}\n{{"text": "too"}}\n{{"text": "and this"}}')
     assert expected.replace("{root}", str(root)) in message(own(), root)
 
 
@@ -242,8 +219,7 @@ def test_two_columns_of_parquet_are_not_one(files):
     assert "documents.parquet has several columns 'labels'" in message(own("documents.parquet"), root)
 
 
-@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
-@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(("end", "mark"), [("\r", ""), ("\r", "\ufeff"), ("\r\n", ""), ("\n", "")])
 def test_lines_of_any_editor(files, end, mark):
     """Old spreadsheets of a Mac end a line with CR alone."""
     labels = mark + end.join([" red ", "", "green", "blue"])
@@ -251,11 +227,8 @@ def test_lines_of_any_editor(files, end, mark):
     root = files(labels_txt=labels, documents_csv=table)
     reading = read(own("documents.csv"), root)
     assert reading.corpus.labels["text"].to_pylist() == ["red", "green", "blue"]
-    assert everything(reading) == {
-        "2": ("", "a", ["red"]),
-        "3": ("", "b", ["green", "blue"]),
-        "4": ("", "c", []),
-    }
+    expected = {"2": ("", "a", ["red"]), "3": ("", "b", ["green", "blue"]), "4": ("", "c", [])}
+    assert everything(reading) == expected
 
 
 SHORT, LONG = "caf\u00e9", "cafe\u0301"  # the same word, as Linux and as a Mac's file names spell it
@@ -275,8 +248,9 @@ def test_an_accent_may_be_a_letter_s_or_stand_behind_it(files, label, annotation
 
 def test_labels_that_look_alike_are_one_or_named(files):
     rows = [{"text": f"t{i}"} for i in range(3)]
-    reading = read(own(), files(labels_txt=f"{SHORT}\n{LONG}\n{SHORT} \nred\n", documents_jsonl=rows))
+    reading = read(own(), files(labels_txt=f"{SHORT}\n{LONG}\n{SHORT} \nred\nred\n", documents_jsonl=rows))
     assert reading.corpus.labels["text"].to_pylist() == [SHORT, "red"]
+    assert reading.manifest["labels_merged"] == 3
     root = files(labels_jsonl=[{"uid": SHORT, "text": "a"}, {"uid": LONG, "text": "b"}])
     assert "stands for 'a' already" in message(own(labels="labels.jsonl"), root)
 
@@ -320,7 +294,6 @@ def test_ten_thousand_broken_lines_are_one_message(files):
     [
         ({"documents": "none.jsonl"}, "none.jsonl cannot be read: No such file"),
         ({"documents": "documents.docx"}, "documents.docx has none of the endings .jsonl, .csv, .tsv"),
-        ({"documents": "list.json"}, "begins a JSON list; write one object a line"),
         ({"documents": "indented.json"}, "indented.json, line 1: '[' begins a JSON list"),
         ({"documents": "broken.parquet"}, "broken.parquet cannot be read as Parquet"),
         ({"test": "none.csv"}, "none.csv cannot be read"),
@@ -328,16 +301,6 @@ def test_ten_thousand_broken_lines_are_one_message(files):
 )
 def test_a_file_that_cannot_be_read_is_named(files, options, expected):
     root = files(
-        documents_jsonl=DOCUMENTS,
-        list_json='[{"text": "t"}]\n',
-        indented_json='[\n  {"text": "t"}\n]\n',
-        broken_parquet=b"PAR1 and no more",
+        documents_jsonl=DOCUMENTS, indented_json='[\n  {"text": "t"}\n]\n', broken_parquet=b"PAR1 and no more"
     )
     assert expected in message(own(**options), root)
-
-
-def test_annotations_are_sorted_and_single(files):
-    rows = [{"text": f"t{i}", "labels": ["blue", "red", "blue"]} for i in range(4)]
-    truth = read(own(), files(documents_jsonl=rows)).truth["train"]
-    assert truth.indices.tolist() == [0, 2] * truth.shape[0]
-    assert truth.data.dtype == np.bool_

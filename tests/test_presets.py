@@ -2,8 +2,6 @@
 
 import pytest
 import yaml
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
 from test_config import CONF, ROOT
 
 from lmtx.config import Config, compose, load_config
@@ -55,44 +53,29 @@ def test_a_paper_preset_composes_to_the_method(name):
     previous = [cycle.previous for cycle in config.cycles.values()]
     assert previous == ["zero-shot", *(f"lmtx-c{i}" for i in range(1, cycles))]
 
-    assert (config.teacher.kind, config.teacher.wording, config.teacher.document_tokens) == (
-        "openai",
-        wording,
-        430,
-    )
-    rejected = {
-        p.set["training"]["rejected_negatives"] for n, p in config.ablations.items() if n == "negatives-both"
-    }
-    assert rejected == {3}
+    teacher = config.teacher
+    assert (teacher.kind, teacher.wording, teacher.document_tokens) == ("openai", wording, 430)
+    assert config.ablations["negatives-both"].set["training"]["rejected_negatives"] == 3
     assert config.evaluation.cutoffs == [1, 3, 5, 10, 100]
 
 
-@pytest.mark.parametrize("name", [*PAPER, *OTHERS, "own", "hub", "pydocs", "semanlink", "debian"])
-@pytest.mark.parametrize("chosen", [COMMAND, ["size=smoke"], ["size=full"], []])
-def test_overrides_of_the_parameters_give_what_hydra_composes(name, chosen):
+SIZES = {"paper": [*PAPER, *OTHERS], "smoke": ["own", "pydocs", "debian"], "full": ["hub", "semanlink"]}
+SIZES |= {"default": ["own", "pydocs", "debian", "hub", "eurlex-4k"]}
+
+
+@pytest.mark.parametrize(("size", "name"), [(size, name) for size, names in SIZES.items() for name in names])
+def test_overrides_of_the_parameters_give_what_hydra_composes(size, name):
     """In any order, on the parameters as they stand."""
-    wanted = Config.model_validate(compose([*chosen, f"dataset={name}"], conf=CONF))
-    assert load_config(ROOT / "params.yaml", [*chosen, f"dataset={name}"]) == wanted
-    assert load_config(ROOT / "params.yaml", [f"dataset={name}", *chosen]) == wanted
-
-
-def test_the_order_of_the_choices_is_of_no_account():
-    chosen = [*COMMAND, "dataset=lf-wikiseealso-320k"]
-    assert compose(chosen, conf=CONF) == compose(chosen[::-1], conf=CONF)
+    chosen = [*(COMMAND if size == "paper" else [f"size={size}"]), f"dataset={name}"]
+    config = Config.model_validate(compose(chosen, conf=CONF))
+    assert load_config(ROOT / "params.yaml", chosen[::-1]) == config
+    assert config.dataset.name == name
+    assert size == "paper" or list(config.cycles) == ["c1", "c2"]
 
 
 def test_a_value_given_by_hand_wins_over_the_paper():
-    found = compose([*COMMAND, "dataset=amazoncat-13k", "training.documents=500"], conf=CONF)
-    assert found["training"]["documents"] == 500
-
-
-@pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "dataset").glob("*.yaml")))
-@pytest.mark.parametrize("size", ["default", "paper", "smoke", "full"])
-def test_every_data_set_goes_with_every_size(name, size):
-    config = Config.model_validate(compose([f"dataset={name}", f"size={size}"], conf=CONF))
-    assert config.dataset.name == name
-    if size != "paper":
-        assert list(config.cycles) == ["c1", "c2"]
+    found = compose(["dataset=own", "size=paper", "training.documents=5", "dataset.labels=b.csv"], conf=CONF)
+    assert (found["training"]["documents"], found["dataset"]["labels"]) == (5, "b.csv")
 
 
 def test_settings_are_of_a_size_and_a_data_set_that_exist():
@@ -103,11 +86,3 @@ def test_settings_are_of_a_size_and_a_data_set_that_exist():
         assert (CONF / "dataset" / f"{data}.yaml").is_file()
         assert "@package _global_" in file.read_text()
         assert yaml.safe_load(file.read_text()).keys() - {"defaults"} <= Config.model_fields.keys()
-
-
-def test_own_files_are_given_by_name():
-    with initialize_config_dir(str(CONF), version_base=None):
-        given = ["dataset=own", "dataset.documents=a.jsonl", "dataset.labels=b.csv"]
-        data = hydra_compose("config", given).dataset
-    assert (data.documents, data.labels, data.test) == ("a.jsonl", "b.csv", None)
-    assert (ROOT / "data" / "README.md").is_file()

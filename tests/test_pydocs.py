@@ -1,7 +1,6 @@
 """The reader of documentation, on a small package that the tests write, and on an installed one."""
 
 import hashlib
-import os
 import re
 import sys
 from pathlib import Path
@@ -14,43 +13,29 @@ from lmtx.corpus import SPLITS
 from lmtx.datasets import Reading, pydocs, read
 from lmtx.datasets.pydocs.docstrings import entries, parse
 
-TOP = '''
-"""A package whose parts are private, and shown here."""
-
+TOP = """
+import warnings
 from boxes import _core
 from boxes._core import Box, Crate, alpha, alpha as first_letter, beta, empty, gamma, knob, moody, _hidden
-
 __version__ = "1.2.3"
 print("noise on standard output")
 
-
 def __getattr__(name):
-    if name == "old_alpha":
-        import warnings
-
-        warnings.warn("use alpha", DeprecationWarning, stacklevel=2)
-        return alpha
-    raise AttributeError(name)
-
+    if name != "old_alpha":
+        raise AttributeError(name)
+    warnings.warn("use alpha", DeprecationWarning, stacklevel=2)
+    return alpha
 
 def __dir__():
     return [*globals(), "old_alpha"]
-'''
+"""
 
 CORE = '''
-import functools
-
-
 def alpha(x):
     """Compute the first letter
     of an alphabet.
 
-    It works for *every* alphabet, unlike `beta`.
-
-    Parameters
-    ----------
-    x : int
-        Which alphabet, see [1]_.
+    It works for *every* alphabet, unlike `beta` [1]_.
 
     See Also
     --------
@@ -63,13 +48,7 @@ def alpha(x):
     References
     ----------
     .. [1] Somebody, "The secretword".
-
-    Examples
-    --------
-    >>> alpha(1)
-    'secretword'
     """
-
 
 def beta(x):
     """Compute the second letter of an alphabet.
@@ -81,33 +60,19 @@ def beta(x):
         With noise and secretword.
     """
 
-
-def empty():
-    """Too short."""
-
-
-def _hidden():
-    """A private function that nobody is shown in the list."""
-
-
-def gamma():
-    pass
-
-
+def empty(): "Too short."
+def _hidden(): "A private function that nobody is shown in the list."
+def gamma(): pass
 gamma.__doc__ = "gamma(x, /, *, out=None)\\ngamma(x) -> letter\\n\\nCompute the third letter."
 
-
 class _Lid:
-    def close(self):
-        """Close whatever it is that has this lid."""
-
+    def close(self): "Close whatever it is that has this lid."
 
 class Box(_Lid):
     """A box to put letters of alphabets into.
 
     See also `Crate`.
     """
-
     count = 3
 
     def open(self):
@@ -121,13 +86,9 @@ class Box(_Lid):
         """
 
     @property
-    def size(self):
-        """How many letters the box can hold."""
-
+    def size(self): "How many letters the box can hold."
     @classmethod
-    def of(cls, letters):
-        """Make a box of some given letters."""
-
+    def of(cls, letters): "Make a box of some given letters."
 
 class Crate(Box):
     """A crate is a box made of wood.
@@ -137,35 +98,20 @@ class Crate(Box):
     Box.size, Crate.size
     shapes.open_crate : Takes the lid off.
     """
+    def size(self): pass
 
-    def size(self):
-        pass
-
-
-class _Knob:
-    """A knob that is one of a kind here."""
-
-
+class _Knob: "A knob that is one of a kind here."
 knob = _Knob()
 
-
 class _Moody:
-    """An object that computes its attributes, and cannot here."""
-
-    def __getattr__(self, name):
-        raise RuntimeError("no such device")
-
-
+    "An object that computes its attributes, and cannot here."
+    def __getattr__(self, name): raise RuntimeError("no such device")
 moody = _Moody()
 '''
 
 SHAPES = '''
-"""Shapes, with a list of what is public."""
-
 from boxes._core import beta
-
 __all__ = ["circle", "open_crate", "square", "beta"]
-
 
 def circle(radius):
     """Draw a circle of the given radius.
@@ -173,22 +119,9 @@ def circle(radius):
     See Also: square, alpha
     """
 
-
-def square(side):
-    """Draw a square of the given side.
-
-    Memory at 0x7f00deadbeef is not for reading.
-    """
-
-
-def open_crate():
-    """Draw a square of the given side twice."""
-
-
-def helper():
-    """A helper that the list of public names leaves out."""
-
-
+def square(side): "Draw a square of the given side.\\n\\nMemory at 0x7f00deadbeef is not for reading."
+def open_crate(): "Draw a square of the given side twice."
+def helper(): "A helper that the list of public names leaves out."
 helper.__module__ = "boxes._core"
 '''
 
@@ -249,10 +182,6 @@ def truth(reading: Reading) -> dict[str, list[str]]:
     return {uid: labels for uid, (_, _, labels) in documents(reading).items()}
 
 
-def split_of(reading: Reading) -> dict[str, str]:
-    return {uid: split for split in SPLITS for uid in documents(reading, splits=[split])}
-
-
 def lowest(uids, salt: str) -> list[str]:
     return sorted(uids, key=lambda uid: hashlib.sha256(f"{salt}\0{uid}".encode()).hexdigest())
 
@@ -261,29 +190,20 @@ def test_documents_have_the_names_that_users_write_and_the_prose(reading):
     """See Also, examples and references are cut out."""
     found = texts(reading)
     assert found == found | {
-        "boxes.alpha": "Compute the first letter of an alphabet.\nIt works for every alphabet, unlike beta.\n"
-        "Parameters\nx : int Which alphabet, see.",
+        "boxes.alpha": "Compute the first letter of an alphabet.\nIt works for every alphabet, unlike beta.",
         "boxes.beta": "Compute the second letter of an alphabet.",
         "boxes.gamma": "Compute the third letter.",
         "boxes.Box": "A box to put letters of alphabets into.",
         "boxes.shapes.circle": "Draw a circle of the given radius.",
         "boxes.shapes.square": "Draw a square of the given side.\nMemory is not for reading.",
     }
-    others = {f"boxes.{name}" for name in ("knob", "Box.close", "Box.open", "Box.of", "Crate")}
-    assert found.keys() == set(ANNOTATED) | others | {
-        "boxes.gamma",
-        "boxes.shapes.square",
-        "boxes.shapes.open_crate",
-    }
+    others = "knob Box.close Box.open Box.of Crate gamma shapes.square shapes.open_crate"
+    assert found.keys() == set(ANNOTATED) | {f"boxes.{name}" for name in others.split()}
     assert all(title == uid for uid, (title, _, _) in documents(reading).items())
     assert not any("secretword" in text or "See Also" in text for text in found.values())
-
-
-def test_labels_are_all_documents_as_name_and_summary(reading):
     labels = dict(zip(*(reading.corpus.labels[c].to_pylist() for c in ("uid", "text")), strict=True))
-    assert labels.keys() == texts(reading).keys()
+    assert labels.keys() == found.keys()
     assert labels["boxes.alpha"] == "boxes.alpha: Compute the first letter of an alphabet."
-    assert labels["boxes.Box.of"] == "boxes.Box.of: Make a box of some given letters."
 
 
 ANNOTATED = {
@@ -297,11 +217,8 @@ ANNOTATED = {
 }
 
 
-def test_truth_is_what_see_also_resolves_to(reading):
+def test_truth_is_what_see_also_resolves_to_and_never_a_document_s_own_label(reading):
     assert truth(reading) == {uid: [] for uid in texts(reading)} | ANNOTATED
-
-
-def test_a_documents_own_label_is_excluded_and_never_true(reading):
     labels = reading.corpus.labels["uid"].to_pylist()
     for split in SPLITS:
         own = [[labels.index(uid)] for uid in reading.corpus.documents(split)["uid"].to_pylist()]
@@ -371,14 +288,16 @@ def test_a_new_object_moves_only_what_stands_at_the_border(reading, boxes, tmp_p
     monkeypatch.syspath_prepend(tmp_path)
     grown = read(config("boxes"))
     assert truth(grown) == {**truth(reading), "boxes.more.delta": ["boxes.alpha"]}
-    before, after = split_of(reading), split_of(grown)
+    before, after = (
+        {uid: split for split in SPLITS for uid in documents(each, splits=[split])}
+        for each in (reading, grown)
+    )
     moved = {uid for uid in before if before[uid] != after[uid]}
     assert len(moved) == (after["boxes.more.delta"] != "train")
     assert grown.manifest["content_sha256"] != reading.manifest["content_sha256"]
 
 
 def test_min_words_drops_short_pages_from_documents_and_labels(boxes):
-    assert "boxes.empty" in texts(read(config("boxes", min_words=2)))
     long = read(config("boxes", min_words=8))
     assert all(len(text.split()) >= 8 for text in texts(long).values())
     assert set(long.corpus.labels["uid"].to_pylist()) == texts(long).keys()
@@ -389,12 +308,7 @@ def test_min_words_drops_short_pages_from_documents_and_labels(boxes):
     [
         ("boxess", None, r"library 'boxess' is not installed.*dataset\.libraries"),
         ("boxes.shapes", None, "'boxes.shapes' in dataset.libraries is not the name of a top-level"),
-        ("", None, "'' in dataset.libraries is not the name of a top-level"),
-        (
-            "brittle",
-            "raise RuntimeError('no such device')",
-            r"'brittle' cannot be imported \(RuntimeError: no such device\)",
-        ),
+        ("brittle", "raise RuntimeError('no')", r"'brittle' cannot be imported \(RuntimeError: no\)"),
         ("fatal", "import os\nos._exit(9)", "documentation of boxes, fatal cannot be read: exit status 9"),
     ],
 )
@@ -404,39 +318,25 @@ def test_a_library_that_cannot_be_read_is_named(boxes, library, source, expected
     assert re.search(expected, message(config("boxes", library)))
 
 
-@pytest.mark.parametrize(("test", "dev"), [(7, 1), (6, 7)])
-def test_too_few_documents_are_counted_in_the_error(boxes, test, dev):
-    counts = rf"12 documents, 6 with a See Also; not enough for {test} test .* {dev} dev"
-    assert re.search(counts, message(config("boxes", test=test, dev=dev)))
-
-
-def test_importing_the_libraries_leaves_this_process_alone(reading, capfd):
-    assert "boxes" not in sys.modules
-    assert capfd.readouterr() == ("", "")
+def test_too_few_documents_are_counted_in_the_error(boxes):
+    for test, dev in ((7, 1), (6, 7)):
+        counts = rf"12 documents, 6 with a See Also; not enough for {test} test .* {dev} dev"
+        assert re.search(counts, message(config("boxes", test=test, dev=dev)))
+    assert "boxes" not in sys.modules, "another process imports it"
 
 
 def test_numpy_as_it_is_installed():
     found = read(config("numpy", test=100, dev=100, min_words=5))
     assert sizes(found)[1:] == [100, 100]
-    names = [
-        "add",
-        "concatenate",
-        "linalg.norm",
-        "ndarray.sort",
-        "random.Generator.normal",
-        "random.rand",
-        "r_",
-    ]
-    assert texts(found).keys() >= {f"numpy.{name}" for name in [*names, "polynomial.Polynomial"]}
+    names = "add concatenate linalg.norm ndarray.sort random.Generator.normal r_ polynomial.Polynomial"
+    assert texts(found).keys() >= {f"numpy.{name}" for name in names.split()}
     assert not [uid for uid in texts(found) if re.search(r"\._|\.(tests|f2py|core)\.", uid)]
     assert "numpy.add: Add arguments element-wise." in found.corpus.labels["text"].to_pylist()
     related = {"numpy.einsum", "numpy.linalg.multi_dot", "numpy.matmul", "numpy.tensordot", "numpy.vdot"}
     assert set(truth(found)["numpy.dot"]) >= related
     assert found.manifest["see_also_unresolved"] < 0.1 * found.manifest["see_also_entries"]
-    prefix = os.path.realpath(os.__file__).partition("lib")[0]
     for text in texts(found).values():
         assert not re.search(r"^See Also\b| at 0x|>>>|\.\. \w+::|`\w+`", text, re.MULTILINE)
-        assert prefix not in text
 
 
 @pytest.mark.parametrize(
@@ -458,43 +358,21 @@ def test_entries_of_see_also_in_every_spelling(section, expected):
 
 
 def test_sections_in_google_style_and_as_rubrics():
-    found = parse(
-        """Give a summary.
-
-        Args:
-            x: Something.
-
-        Examples:
-            secretword(1)
-
-            secretword(2)
-
-        Returns:
-            Nothing much.
-
-        .. rubric:: References
-
-        secretword
-
-        **Notes**
-
-        A note remains.
-
-        .. note:: This one as well.
-
-        .. plot::
-
-            secretword
-        """
-    )
-    assert found.summary == "Give a summary."
-    assert found.body.splitlines() == [
-        "Args: x: Something.",
-        "Returns: Nothing much.",
-        "Notes",
-        "A note remains.",
-        "This one as well.",
+    sections = [
+        *("Give a summary.", "Args:\n    x: Something.", "Examples:\n    secretword(1)\n\n    secretword(2)"),
+        *(
+            "Returns:\n    Nothing much.",
+            ".. rubric:: References",
+            "secretword",
+            "**Notes**",
+            "A note remains.",
+        ),
+        *(".. note:: This one as well.", ".. plot::\n\n    secretword"),
     ]
+    found = parse("\n\n".join(sections))
+    assert found.summary == "Give a summary."
+    body = ["Args: x: Something.", "Returns: Nothing much.", "Notes", "A note remains.", "This one as well."]
+    assert found.body.splitlines() == body
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,9 @@ def study():
         ("curriculum-on", 0.463, {"cycle": 2, "restart": False}),
         ("curriculum-fixed", 0.455, {"cycle": 2, "refresh": False}),
         ("curriculum-fixed-on", 0.45, {"cycle": 2, "refresh": False, "restart": False}),
+        ("source-letters", 0.467, {"lexical_weight": 1.0}),
+        ("source-dense", 0.44, {"lexical_weight": 0.0}),
+        ("acceptance-5", 0.45, {"acceptance": 0.05}),
         ("targets-soft", 0.463, {"soft_targets": True}),
         ("labels-name", 0.42, {"descriptions": False}),
         ("margin-0.1", 0.455, {}),
@@ -93,53 +96,6 @@ def study():
             settings = simulated | {"true_yes": t, "false_yes": f}
             runs.append(point(f"map-{t}-{f}", "map", 0.44 + 0.06 * t - 0.25 * f, settings=settings))
     return runs
-
-
-def semanlink():
-    """The points of `conf/settings/full-semanlink.yaml`, three seeds of each, and the main run."""
-    shared = {
-        "teacher": "qwen-and-letters", "teacher_kind": "combined", "rejected_negatives": 4, "documents": 400,
-        "acceptance": 0.2, "lexical_weight": 0.5,
-    }  # fmt: skip
-    points = []
-
-    def add(name, p1, settings, **more):
-        values = [p1 + d for d in (0, 0.006, -0.006)]
-        points.extend(seeds(name, name.partition("-")[0], values, 0.57, settings=shared | settings, **more))
-
-    add("base", 0.57, {}, shortlist_recall=0.53, power=0.98, agreement_with_base=1.0)
-    for documents, p1 in ((100, 0.53), (200, 0.55), (800, 0.578), (1500, 0.585)):
-        add(f"sample-{documents}", p1, {"documents": documents})
-    # The first seed of the largest sample is the main run.
-    (largest,) = [p for p in points if p["point"] == "sample-1500"]
-    points.append(largest | {"point": "main", "axis": "main"})
-    largest["same_as"] = "main"
-    add("negatives-random", 0.55, {"negatives": "random"})
-    add("negatives-hardest", 0.54, {"rejected_negatives": 0})
-    add("negatives-rejected", 0.571, {"negatives": "rejected"})
-    for size, p1 in ((1, 0.5), (3, 0.55), (5, 0.568), (20, 0.572), (30, 0.56)):
-        add(f"shortlist-{size}", p1, {"shortlist": size}, pseudo_precision=0.6 - 0.015 * size)
-    add("source-dense", 0.53, {"lexical_weight": 0.0}, shortlist_recall=0.47)
-    add("source-letters", 0.573, {"lexical_weight": 1.0}, shortlist_recall=0.55)
-    for share, p1 in ((5, 0.55), (10, 0.565), (40, 0.54)):
-        add(f"acceptance-{share}", p1, {"acceptance": share / 100}, pseudo_precision=0.6 - share / 100)
-    qwen = {"teacher_kind": "huggingface", "model": "Qwen"}
-    ensemble = {"teacher": "ensemble", "teacher_kind": "ensemble"}
-    for name, p1, settings, power, agreement in (
-        ("teacher-qwen", 0.556, qwen | {"teacher": "qwen", "prompt": "strict"}, 0.9, 0.87),
-        ("teacher-small", 0.51, qwen | {"teacher": "small", "model": "S"}, 0.55, 0.7),
-        ("teacher-ensemble", 0.565, ensemble, 0.99, 0.86),
-        ("question-paper", 0.55, qwen | {"teacher": "qwen-question", "prompt": "question"}, 0.8, 0.8),
-    ):
-        add(name, p1, settings, power=power, agreement_with_base=agreement)
-    for way, settings in (
-        ("refreshed", {}),
-        ("continued", {"restart": False}),
-        ("fixed", {"restart": False, "refresh": False}),
-    ):
-        add(f"curriculum-{way}", 0.575, {"cycle": 2, **settings}, shortlist_recall=0.56)
-    add("targets-soft", 0.56, {"soft_targets": True})
-    return points
 
 
 def write_points(folder, points):
@@ -194,7 +150,7 @@ def write(folder):
     return report.write(report.load(folder, "toy"), folder)
 
 
-def test_seeds_give_a_t_interval_and_a_single_run_keeps_its_own(reports):
+def test_f3_holds_quality_and_time_of_each_sample_with_a_t_interval_over_several_seeds(reports):
     marks = numbers(reports, "f3_sample_size")[["P@1", "P@1_low", "P@1_high", "seeds"]]
     # Student's t with two degrees of freedom is 4.3027 at 97.5 %; the deviation of 46.0, 46.2, 45.8 is 0.2.
     half = 4.30265 * 0.002 / 3**0.5
@@ -203,8 +159,6 @@ def test_seeds_give_a_t_interval_and_a_single_run_keeps_its_own(reports):
     text = text_of(reports, "figures/f3_sample_size.svg")
     assert "mean and 95 % t-interval over seeds; of one seed" in text and "seeds 108, 109 and 110" in text
 
-
-def test_f3_holds_quality_and_time_of_each_sample_and_each_seed(reports):
     frame = pd.read_csv(reports / "figures" / "f3_sample_size.csv")
     marks = frame[frame["drawn"] == "mark"]
     assert marks["documents"].tolist() == [60, 120, 240, 480, 960, 1920, 8000]
@@ -214,13 +168,16 @@ def test_f3_holds_quality_and_time_of_each_sample_and_each_seed(reports):
     assert points["P@1"].tolist() == [0.43, 0.44, 0.435]
 
 
-def test_f4_has_one_row_a_strategy_the_highest_on_top(reports):
+def test_f4_and_the_source_have_one_row_a_strategy_the_highest_on_top(reports):
     assert numbers(reports, "f4_negatives", "strategy")["P@1"].to_dict() == {
         "rejected only (3)": 0.41,
         "random in batch": 0.44,
         "hardest in batch": 0.46,
         "hardest in batch + rejected (3)": 0.465,
     }
+    sources = numbers(reports, "f5_source", "source")["P@1"].to_dict()
+    assert sources == {"encoder alone": 0.44, "encoder + 1 × letters": 0.467}
+    assert numbers(reports, "acceptance", "acceptance_percent")["P@1"].to_dict() == {5: 0.45}
 
 
 def test_f5_holds_quality_and_what_the_teacher_is_asked(reports):
@@ -311,12 +268,6 @@ def test_the_main_run_is_base_where_both_have_the_same_settings():
     assert [p.seed for p in group.points] == [108]
 
 
-def test_points_that_other_settings_tell_apart_are_not_one_group():
-    names = ["base", "margin-0.1", "margin-0.2"]
-    points = [point(name, name.partition("-")[0], 0.46) for name in names]
-    assert [group.name for group in groups_of(points)] == names
-
-
 def test_differences_are_paired_where_they_can_be():
     one, two = (0.46, 0.48, 0.5), (0.45, 0.468, 0.492)
     points = [*seeds("base", "base", one), *seeds("targets-soft", "targets", two)]
@@ -368,73 +319,40 @@ def test_a_figure_says_what_is_highest_and_what_chance_may_explain(axis, setting
     assert message == f"Highest P@1: {sentence}"
 
 
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory):
-    """The points that `make full` runs on semanlink."""
-    folder = tmp_path_factory.mktemp("planned")
-    write_study(folder, semanlink())
-    return report.load(folder, "toy")
-
-
-LAST, LETTERS = "rejected only (4)", ["alone", "+ 0.5 × letters", "+ 1 × letters"]
-
-
-@pytest.mark.parametrize(
-    ("axis", "values", "best"),
-    [
-        ("sample", [100, 200, 400, 800, 1500], "1,500 documents, 58.5 %"),
-        ("shortlist", [1, 3, 5, 10, 20, 30], "j = 20, 57.2 %"),
-        ("acceptance", [5, 10, 20, 40], "20 % accepted, 57.0 %"),
-        (
-            "negatives",
-            ["hardest in batch", *(f"{how} in batch + rejected (4)" for how in ("random", "hardest")), LAST],
-            f"{LAST}, 57.1 %",
-        ),
-        ("source", [f"encoder {letters}" for letters in LETTERS], f"encoder {LETTERS[-1]}, 57.3 %"),
-    ],
-)
-def test_every_axis_of_the_full_study_has_its_figure(planned, axis, values, best):
-    """Three seeds that shift all points alike: each paired difference is as good as exact."""
-    drawing = ablations.of_axis(planned, axis)
-    marks = drawing.frame[drawing.frame["drawn"] == "mark"]
-    assert marks[ablations.AXES[axis].setting].tolist() == values
-    assert (marks["seeds"] == 3).all(), "the main run is the first seed of the largest sample"
-    assert drawing.message == f"Highest P@1: {best}, clearly above all others"
-    assert "Small points: single seeds" in drawing.caption and "Dashed: zero-shot" in drawing.caption
-    svg = drawing.to_html()
-    assert "not measured" not in svg and svg.count("zero-shot") >= 2
-
-
-def test_a_prompt_is_compared_with_the_same_model_asked_otherwise(planned):
-    table = ablation_tables.t5_teachers(planned)
-    points = ["base", "teacher-qwen", "teacher-small", "teacher-ensemble", "question-paper"]
-    assert sorted(table.frame["point"]) == sorted(points)
-    question, rank = table.notes
+def test_a_prompt_is_compared_with_the_same_model_asked_otherwise(tmp_path):
+    qwen = {"teacher_kind": "huggingface", "model": "Qwen"}
+    points = seeds("base", "base", (0.57, 0.576, 0.564), 0.57, power=0.98, agreement_with_base=1.0)
+    for name, p1, settings, power, agreement in (
+        ("teacher-qwen", 0.556, qwen | {"teacher": "qwen", "prompt": "strict"}, 0.9, 0.87),
+        ("teacher-small", 0.51, qwen | {"teacher": "small", "model": "S"}, 0.55, 0.7),
+        ("teacher-ensemble", 0.565, {"teacher": "ensemble"}, 0.99, 0.86),
+        ("question-paper", 0.55, qwen | {"teacher": "qwen-question", "prompt": "question"}, 0.8, 0.8),
+    ):
+        values, more = [p1, p1 + 0.006, p1 - 0.006], {"power": power, "agreement_with_base": agreement}
+        points += seeds(name, name.partition("-")[0], values, 0.57, settings=settings, **more)
+    write_points(tmp_path, points)
+    question, rank = ablation_tables.t5_teachers(report.load(tmp_path, "toy")).notes
     prompts = "asked by the prompt “question” instead of “strict”"
     assert question == f"qwen-question is qwen, {prompts}: P@1 −0.6 points [−0.6, −0.6]."
     # P@1 orders them base, ensemble, qwen, qwen-question, small; each figure swaps two: 1 - 6 * 2 / 120.
     assert rank.endswith("over these 5 teachers: telling apart 0.90, agreement with base 0.90.")
 
 
-def test_t6_and_the_variants_hold_the_rest_of_the_full_study(planned):
-    text = ablation_tables.t6_curriculum(planned).to_markdown()
-    for way in ("fresh shortlists, from E0", "fresh shortlists, going on", "fixed shortlists, going on"):
-        assert f"| Cycle 2, {way} | — | 56.0 |" in text
-    assert ablation_tables.variants(planned).frame["point"].tolist() == ["base", "targets-soft"]
-
-
 def test_the_page_tells_what_the_figures_show_and_how_to_make_them(reports):
     text = (reports / "index.html").read_text()
     order = re.findall(r'<section id="([\w-]+)">', text)
     first = "main-comparison t1-datasets t2-main t2-tail strings-or-model f2-loop t4-cost t5-teachers"
-    last = "f3-sample-size f4-negatives f5-shortlist t6-curriculum f6-curriculum variants not-run provenance"
+    last = (
+        "f3-sample-size f4-negatives f5-shortlist f5-source acceptance t6-curriculum f6-curriculum variants "
+    )
+    last += "not-run provenance"
     assert order == [*first.split(), "teacher-map", *last.split()]
     message = "Highest P@1: 8,000 documents, 46.4 %; within noise of it: 240, 480, 960 and 1,920 documents"
     assert f'aria-label="F3 Sample size: {message}"' in text
     # A gain of 6 t − 25 f points with 1.2 points to both sides is clear for 2 + 3 + 3 + 3 pairs of rates.
     message = "11 of 16 simulated teachers lift the student clearly above zero-shot"
     assert f'aria-label="How good a teacher must be: {message}"' in text
-    for stage, count in (("prepare", 1), ("evaluate", 7), ("ablations", 8)):
+    for stage, count in (("prepare", 1), ("evaluate", 7), ("ablations", 10)):
         assert text.count(f"dvc repro {stage} &amp;&amp; make report") == count
     assert "feed123" in text and "abc1234" in text
     # The runs of the shared settings: three, of 30.1 seconds each.
@@ -461,9 +379,6 @@ def test_a_broken_point_is_named(tmp_path):
     del broken["settings"]["shortlist"]
     write_points(tmp_path, [broken])
     with pytest.raises(ValueError, match=r"base\.json: `settings\.shortlist`: field required"):
-        write(tmp_path)
-    (tmp_path / "ablations" / "toy" / "base.json").write_text(json.dumps(point("other", "base", 0.46)))
-    with pytest.raises(ValueError, match="`point` is 'other', not the file's name"):
         write(tmp_path)
 
 

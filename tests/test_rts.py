@@ -37,7 +37,7 @@ def rank(folder, corpus, **options):
 
 def test_two_segments_never_overlap_and_reach_every_place():
     rng = np.random.default_rng(0)
-    drawn = [two_segments(20, (8, 5), 3, rng) for _ in range(3000)]
+    drawn = [two_segments(20, (8, 5), 3, rng) for _ in range(2000)]
     seen = np.zeros((2, 20))
     for first, second in drawn:
         assert first.stop <= second.start or second.stop <= first.start
@@ -131,18 +131,13 @@ def test_rts_learns_which_texts_belong_together(folder):
     assert (ranked.ranking.ids[:, 0] == topics).mean() > 0.9
     assert len(ranked.losses) == 6 * 13
     assert np.mean(ranked.losses[-7:]) < np.mean(ranked.losses[:7])
-    assert ranked.losses == rank(folder, corpus, **options).losses
-    assert ranked.losses != rank(folder, corpus, **options, seed=1).losses
+    few = options | {"epochs": 1, "documents": 12}
+    losses = [rank(folder, corpus, **few, **seed).losses for seed in ({}, {}, {"seed": 1})]
+    assert losses[0] == losses[1] != losses[2]
     assert [row["document"] for row in ranked.examples] == [f"d{i}" for i in range(20)]
     for row, document in zip(ranked.examples, corpus.train.to_pylist(), strict=False):
         assert row["anchor"] in document["text"]
         assert row["positive"] == document["title"] or row["positive"] in document["text"]
-
-
-def test_own_labels_are_not_ranked(folder):
-    labels, own = ["ant0", "bee0", "cat0", "dog0"], [(i, i) for i in range(3)]
-    ids = rank(folder, make_corpus(texts(8), texts(3), labels, own), shortest=4).ranking.ids
-    assert not (ids == np.arange(3)[:, None]).any()
 
 
 def test_without_titles_and_long_texts_there_is_nothing_to_train_on(folder):

@@ -26,15 +26,11 @@ def tag(name, names=None, alternatives=(), broader=()):
     }
 
 
-TAGS = dict(
-    [
-        tag("bert", ["BERT"], ["Bert model", "BERT", ""], ["Language models", "Attention"]),
-        tag("rdf", ["RDF", "Resource &amp; Description"], [], ["Semantic Web", "Semantic Web"]),
-        tag("tweet", ["Tweet"]),
-        tag("good", ["Good"]),
-        tag("unused", ["Never used"]),
-    ]
-)
+TAGS = dict([
+    tag("bert", ["BERT"], ["Bert model", "BERT", ""], ["Language models", "Attention"]),
+    tag("rdf", ["RDF", "Resource &amp; Description"], [], ["Semantic Web", "Semantic Web"]),
+    *(tag(name) for name in ("tweet", "good", "unused")),
+])  # fmt: skip
 
 
 def link(name, title, tags, comment="", summary=""):
@@ -133,13 +129,8 @@ def test_links_of_nearly_the_same_title_are_on_the_same_side(package):
     others = [link(f"other{i}", f"other{i} title{i}", ["rdf"]) for i in range(12)]
     package([*twins, *others])
     reading = read(config(test_documents=5, dev_documents=5))
-    sides = [
-        split
-        for split in SPLITS
-        for uid in reading.corpus.documents(split)["uid"].to_pylist()
-        if uid.startswith("http://example.org/twin")
-    ]
-    assert len(sides) == 12 and len(set(sides)) == 1
+    uids = [str(reading.corpus.documents(split)["uid"].to_pylist()) for split in SPLITS]
+    assert sorted(uid.count("/twin") for uid in uids) == [0, 0, 12]
     assert reading.manifest["near_duplicates"] == 11
 
 
@@ -181,4 +172,3 @@ def test_the_installed_package():
     np.testing.assert_array_equal(first[groups], sides)
     texts = [d[column] for table in tables for d in table.to_pylist() for column in ("title", "text")]
     assert not [text for text in texts if "</" in text or "&amp;" in text]
-    assert all(d["text"].strip() for table in tables for d in table.to_pylist())

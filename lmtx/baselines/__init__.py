@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import ValidationError, create_model
 
 from lmtx import teachers
-from lmtx.config import BaselineConfig, ConfigError, EncoderConfig, TeacherConfig
+from lmtx.config import BaselineConfig, ConfigError, EncoderConfig, Section, TeacherConfig, sentence
 from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist
@@ -61,12 +61,8 @@ class Ranked:
 def rank(config: BaselineConfig, inputs: Inputs) -> Ranked:
     """Rank the labels for each test document with the baseline that `config.kind` names.
 
-    Raises
-    ------
-    ConfigError
-        For an option that the baseline does not have, or a value of the wrong type.
-    Unavailable
-        When the baseline cannot run with these parameters.
+    Raises `ConfigError` for an option that the baseline does not have, or a value of the wrong type, and
+    `Unavailable` when the baseline cannot run with these parameters.
     """
     function = import_module(f"lmtx.baselines.{config.kind}").rank
     return function(inputs, **_options(function, config))
@@ -104,14 +100,12 @@ def _options(function: Any, config: BaselineConfig) -> dict[str, Any]:
         for name, parameter in inspect.signature(function, eval_str=True).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     }
-    model = create_model(config.kind, __config__=ConfigDict(extra="forbid", strict=True), **accepted)
+    model = create_model(config.kind, __base__=Section, **accepted)
     try:
-        return {name: getattr(model.model_validate(config.options), name) for name in accepted}
+        options = model.model_validate(config.options)
     except ValidationError as error:
         fault = error.errors()[0]
-        name = ".".join(map(str, fault["loc"]))
-        if fault["type"] == "extra_forbidden":
-            expected = f"is not an option of this baseline; there are: {', '.join(accepted) or 'none'}"
-        else:
-            expected = f"is {fault['input']!r}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
-        raise ConfigError(f"baselines: kind {config.kind}: `options.{name}` {expected}") from None
+        fault["loc"] = ("options", *fault["loc"])
+        text = sentence(fault, {"options": config.options})
+        raise ConfigError(f"baselines: kind {config.kind}: {text}") from None
+    return {name: getattr(options, name) for name in accepted}

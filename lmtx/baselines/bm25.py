@@ -15,13 +15,8 @@ def rank(inputs: Inputs, *, k1: float = 1.5, b: float = 0.75) -> Ranked:
 
     In a query of a whole document, common words would outweigh the few specific ones. A word of the query
     counts once, however often it stands there (k3 = 0 of Robertson and Zaragoza, 2009).
-
-    Parameters
-    ----------
-    k1
-        Saturation of repeated words: a higher value saturates later (Robertson and Zaragoza, 2009).
-    b
-        Normalization by the label's length, from 0 (none) to 1 (full).
+    `k1` is the saturation of repeated words (a higher value saturates later), `b` the normalization by the
+    label's length, from 0 (none) to 1 (full).
     """
     with inputs.clock("rank"):
         labels, test = inputs.corpus.labels["text"].to_pylist(), inputs.corpus.test

@@ -11,12 +11,8 @@ def rank(inputs: Inputs, *, weight: float = 0.25, neighbours: Positive = 10) -> 
     """Rank labels by cos(d, l) - weight x the mean cosine of l with its nearest training documents.
 
     This is the label's half of cross-domain similarity local scaling (Conneau et al., "Word Translation
-    Without Parallel Data", ICLR 2018, equation 3), with a weight. Nothing is trained.
-
-    Parameters
-    ----------
-    weight, neighbours
-        Weight of the mean cosine, and its number of training documents.
+    Without Parallel Data", ICLR 2018, equation 3), with a `weight`. `neighbours` is the number of these
+    documents. Nothing is trained.
     """
     vectors, excluded = inputs.embeddings, inputs.corpus.excluded["test"]
     queries, labels = np.asarray(vectors["test"]), np.asarray(vectors["labels"])

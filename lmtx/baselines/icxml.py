@@ -65,22 +65,13 @@ def rank(
     A selected label scores 2 down to 1.1, the others their cosine. A document whose selection cannot
     be read, or whose request failed, is ranked by E0 alone; the notes say how many there are.
 
-    Parameters
-    ----------
-    demonstrations, candidates
-        Numbers of similar documents that the model makes up, and of labels that it writes, for each document.
-    nearest
-        Labels of the label set that E0 finds for each candidate.
-    documents
-        Number of test documents to rank, the first ones. None: all.
+    For each document the model makes up `demonstrations`, so many similar documents, and writes so many
+    labels (`candidates`), for each of which E0 finds the `nearest` ones of the label set. `documents` is the
+    number of test documents to rank, the first ones (None: all).
 
-    Raises
-    ------
-    Unavailable
-        Where no language model that writes is configured, or more than `max_missing` of its texts are
-        neither recorded nor to be had, as the model is not on this machine.
-    TeacherError
-        When the model cannot go on; what it has written is kept and not asked again.
+    Raises `Unavailable` where no language model that writes is configured, or more than `max_missing` of its
+    texts are neither recorded nor to be had, as the model is not on this machine; `TeacherError` when the
+    model cannot go on; what it has written is kept and not asked again.
     """
     if inputs.teacher is None or inputs.teacher.kind not in ("openai", "huggingface"):
         teacher = "no teacher" if inputs.teacher is None else f"the {inputs.teacher.kind} teacher"
@@ -133,7 +124,7 @@ class _Rounds:
         self.answers: list[str | None] = []
         self._labels = inputs.corpus.labels["text"].to_pylist()
         self._excluded = inputs.corpus.excluded["test"][:documents]
-        self._vectors: dict[str, np.ndarray] = {}
+        self._vectors: dict[str, np.ndarray] = {}  # of candidates, which the plan has embedded
         wording = Wording.of(inputs.teacher.wording, inputs.teacher.question)
         form = np.unique(np.linspace(0, len(self._labels) - 1, _FORM).astype(int))
         self._question = _QUESTION.format(question=wording.question.replace("{label}", "[label]"))

@@ -19,17 +19,10 @@ def rank(
     Müller, Pérez-Torró and Franco-Salvador, "Few-Shot Learning with Siamese Networks and Label Tuning" (ACL
     2022), with a teacher's verdicts in the place of annotated examples.
 
-    Parameters
-    ----------
-    shortlist, training
-        Those of the first cycle, so that the verdicts are the same.
-    learning_rate
-        Of Adam, which moves a coordinate by about as much a step; of a unit vector it is about 0.05.
+    `shortlist` and `training` are those of the first cycle, so that the verdicts are the same. Adam moves a
+    coordinate by about the `learning_rate` a step; of a unit vector it is about 0.05.
 
-    Raises
-    ------
-    Unavailable
-        Without a teacher, or with one that reads annotations.
+    Raises `Unavailable` without a teacher, or with one that reads annotations.
     """
     teacher = judging_teacher(inputs, "label tuning")
     corpus, vectors = inputs.corpus, inputs.embeddings

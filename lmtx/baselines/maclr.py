@@ -75,10 +75,7 @@ def rank(
     seed
         Of the samples, the order, the draws and the clusters.
 
-    Raises
-    ------
-    Unavailable
-        When no training document has a title.
+    Raises `Unavailable` when no training document has a title.
     """
     settings = TrainingConfig(
         documents=documents,

@@ -20,19 +20,11 @@ def rank(inputs: Inputs, *, shortlist: Positive = 10, documents: Positive | None
     of equal ones as E0 ranks them. The labels below the shortlist stay as E0 ranks them.
     A label of the shortlist scores 1 + p_yes (1.5 without a verdict), the others their cosine.
 
-    Parameters
-    ----------
-    shortlist
-        Number of labels of each document that the teacher judges.
-    documents
-        Number of test documents to rank, the first ones. None: all.
+    `shortlist` is the number of labels of each document that the teacher judges, `documents` that of the test
+    documents to rank, the first ones (None: all).
 
-    Raises
-    ------
-    Unavailable
-        Without a teacher, or with one that reads annotations.
-    TeacherError
-        When the teacher cannot go on; its verdicts are kept and not asked again.
+    Raises `Unavailable` without a teacher, or with one that reads annotations; `TeacherError` when the
+    teacher cannot go on; its verdicts are kept and not asked again.
     """
     with inputs.clock("build"):
         teacher = judging_teacher(inputs, "the re-ranker")

@@ -53,12 +53,8 @@ def rank(
     seed
         Of the sample, the order and the segments.
 
-    Raises
-    ------
-    ConfigError
-        When a label has fewer tokens than `shortest`.
-    Unavailable
-        When no document has a title or is long enough for two segments.
+    Raises `ConfigError` when a label has fewer tokens than `shortest`, and `Unavailable` when no document has
+    a title or is long enough for two segments.
     """
     settings = TrainingConfig(
         documents=documents,

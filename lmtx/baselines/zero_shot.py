@@ -9,11 +9,8 @@ from lmtx.index import search
 def rank(inputs: Inputs, *, model: str | None = None) -> Ranked:
     """Rank labels by cosine with the encoder's embedding of the document.
 
-    Parameters
-    ----------
-    model
-        Another sentence-transformers model, a folder or a hub name; it reads texts with E0's settings. None:
-        E0 itself, from its stored embeddings.
+    `model` is another sentence-transformers model, a folder or a hub name; it reads texts with E0's settings.
+    None: E0 itself, from its stored embeddings.
     """
     if model is not None:
         config = inputs.encoder.model_copy(update={"model": model, "sha256": None})

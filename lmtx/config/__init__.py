@@ -6,10 +6,9 @@ override is either `section.key=value` or `group=name`; the second applies a pre
 """
 # ruff: noqa: F401 (the sections are imported from here)
 
-import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
@@ -38,6 +37,7 @@ from lmtx.config.kinds import (
     SimulatedConfig,
     TeacherConfig,
     Wording,
+    sentence,
 )
 from lmtx.config.sections import (
     BaselineConfig,
@@ -72,13 +72,10 @@ def load_config(path: str | Path = "params.yaml", overrides: Sequence[str] = ())
         `group=name` composes the presets anew, as `dvc exp run -S` does; edits of the file stay, except in
         the chosen sections. `section.key=value` sets a value, which is YAML. Later overrides win.
 
-    Raises
-    ------
-    ConfigError
-        With the file, the key, its value and the expected one.
+    Raises `ConfigError` with the file, the key, its value and the expected one.
     """
     path = find_upwards(path)
-    choices = [override for override in overrides if _is_choice(override)]
+    choices = [override for override in overrides if override.partition("=")[0] in GROUPS]
     after_choices = max((i + 1 for i, override in enumerate(overrides) if override in choices), default=0)
     # Values given before the last choice count as edits of the file.
     edits = [override for override in overrides[:after_choices] if override not in choices]
@@ -115,11 +112,6 @@ def compose(overrides: Sequence[str] = (), conf: str | Path = "conf") -> dict[st
 
     with initialize_config_dir(str(Path(conf).absolute()), version_base=None):
         return OmegaConf.to_container(hydra_compose("config", list(overrides)), resolve=True)
-
-
-def _is_choice(override: str) -> bool:
-    """Whether an override is `group=name`, not `section.key=value`."""
-    return override.partition("=")[0] in GROUPS
 
 
 def _compose_choices(choices: Sequence[str], conf: Path) -> dict[str, Any]:
@@ -199,60 +191,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _validated(values: dict[str, Any], path: Path) -> Config:
     try:
         # A value may come from another section, such as ${dataset.wording}.
-        return Config.model_validate(OmegaConf.to_container(OmegaConf.create(values), resolve=True))
+        values = OmegaConf.to_container(OmegaConf.create(values), resolve=True)
+        return Config.model_validate(values)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{path}: {error}") from None
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {_sentence(fault)}" for fault in error.errors())) from None
-
-
-def _sentence(fault: dict[str, Any]) -> str:
-    """Turn an error of pydantic's into one line: key, value, expected value."""
-    key, allowed = _reach(fault["loc"])
-    kind, context, value = fault["type"], fault.get("ctx", {}), fault["input"]
-    if kind == "extra_forbidden":
-        close = difflib.get_close_matches(key.rpartition(".")[2], allowed, n=1)
-        hint = f"did you mean `{close[0]}`?" if close else f"there are: {', '.join(allowed)}"
-        return f"`{key}` is not a parameter; {hint}"
-    if kind.startswith("union_tag"):
-        key = f"{key}.{context['discriminator'].strip(chr(39))}"
-    if kind in ("missing", "union_tag_not_found"):
-        return f"`{key}` is missing"
-    if kind == "union_tag_invalid":
-        return f"`{key}` is {context['tag']!r}: expected one of {context['expected_tags']}"
-    if kind in ("model_type", "model_attributes_type"):
-        return f"`{key}` is {value!r}: expected a section, one `name: value` a line"
-    if kind == "value_error":
-        return f"`{key}` is {value!r}: {context['error']}" if key else str(context["error"])
-    return f"`{key}` is {value!r}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
-
-
-def _reach(location: tuple[int | str, ...]) -> tuple[str, list[str]]:
-    """Return the dotted key of an error's location, and the parameters of its section.
-
-    In a union of sections, pydantic's location also names the chosen member, and "[key]" follows a wrong key
-    of a dictionary; neither belongs to the dotted key.
-    """
-    keys, fields, annotation = [], {}, Config
-    for name in map(str, location):
-        sections = _sections_of(annotation)
-        if name == "[key]":
-            continue
-        if get_origin(annotation) is dict:
-            annotation = get_args(annotation)[1]
-        elif len(sections) > 1:  # the word that chose one is the value of a literal parameter
-            words = [(get_args(field.annotation), s) for s in sections for field in s.model_fields.values()]
-            annotation = next((section for literal, section in words if name in literal), None)
-            continue
-        else:
-            fields = sections[0].model_fields if sections else {}
-            annotation = fields[name].annotation if name in fields else None
-        keys.append(name)
-    return ".".join(keys), list(fields)
-
-
-def _sections_of(annotation: Any) -> list[type[Section]]:
-    """The sections that a parameter's annotation admits: one, several for a union, or none."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return [annotation]
-    return [section for inner in get_args(annotation) for section in _sections_of(inner)]
+        faults = (sentence(fault, values) for fault in error.errors())
+        raise ConfigError("\n".join(f"{path}: {fault}" for fault in faults)) from None

@@ -1,5 +1,6 @@
 """The types of parameters, and the sections that come in kinds: data sets and teachers."""
 
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -22,6 +23,48 @@ class Section(BaseModel):
     """A group of parameters: frozen, strict about types, and closed to unknown names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_known_names(cls, values: Any) -> Any:
+        for name in values if isinstance(values, dict) else ():
+            if name not in cls.model_fields:
+                close = get_close_matches(str(name), cls.model_fields, n=1)
+                names = ", ".join(cls.model_fields) or "none"
+                hint = f"did you mean `{close[0]}`?" if close else f"there are: {names}"
+                raise UnknownNameError(name, hint)
+        return values
+
+
+class UnknownNameError(ValueError):
+    """A name that is no parameter of its section, and a hint."""
+
+
+def sentence(fault: dict[str, Any], values: dict[str, Any]) -> str:
+    """Turn an error of pydantic's on `values` into one line: key, value, expected value."""
+    kind, context, value = fault["type"], fault.get("ctx", {}), fault["input"]
+    unknown = error.args if isinstance(error := context.get("error"), UnknownNameError) else ()
+    location, keys = [*fault["loc"], *unknown[:1]], []
+    for name in location:
+        # Pydantic also names the chosen member of a union, and "[key]" behind a wrong key of a dictionary.
+        if inside := isinstance(values, list) or (isinstance(values, dict) and name in values):
+            values = values[name]
+        if inside or (kind == "missing" and name is location[-1]):
+            keys.append(str(name))
+    key = ".".join(keys)
+    if unknown:
+        return f"`{key}` is not a parameter; {unknown[1]}"
+    if kind.startswith("union_tag"):
+        key = f"{key}.{context['discriminator'].strip(chr(39))}"
+    if kind in ("missing", "union_tag_not_found"):
+        return f"`{key}` is missing"
+    if kind == "union_tag_invalid":
+        return f"`{key}` is {context['tag']!r}: expected one of {context['expected_tags']}"
+    if kind in ("model_type", "model_attributes_type"):
+        return f"`{key}` is {value!r}: expected a section, one `name: value` a line"
+    if kind == "value_error":
+        return f"`{key}` is {value!r}: {context['error']}" if key else str(context["error"])
+    return f"`{key}` is {value!r}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
 
 
 class _DataConfig(Section):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from lmtx.config.kinds import DataConfig, Name, Natural, Positive, Section, StageName, TeacherConfig
+from lmtx.config.kinds import DataConfig, Name, Natural, Positive, Section, StageName, TeacherConfig, sentence
 
 
 class EncoderConfig(Section):
@@ -197,11 +197,8 @@ class Config(Section):
             try:
                 self.at(name)
             except ValidationError as error:
-                fault = error.errors()[0]
-                key, message = ".".join(map(str, fault["loc"])), fault["msg"]
-                raise ValueError(
-                    f"`ablations.{name}.set` or `ablation.set`: `{key}` is {fault['input']!r}: {message}"
-                ) from None
+                fault = sentence(error.errors()[0], self._values_at(name))
+                raise ValueError(f"`ablations.{name}.set` or `ablation.set`: {fault}") from None
         return self
 
     def at(self, point: str) -> "Config":
@@ -209,12 +206,15 @@ class Config(Section):
 
         These are the study's, changed by `ablation.set` and then by the point's own `set`.
         """
+        return Config.model_validate(self._values_at(point))
+
+    def _values_at(self, point: str) -> dict[str, Any]:
         values = self.model_dump(exclude={"ablations"}) | {"ablations": {}}
         for changes in (self.ablation.set, self.ablations[point].set):
             for section, change in changes.items():
                 other = change.get("kind", values[section].get("kind")) != values[section].get("kind")
                 values[section] = change if other else values[section] | change
-        return Config.model_validate(values)
+        return values
 
     def digest(self, *sections: str) -> str:
         """Return a short hash of the named sections; without names, of all."""

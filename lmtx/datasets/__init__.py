@@ -45,22 +45,12 @@ class Reading:
 
 
 def read(config: DataConfig, root: str | Path = ".", scratch: str | Path | None = None) -> Reading:
-    """Read a data set with the reader that `config.reader` names.
+    """Read a data set with the reader that `config.reader` names; relative paths begin at the folder `root`.
 
-    Parameters
-    ----------
-    config
-        The section `dataset` of the parameters.
-    root
-        The base folder of relative paths in `config`.
-    scratch
-        A folder for the tables of a large data set until they are saved; it is made if missing. On the disk
-        of the saved tables it avoids a copy. None: the system's folder for temporary files.
+    `scratch` is a folder for the tables of a large data set until they are saved; it is made if missing. On
+    the disk of the saved tables it avoids a copy. None: the system's folder for temporary files.
 
-    Raises
-    ------
-    CorpusError
-        When the source cannot be read as configured.
+    Raises `CorpusError` when the source cannot be read as configured.
     """
     if scratch is not None:
         Path(scratch).mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,11 @@ from lmtx.config import FolderConfig, HeldOutConfig, HubConfig
 from lmtx.corpus import LABEL_SCHEMA, SPLITS, Corpus, CorpusError, check_table, mapped
 from lmtx.datasets import Reading
 from lmtx.datasets.lines import Faults, whole
-from lmtx.datasets.spool import (
-    DEV,
-    TEST,
-    TRAIN,
-    RawDocument,
-    Side,
-    divide,
-    hashes,
-    lowest,
-    split_by_group,
-    spool,
-)
-
-DOWNLOAD = "lmtx.datasets.download"
-ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
-"""Endings of the archives that `DOWNLOAD` can unpack."""
+from lmtx.datasets.spool import DEV, TEST, TRAIN, RawDocument, Side, hashes, lowest, split_by_group, spool
 
 
 def label_table(uids: Sequence[str], texts: Sequence[str]) -> pa.Table:
-    """Make the table of labels."""
+    """Make the table of labels; a label's row number is its id."""
     return pa.table({"uid": whole(uids), "text": whole(texts)}, LABEL_SCHEMA)
 
 
@@ -41,30 +27,67 @@ def described(name: str, others: Iterable[str]) -> str:
     return f"{name}: {description}" if description else name
 
 
-def assemble(
-    name: str,
-    labels: pa.Table,
-    main: Side,
-    assigned: np.ndarray,
-    test: Side | None,
-    manifest: dict[str, Any],
+def assemble_sides(
+    config: FolderConfig | HubConfig, labels: pa.Table, sides: dict[str, Side], manifest: dict[str, Any]
 ) -> Reading:
-    """Make a `Reading` of spooled documents.
+    """Make a `Reading` of the sides "train" and "test" (`read_sides`); parameters as for `assemble`.
 
-    Parameters
-    ----------
-    name
-        The data set's name in errors.
-    labels
-        As in `Corpus.labels`.
-    main, test
-        The documents of the training side and of the test side; `test` None: `main` holds both.
-    assigned
-        int8 (n,): the split of each document of `main`, as its number in `SPLITS`; -1 for none.
-    manifest
-        The reader's entries; the counts of all readers are added.
+    Dev takes the `dev_documents` training documents whose uids have the lowest hashes. Raises `CorpusError`
+    where none would be left to train on.
+    """
+    train = sides["train"]
+    if len(train) <= config.dev_documents:
+        raise CorpusError(
+            f"{train.source} holds {len(train)} documents with a text, and dataset.dev_documents keeps "
+            f"{config.dev_documents} of them apart, so none is left to train on; lower it"
+        )
+    assigned = np.full(len(train), TRAIN, dtype=np.int8)
+    hashed = hashes(train.table()["uid"], "dev")
+    assigned[lowest(hashed, np.arange(len(assigned)), config.dev_documents)] = DEV
+    manifest = {"source": {split: side.total for split, side in sides.items()}} | manifest
+    return assemble(config.name, labels, train, assigned, sides["test"], manifest)
 
-    Raises `CorpusError` when train, test or the labels are empty, or a uid stands twice.
+
+def read_sides(
+    config: FolderConfig | HubConfig, sources: dict[str, tuple[Faults, Iterable[RawDocument]]], scratch: Path
+) -> dict[str, Side]:
+    """Spool the documents of "train" and "test", as many as `config` limits; beside them are their faults."""
+    train = config.train_documents
+    limits = {"train": train and train + config.dev_documents, "test": config.test_documents}
+    return {split: spool(*source, scratch, limits[split]) for split, source in sources.items()}
+
+
+def assemble_held_out(
+    config: HeldOutConfig,
+    labels: pa.Table,
+    source: str,
+    documents: Iterable[tuple[str, str, str, Iterable[int]]],
+    scratch: Path,
+    groups: np.ndarray | None = None,
+    manifest: dict[str, Any] | None = None,
+) -> Reading:
+    """Make a `Reading` of one source, divided by hashes of the uids.
+
+    `labels` is made by `label_table`, `source` a name for errors; a document is its uid, title, text and
+    annotated label ids. `groups`, int (n,), numbers each document's group, which stays on one side; None: a
+    document stands alone. The manifest's entries are joined by the counts of all readers.
+    """
+    numbered = ((number, *document) for number, document in enumerate(documents))
+    side = spool(Faults(Path(source)), numbered, scratch)
+    groups = np.arange(len(side)) if groups is None else groups
+    sizes = config.test_documents, config.dev_documents, config.train_documents
+    assigned = split_by_group(side, groups, *sizes)
+    return assemble(config.name, labels, side, assigned, None, manifest or {})
+
+
+def assemble(
+    name: str, labels: pa.Table, main: Side, assigned: np.ndarray, test: Side | None, manifest: dict[str, Any]
+) -> Reading:
+    """Make a `Reading` of spooled documents: those of `test` and, where that is None, some of `main`.
+
+    `assigned`, int8 (n,), gives the split of each document of `main`, as its number in `SPLITS`; -1 for
+    none. The manifest's entries are joined by the counts of all readers. Raises `CorpusError`, which names
+    the data set, when train, test or the labels are empty, or a uid stands twice.
     """
     sides = [main] if test is None else [main, test]
     for side in sides:
@@ -72,7 +95,7 @@ def assemble(
     check_table(labels, "labels", name)
     files = {split: main.path.with_name(f"{split}.arrow") for split in SPLITS}
     divided = SPLITS if test is None else SPLITS[:TEST]
-    divide(main.path, assigned, [files[split] for split in divided])
+    _divide(main.path, assigned, [files[split] for split in divided])
     main.path.unlink()
     annotated, never_candidates = main.truth(labels.num_rows), main.excluded_pairs(labels.num_rows)
     rows = {split: np.flatnonzero(assigned == number) for number, split in enumerate(divided)}
@@ -89,9 +112,27 @@ def assemble(
     return Reading(corpus, truth, manifest | _counts(corpus, truth, sides), files)
 
 
+def _divide(path: Path, assigned: np.ndarray, files: Sequence[Path]) -> None:
+    """Distribute the rows of an Arrow file over new ones, batch by batch, in order.
+
+    `assigned`, int8 (n,), gives for each row the number of its file in `files`, or -1 for none.
+    """
+    with ExitStack() as opened:
+        reader = pa.ipc.open_file(opened.enter_context(pa.OSFile(str(path))))
+        sinks = [opened.enter_context(pa.OSFile(str(file), "wb")) for file in files]
+        writers = [opened.enter_context(pa.ipc.new_file(sink, reader.schema)) for sink in sinks]
+        start = 0
+        for batch in map(reader.get_batch, range(reader.num_record_batches)):
+            assigned_in_batch = assigned[start : start + len(batch)]
+            start += len(batch)
+            for number, writer in enumerate(writers):
+                if (chosen := assigned_in_batch == number).any():
+                    writer.write_batch(batch.filter(pa.array(chosen)))
+
+
 def _counts(corpus: Corpus, truth: dict[str, Any], sides: list[Side]) -> dict[str, Any]:
     """Return the entries of every manifest."""
-    digest = hashlib.sha256("\0".join(side.digest() for side in sides).encode())
+    digest = hashlib.sha256("\0".join(side.digest for side in sides).encode())
     for column in ("uid", "text"):
         digest.update("\0".join(corpus.labels[column].to_pylist()).encode())
     for split in truth:
@@ -110,90 +151,3 @@ def _counts(corpus: Corpus, truth: dict[str, Any], sides: list[Side]) -> dict[st
         "excluded_pairs": int(sum(matrix.nnz for matrix in corpus.excluded.values())),
         "content_sha256": digest.hexdigest(),
     }
-
-
-def find(config: FolderConfig, root: Path, names: tuple[str, ...]) -> Path:
-    """Find the first of these files that is in a data set's folder, as it is or with `.gz` added.
-
-    Raises `CorpusError` that says where to get them.
-    """
-    folder = root / config.folder
-    for file in (folder / f"{name}{ending}" for name in names for ending in ("", ".gz")):
-        if file.is_file():
-            return file
-    fault = f"there is no folder {folder} with the files of {config.name}"
-    if folder.is_dir():
-        fault = f"{folder} has none of the files {', '.join(names)} (or .gz)"
-    command = f"`python -m {DOWNLOAD} {config.name}` gets them"
-    how = command if config.source.endswith(ARCHIVES) else "get them"
-    raise CorpusError(f"{fault}; {how} from {config.source} (see data/README.md)")
-
-
-def read_sides(
-    config: FolderConfig | HubConfig, sources: dict[str, tuple[Faults, Iterable[RawDocument]]], scratch: Path
-) -> dict[str, Side]:
-    """Spool the documents of "train" and "test" in `scratch`, as many as `config` limits.
-
-    A source is the faults that are noted while its documents are read, and these.
-    """
-    trained = config.train_documents
-    limits = {
-        "train": None if trained is None else trained + config.dev_documents,
-        "test": config.test_documents,
-    }
-    return {
-        split: spool(faults.source, documents, scratch, faults, limits[split], "document")
-        for split, (faults, documents) in sources.items()
-    }
-
-
-def assemble_sides(
-    config: FolderConfig | HubConfig, labels: pa.Table, sides: dict[str, Side], manifest: dict[str, Any]
-) -> Reading:
-    """Make a `Reading` of the sides "train" and "test"; parameters as for `assemble`.
-
-    Dev takes the `dev_documents` training documents whose uids have the lowest hashes. Raises `CorpusError`
-    where none would be left to train on.
-    """
-    train = sides["train"]
-    if len(train) <= config.dev_documents:
-        raise CorpusError(
-            f"{train.source} holds {len(train)} documents with a text, and dataset.dev_documents keeps "
-            f"{config.dev_documents} of them apart, so none is left to train on; lower it"
-        )
-    assigned = np.full(len(train), TRAIN, dtype=np.int8)
-    hashed = hashes(train.table()["uid"], "dev")
-    assigned[lowest(hashed, np.arange(len(assigned)), config.dev_documents)] = DEV
-    manifest = {"source": {split: side.total for split, side in sides.items()}} | manifest
-    return assemble(config.name, labels, train, assigned, sides["test"], manifest)
-
-
-def assemble_held_out(
-    config: HeldOutConfig,
-    labels: pa.Table,
-    source: str,
-    documents: Iterable[tuple[str, str, str, Iterable[int]]],
-    scratch: Path,
-    groups: np.ndarray | None = None,
-    manifest: dict[str, Any] | None = None,
-) -> Reading:
-    """Make a `Reading` of one source, divided by hashes of the uids.
-
-    Parameters
-    ----------
-    labels
-        Made by `label_table`; a label's row number is its id.
-    source
-        Its name in errors.
-    documents
-        The uid, title, text and annotated label ids of each.
-    groups
-        int (n,): the number of each document's group; a group stays on one side. None: each stands alone.
-    manifest
-        Entries besides the counts of all readers.
-    """
-    side = spool(source, ((number, *document) for number, document in enumerate(documents)), scratch)
-    groups = np.arange(len(side)) if groups is None else groups
-    sizes = config.test_documents, config.dev_documents, config.train_documents
-    assigned = split_by_group(side, groups, *sizes)
-    return assemble(config.name, labels, side, assigned, None, manifest or {})

@@ -24,7 +24,7 @@ NO_TOPIC = frozenset({"role", "implemented-in", "scope", "made-of", "iso15924", 
 PREPARE = "apt-get update -o Acquire::Languages=en && apt-get install -y --no-install-recommends debtags"
 _UNDONE = "TO" + "DO"  # ends tags that say nothing yet
 PROGRAM = "role::program"
-_APT_HELPER = "/usr/lib/apt/apt-helper"
+_CAT = ("/usr/lib/apt/apt-helper", "cat-file")
 _FIELDS = ("Package", "Source", "Tag", "Description", "Description-en", "Description-md5", "Facet")
 
 Stanza = dict[str, str]
@@ -36,11 +36,8 @@ def read(config: DebianConfig, root: Path, scratch: Path) -> Reading:
     The splits follow hashes of the source packages' names, with near-duplicate descriptions on the same
     side.
 
-    Raises
-    ------
-    CorpusError
-        Without apt, with the lists of another release than `config.release`, or without English
-        descriptions or the vocabulary; the message gives the commands that bring them.
+    Raises `CorpusError` without apt, with the lists of another release than `config.release`, or without
+    English descriptions or the vocabulary; the message gives the commands that bring them.
     """
     packages, descriptions = _lists(config.release)
     titles = _vocabulary()
@@ -72,7 +69,7 @@ def read(config: DebianConfig, root: Path, scratch: Path) -> Reading:
 
 def _lists(release: str) -> tuple[list[Stanza], dict[str, str]]:
     """Read the binary packages of a release, and their English descriptions by MD5."""
-    if not shutil.which("apt-get") or not Path(_APT_HELPER).is_file():
+    if not shutil.which("apt-get") or not Path(_CAT[0]).is_file():
         raise CorpusError(
             "the data set debian reads the package lists of a Debian system through apt, and there is no apt "
             "here; take another data set, or run the study in a Debian container"
@@ -92,11 +89,11 @@ def _lists(release: str) -> tuple[list[Stanza], dict[str, str]]:
     if not all(files.values()):
         missing = "package lists" if not files["Packages"] else "English descriptions"
         raise CorpusError(f"apt has no {missing} here; as root: {PREPARE}")
-    packages = [stanza for file in files["Packages"] for stanza in _stanzas(_cat(file))]
+    packages = [stanza for file in files["Packages"] for stanza in _stanzas(_run(*_CAT, file))]
     descriptions = {
         stanza["Description-md5"]: _plain(stanza["Description-en"])
         for file in files["Translations"]
-        for stanza in _stanzas(_cat(file))
+        for stanza in _stanzas(_run(*_CAT, file))
         if "Description-en" in stanza
     }
     return packages, descriptions
@@ -149,10 +146,6 @@ def _stanzas(text: str) -> Iterator[Stanza]:
                     stanza[name] = value.strip()
         if stanza:
             yield stanza
-
-
-def _cat(file: str) -> str:
-    return _run(_APT_HELPER, "cat-file", file)
 
 
 def _run(*command: str) -> str:

@@ -20,9 +20,10 @@ from urllib.parse import urlsplit
 import httpx
 from tqdm.auto import tqdm
 
-from lmtx.config import ConfigError, find_upwards, load_config
-from lmtx.datasets.assemble import ARCHIVES
+from lmtx.config import ConfigError, FolderConfig, find_upwards, load_config
+from lmtx.corpus import CorpusError
 
+ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 TIMEOUT = 60.0  # seconds without a byte
 TRIES = 5
 
@@ -31,25 +32,29 @@ class DownloadError(RuntimeError):
     """A download that failed; the message gives the remedy."""
 
 
+def find(config: FolderConfig, root: Path, names: tuple[str, ...]) -> Path:
+    """Find the first of these files that is in a data set's folder, as it is or with `.gz` added.
+
+    Raises `CorpusError` that says where to get them.
+    """
+    folder = root / config.folder
+    for file in (folder / f"{name}{ending}" for name in names for ending in ("", ".gz")):
+        if file.is_file():
+            return file
+    fault = f"there is no folder {folder} with the files of {config.name}"
+    if folder.is_dir():
+        fault = f"{folder} has none of the files {', '.join(names)} (or .gz)"
+    command = f"`python -m lmtx.datasets.download {config.name}` gets them"
+    how = command if config.source.endswith(ARCHIVES) else "get them"
+    raise CorpusError(f"{fault}; {how} from {config.source} (see data/README.md)")
+
+
 def fetch(address: str, target: str | Path, sha1: str) -> Path:
-    """Download a file, going on where an earlier attempt broke off.
+    """Download `address` (http or https) to the file `target`, going on where an earlier attempt broke off.
 
-    The bytes so far are kept in `target` with `.part` added. A file with the right hash is not fetched again.
-
-    Parameters
-    ----------
-    address
-        http or https.
-    target
-        The file to write.
-    sha1
-        Its SHA-1, hexadecimal.
-
-    Raises
-    ------
-    DownloadError
-        When the server refuses, the connection breaks again and again, or the hash is another; then
-        nothing stays at `target`.
+    The bytes so far are kept in `target` with `.part` added. A file of the right `sha1`, hexadecimal, is not
+    fetched again. Raises `DownloadError` when the server refuses, the connection breaks again and again, or
+    the hash is another; then nothing stays at `target`.
     """
     target = Path(target)
     if target.is_file() and _sha1(target) == sha1.lower():
@@ -62,7 +67,7 @@ def fetch(address: str, target: str | Path, sha1: str) -> Path:
             break
         except httpx.HTTPStatusError as error:
             raise DownloadError(f"{address}: the server answers {error.response.status_code}") from None
-        except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        except (httpx.TransportError, httpx.InvalidURL) as error:
             if attempt == TRIES:
                 raise DownloadError(
                     f"{address}: {error or type(error).__name__}; run it again, it goes on from there"
@@ -101,13 +106,8 @@ def unpack(archive: str | Path, folder: str | Path) -> list[Path]:
     """Unpack a tar or zip archive into `folder`. Returns the files written.
 
     Python's data filter keeps every file of a tar archive within the folder (PEP 706); zip archives are
-    unpacked without links, and without files whose path leads out.
-
-    Raises
-    ------
-    DownloadError
-        When the archive is damaged, or holds a link or a path that leads out of `folder`, or a device. Then
-        nothing of it is written.
+    unpacked without links, and without files whose path leads out. Raises `DownloadError` when the archive
+    is damaged, or holds a link or a path that leads out of `folder`, or a device; then nothing is written.
     """
     archive, folder = Path(archive), Path(folder)
     if not hasattr(tarfile, "data_filter"):
@@ -117,14 +117,7 @@ def unpack(archive: str | Path, folder: str | Path) -> list[Path]:
     with TemporaryDirectory(prefix=".unpacking-", dir=folder) as scratch:
         try:
             shutil.unpack_archive(archive, scratch, **safe)
-        except (
-            tarfile.TarError,
-            shutil.ReadError,
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-            OSError,
-        ) as error:
+        except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
             raise DownloadError(f"{archive} cannot be unpacked: {error}; nothing is kept") from None
         names = [path.relative_to(scratch) for path in Path(scratch).rglob("*") if not path.is_dir()]
         for name in names:

@@ -25,10 +25,8 @@ def read(config: HubConfig, root: Path, scratch: Path) -> Reading:
     alphabetical order. A document's uid is its row, counted from 0; the splits are as in
     `lmtx.datasets.xmc.read`.
 
-    Raises
-    ------
-    CorpusError
-        When the data set, a split or a column cannot be found, or a column is of another type.
+    Raises `CorpusError` when the data set, a split or a column cannot be found, or a column is of another
+    type.
     """
     splits = {"train": config.train_split, "test": config.test_split}
     loaded = {split: _load(config, root, name) for split, name in splits.items()}

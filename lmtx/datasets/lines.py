@@ -83,20 +83,11 @@ def lines(
 ) -> Iterator[tuple[int, str]]:
     """Yield the lines of a text file with their numbers, from 1, without their line ends.
 
-    A byte order mark is dropped, LF or CRLF is a line end (CR, where a file has no LF), and the last line
-    needs none. A line that cannot be decoded is noted in `faults` and left out.
+    `path` is a plain or gzipped file, or `STANDARD_INPUT`. A byte order mark is dropped, LF or CRLF is a line
+    end (CR, where a file has no LF), and the last line needs none. A line that cannot be decoded is noted in
+    `faults` and left out. `bar` shows the progress in a regular file.
 
-    Parameters
-    ----------
-    path
-        A plain or gzipped file, or `STANDARD_INPUT`.
-    bar
-        Shows the progress in a regular file.
-
-    Raises
-    ------
-    CorpusError
-        For a missing, damaged or UTF-16 file.
+    Raises `CorpusError` for a missing, damaged or UTF-16 file.
     """
     bar = bar and path.is_file()
     size, number = path.stat().st_size if bar else 0, 0
@@ -208,10 +199,7 @@ def kind(path: Path) -> str:
 
     Standard input and pipes are JSONL, and so is a file of another name that begins with `{`.
 
-    Raises
-    ------
-    CorpusError
-        When the file is missing, or neither its name nor its first line tells the format.
+    Raises `CorpusError` when the file is missing, or neither its name nor its first line tells the format.
     """
     if path == STANDARD_INPUT:
         return "jsonl"

@@ -36,11 +36,8 @@ def read(config: OwnConfig, root: Path, scratch: Path) -> Reading:
     all, but never more than half; for dev up to `dev_documents`, but never more than half of the rest.
     Without any annotation the truth is empty: systems are trained and rank, and no metric has a value.
 
-    Raises
-    ------
-    CorpusError
-        When a file is missing, or rows cannot be used: their number, and the first five by file, line, value
-        and remedy.
+    Raises `CorpusError` when a file is missing, or rows cannot be used: their number, and the first five by
+    file, line, value and remedy.
     """
     labels = Labels(root / config.labels, config.language, config.describe)
     main = read_side(root / config.documents, labels, scratch)
@@ -71,7 +68,7 @@ def _assign(config: OwnConfig, main: Side, test: Side | None) -> np.ndarray:
         assigned[lowest(hashes(uids, salt), candidates, most)] = split
 
     if test is None:
-        annotated = np.flatnonzero(np.diff(np.frombuffer(main.ends, dtype=np.int64)))
+        annotated = np.flatnonzero(np.diff(main.ends))
         wanted = n // 2 if config.test_documents is None else min(config.test_documents, n // 2)
         take(annotated if len(annotated) else np.arange(n), TEST, "test", wanted)
     rest = np.flatnonzero(assigned == -1)
@@ -99,23 +96,18 @@ def documents(path: Path, faults: Faults, bar: bool = True) -> Iterator[Document
     A document without a uid goes by its row's number. One of a title alone has it for a text. Rows that are
     no documents are noted in `faults` and left out. `bar` shows the progress.
 
-    Raises
-    ------
-    CorpusError
-        When the file is missing, damaged, of no known kind, or a vocabulary.
+    Raises `CorpusError` when the file is missing, damaged, of no known kind, or a vocabulary.
     """
     if kind(path) in LABELS_ONLY:
         raise CorpusError(f"{path} is a vocabulary, which holds labels; name a file of documents")
     for number, row in rows(path, faults, bar):
-        fault = _optional_fault(row, "title") or _uid_fault(row)
-        title = "" if fault else (row.get("title") or "").strip()
-        if title and not row.get("text"):
-            row, title = row | {"text": title}, ""
-        if fault := fault or _text_fault(row):
+        if isinstance(title := row.get("title"), str) and title.strip() and not row.get("text"):
+            row |= {"text": title.strip(), "title": None}
+        if fault := _fault(row, texts=("title", "text"), ids=("uid",)):
             faults.add(number, fault)
         else:
             uid = number if row.get("uid") is None else row["uid"]
-            yield Document(number, uid, title, row["text"], row.get("labels"))
+            yield Document(number, uid, (row.get("title") or "").strip(), row["text"], row.get("labels"))
 
 
 def read_side(path: Path, labels: "Labels", scratch: Path, limit: int | None = None) -> Side:
@@ -131,7 +123,7 @@ def read_side(path: Path, labels: "Labels", scratch: Path, limit: int | None = N
             else:
                 yield number, str(uid), title, text, label_ids
 
-    return spool(faults.source, annotated(), scratch, faults, unit=faults.unit)
+    return spool(faults, annotated(), scratch, unit=faults.unit)
 
 
 def _names(cell: Any) -> list[str]:
@@ -154,54 +146,40 @@ def _names(cell: Any) -> list[str]:
     return [str(label) for label in cell]
 
 
-def _text_fault(row: dict[str, Any]) -> str | None:
-    """Describe the fault of a row's `text`, which must not be empty; None: there is none."""
-    text = row.get("text")
+def _fault(row: dict[str, Any], texts: Iterable[str], ids: Iterable[str]) -> str | None:
+    """Describe the first fault of a row, or return None.
+
+    `text` must be there; the columns `texts` hold a text or nothing, `ids` also a whole number.
+    """
     if "text" not in row:
         return f"there is no `text`; there are: {', '.join(map(str, row)) or 'no columns'}"
-    if text is None or (isinstance(text, str) and not text.strip()):
+    if row["text"] is None or (isinstance(row["text"], str) and not row["text"].strip()):
         return "`text` is empty; fill it, or drop the row"
-    return _optional_fault(row, "text")
-
-
-def _optional_fault(row: dict[str, Any], column: str) -> str | None:
-    """Describe the fault of a column that holds a text or nothing; None: there is none."""
-    value = row.get(column)
-    return None if value is None or isinstance(value, str) else f"`{column}` is {str(value)[:60]}, not a text"
-
-
-def _uid_fault(row: dict[str, Any], column: str = "uid") -> str | None:
-    """Describe the fault of a column that holds a text, a whole number or nothing; None: there is none."""
-    uid = row.get(column)
-    if uid is None or type(uid) is int or (isinstance(uid, str) and uid.strip()):
-        return None
-    return f"`{column}` is {str(uid)[:60]!r}; expected a text or a whole number"
+    for column in texts:
+        if not isinstance(value := row.get(column), str | None):
+            return f"`{column}` is {str(value)[:60]}, not a text"
+    for column in ids:
+        value = row.get(column)
+        if not (value is None or type(value) is int or (isinstance(value, str) and value.strip())):
+            return f"`{column}` is {str(value)[:60]!r}; expected a text or a whole number"
+    return None
 
 
 # --- labels --------------------------------------------------------------------------------------
 
 
 class Labels:
-    """The label set, and the names that annotations may use for a label.
+    """The label set of a file, and the names that annotations may use for a label.
 
-    Attributes
-    ----------
-    merged
-        How many labels were equal to one before them, and are one with it.
-    left_out
-        The uids of the concepts of a SKOS vocabulary that are no labels, and why.
-    note
-        A line on the choices made in reading a SKOS vocabulary; "" for other files.
+    `language` and `describe` are for a SKOS vocabulary (`lmtx.datasets.skos.read`). Raises `CorpusError`
+    naming file and lines.
     """
 
     def __init__(self, path: Path, language: str | None = None, describe: Describe = "name") -> None:
-        """Read a file of labels.
-
-        `language` and `describe` are for a SKOS vocabulary (`lmtx.datasets.skos.read`). Raises `CorpusError`
-        naming file and lines.
-        """
-        self.path, self.merged, self.note = path, 0, ""
-        self.left_out: dict[str, str] = {}
+        self.path = path
+        self.merged = 0  # labels that were equal to one before them, and are one with it
+        self.left_out: dict[str, str] = {}  # uids of concepts of a SKOS vocabulary that are no labels: why
+        self.note = ""  # a line on the choices made in reading a SKOS vocabulary
         self._uids: list[str] = []
         self._texts: list[str] = []
         # The ids of labels by uid, by text, and by other names; None: several labels have this name.
@@ -263,8 +241,7 @@ class Labels:
 
     def _add(self, row: dict[str, Any]) -> str | None:
         """Take up a label; return its fault, or None."""
-        fault = _text_fault(row) or _optional_fault(row, "description") or _uid_fault(row)
-        if fault := fault or _uid_fault(row, "notation"):
+        if fault := _fault(row, texts=("text", "description"), ids=("uid", "notation")):
             return fault
         name = row["text"].strip()
         text = described(name, [(row.get("description") or "").strip()])

@@ -18,7 +18,8 @@ import scipy.sparse as sp
 from lmtx.config import FolderConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import assemble_sides, find, label_table, read_sides
+from lmtx.datasets.assemble import assemble_sides, label_table, read_sides
+from lmtx.datasets.download import find
 from lmtx.datasets.lines import Faults, lines
 from lmtx.datasets.spool import RawDocument
 
@@ -37,10 +38,8 @@ def read(config: FolderConfig, root: Path, scratch: Path) -> Reading:
 
     A document's uid is its line, counted from 0. An empty label is its own number.
 
-    Raises
-    ------
-    CorpusError
-        When a file is missing or damaged, or the texts, labels and matrices do not agree in number.
+    Raises `CorpusError` when a file is missing or damaged, or the texts, labels and matrices do not agree in
+    number.
     """
     label_path = find(config, root, LABEL_FILES)
     noted = [Faults(label_path, latin1=True)]

@@ -28,13 +28,10 @@ def rows(path: Path, faults: Faults, bar: bool = True) -> Iterator[Row]:
 
     Broken rows are noted in `faults` and left out. `bar` shows the progress.
 
-    Raises
-    ------
-    CorpusError
-        When the file is missing, damaged or of no known kind.
+    Raises `CorpusError` when the file is missing, damaged or of no known kind.
     """
     readers = {
-        "jsonl": _jsonl,
+        "jsonl": lambda path, faults, bar: json_rows(lines(path, faults, bar=bar), faults, '{"text": "…"}'),
         "csv": partial(_table, delimiter=","),
         "tsv": partial(_table, delimiter="\t"),
         "parquet": _parquet,
@@ -48,13 +45,8 @@ def rows(path: Path, faults: Faults, bar: bool = True) -> Iterator[Row]:
 
 def text_files(folder: Path) -> list[Path]:
     """The .txt and .md files in a folder and below it, sorted."""
-    return sorted(
-        file for file in folder.rglob("*") if file.suffix.lower() in (".txt", ".md") and file.is_file()
-    )
-
-
-def _jsonl(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
-    return json_rows(lines(path, faults, bar=bar), faults, '{"text": "…"}')
+    files = (file for file in folder.rglob("*") if file.suffix.lower() in (".txt", ".md"))
+    return sorted(file for file in files if file.is_file())
 
 
 def _table(path: Path, faults: Faults, bar: bool, delimiter: str) -> Iterator[Row]:
@@ -75,12 +67,9 @@ def _table(path: Path, faults: Faults, bar: bool, delimiter: str) -> Iterator[Ro
             header = [name.strip() for name in fields]
             _check_columns(path, header)
         elif fields and len(fields) != len(header):
+            counts = f"{len(fields)} fields, and the header has {len(header)}"
             separator = {",": "comma", "\t": "tab"}[delimiter]
-            faults.add(
-                number,
-                f"{len(fields)} fields, and the header has {len(header)}; a {separator} within a text needs "
-                "quotation marks around it",
-            )
+            faults.add(number, f"{counts}; a {separator} within a text needs quotation marks around it")
         elif fields:
             yield number, {name: field or None for name, field in zip(header, fields, strict=True)}
     if not header and not faults.count:
@@ -105,9 +94,7 @@ def _parquet(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
 
 
 def _text(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
-    for number, line in lines(path, faults, bar=bar):
-        if line.strip():
-            yield number, {"text": line}
+    return ((number, {"text": line}) for number, line in lines(path, faults, bar=bar) if line.strip())
 
 
 def _vocabulary(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:

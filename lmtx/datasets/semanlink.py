@@ -46,10 +46,7 @@ def read(config: SemanlinkConfig, root: Path, scratch: Path) -> Reading:
     the links' addresses, with near-duplicate titles on the same side; the `test_documents` test documents are
     annotated ones.
 
-    Raises
-    ------
-    CorpusError
-        When the package is not installed, or a file is not that of version 2.2.1.
+    Raises `CorpusError` when the package is not installed, or a file is not that of version 2.2.1.
     """
     links, tags = (_load(name) for name in FILES)
     names = {uri: uri.rpartition("/")[2] for uri in tags}

@@ -35,21 +35,13 @@ class Vocabulary(NamedTuple):
 def read(path: Path, language: str | None = None, describe: Describe = "name") -> Vocabulary:
     """Read the skos:Concepts of a vocabulary that have a URI.
 
-    Parameters
-    ----------
-    path
-        Turtle or RDF/XML, plain or gzipped.
-    language
-        Of the labels, such as "en"; a label without a language stands in where a concept has none in it.
-        None: the language in which most concepts have a preferred label.
-    describe
-        The content of the description: nothing ("name"), the alternative labels, or the preferred labels of
-        the broader concepts.
+    The file is Turtle or RDF/XML, plain or gzipped. `language` is that of the labels, such as "en" (None: in
+    which most concepts have a preferred one); a label without a language stands in where a concept has none.
+    `describe` is the content of the description: nothing ("name"), the alternative labels, or the preferred
+    labels of the broader concepts.
 
-    Raises
-    ------
-    CorpusError
-        When the file is damaged, holds no concept with a preferred label, or none in the language.
+    Raises `CorpusError` when the file is damaged, holds no concept with a preferred label, or none in the
+    language.
     """
     graph = _parse(path)
     concepts = sorted(c for c in graph.subjects(RDF.type, SKOS.Concept) if isinstance(c, URIRef))

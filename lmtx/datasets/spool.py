@@ -8,6 +8,7 @@ import hashlib
 import re
 from array import array
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -27,43 +28,24 @@ _WORD = re.compile(r"\w+")
 RawDocument = tuple[int, str, str, str, Iterable[int]]  # position in its source, uid, title, text, label ids
 
 
+@dataclass
 class Side:
     """The documents of one source, in an Arrow file."""
 
-    def __init__(self, path: Path, source: str = "", unit: str = "line") -> None:
-        self.path = path  # complete after `close`
-        self.source, self.unit = source, unit  # names of the source and of a document's position in errors
-        self.positions = array("q")  # of each document in its source, rising
-        self.ends = array("q", [0])  # the number of annotations up to each document, n + 1 of them
-        self.left_out = 0  # documents with neither a text nor a title
-        self.total: int | None = None  # documents, with those left out; None: it was not read to its end
-        # int64 (m, 2): pairs of a document's position and a label id that are never candidates.
-        self.excluded = np.empty((0, 2), dtype=np.int64)
-        self._labels = array("i")
-        self._digest = hashlib.sha256()
-        self._batch: list[tuple[str, str, str]] = []
-        self._characters = 0
-        self._sink = pa.OSFile(str(path), "wb")
-        self._writer = pa.ipc.new_file(self._sink, DOCUMENT_SCHEMA)
+    path: Path
+    source: str  # its name in errors
+    unit: str  # of a document's position in errors
+    positions: np.ndarray  # int64 (n,): of each document in its source, rising
+    ends: np.ndarray  # int64 (n + 1,): the number of annotations up to each document
+    labels: np.ndarray  # int32: their label ids
+    digest: str  # SHA-256 over uids, titles, texts and annotations, in order
+    left_out: int  # documents with neither a text nor a title
+    total: int | None  # documents, with those left out; None: it was not read to its end
+    # int64 (m, 2): pairs of a document's position and a label id that are never candidates.
+    excluded: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.positions)
-
-    def add(self, position: int, uid: str, title: str, text: str, labels: Iterable[int] = ()) -> None:
-        """Add a document with the ids of its annotated labels, in any order."""
-        self._batch.append((uid, title, text))
-        self.positions.append(position)
-        self._labels.extend(sorted(labels))
-        self.ends.append(len(self._labels))
-        self._characters += len(text)
-        if len(self._batch) >= _BATCH_ROWS or self._characters >= _BATCH_CHARACTERS:
-            self._flush()
-
-    def close(self) -> None:
-        """Complete the file."""
-        self._flush()
-        self._writer.close()
-        self._sink.close()
 
     def table(self) -> pa.Table:
         """Open the documents, memory-mapped."""
@@ -71,73 +53,75 @@ class Side:
 
     def truth(self, n_labels: int) -> sp.csr_array:
         """Return the annotations: boolean CSR (n, n_labels), sorted and without duplicates."""
-        indices, indptr = np.array(self._labels, dtype=np.int32), np.array(self.ends, dtype=np.int64)
-        ones = np.ones(len(indices), dtype=bool)
-        matrix = sp.csr_array((ones, indices, indptr), shape=(len(self), n_labels))
+        ones = np.ones(len(self.labels), dtype=bool)
+        matrix = sp.csr_array((ones, self.labels, self.ends), shape=(len(self), n_labels), copy=True)
         matrix.sum_duplicates()
         return matrix
 
     def excluded_pairs(self, n_labels: int) -> sp.csr_array:
         """Return the excluded pairs of documents that were read: boolean CSR (n, n_labels)."""
-        positions = np.frombuffer(self.positions, dtype=np.int64)
-        n_positions = int(positions[-1]) + 1 if len(positions) else 0
+        n_positions = int(self.positions[-1]) + 1 if len(self) else 0
         pairs = self.excluded[self.excluded[:, 0] < n_positions]
         ones = np.ones(len(pairs), dtype=bool)
-        return sp.coo_array((ones, pairs.T), shape=(n_positions, n_labels)).tocsr()[positions]
+        return sp.coo_array((ones, pairs.T), shape=(n_positions, n_labels)).tocsr()[self.positions]
 
     def check_uids(self) -> None:
         """Raise `CorpusError` that names a repeated uid and its positions."""
-        table = self.table()
-        if doubled := doubled_uids(table):
+        if doubled := doubled_uids(self.table()):
             uid = next(iter(doubled))
-            rows = np.flatnonzero(pc.equal(table["uid"], uid).to_numpy())
-            first, second = (self.positions[row] for row in rows[:2])
+            rows = np.flatnonzero(pc.equal(self.table()["uid"], uid).to_numpy())
+            first, second = self.positions[rows[:2]]
             raise CorpusError(
                 f"{self.source}: {len(doubled)} uids stand more than once, first {uid!r} in {self.unit} "
                 f"{first} and {self.unit} {second}; uids must be unique"
             )
 
-    def digest(self) -> str:
-        """Compute the SHA-256 over uids, titles, texts and annotations, in order."""
-        digest = self._digest.copy()
-        digest.update(self._labels.tobytes() + self.ends.tobytes())
-        return digest.hexdigest()
-
-    def _flush(self) -> None:
-        if self._batch:
-            columns = [whole(column) for column in zip(*self._batch, strict=True)]
-            for column in columns:
-                self._digest.update("\0".join(column).encode())
-            self._writer.write_batch(pa.record_batch(columns, schema=DOCUMENT_SCHEMA))
-        self._batch, self._characters = [], 0
-
 
 def spool(
-    source: str,
+    faults: Faults,
     documents: Iterable[RawDocument],
     scratch: Path,
-    faults: Faults | None = None,
     limit: int | None = None,
-    unit: str = "line",
+    unit: str = "document",
 ) -> Side:
     """Write documents into a new file in `scratch`, the first `limit` of them (None: all).
 
     The title of a document without text becomes its text. Documents without both are counted and left out.
     Raises the `faults` that `documents` noted, if any.
     """
-    side = Side(scratch / f"{len(list(scratch.iterdir()))}.spool", source, unit)
-    for position, uid, title, text, labels in islice(documents, limit):
-        if not text.strip():
-            title, text = "", title
-        if not text.strip():
-            side.left_out += 1
-        elif faults is None or not faults.count:
-            side.add(position, uid, title, text, labels)
-    side.close()
-    if faults is not None:
-        faults.check()
-    side.total = len(side) + side.left_out if limit is None else None
-    return side
+    path = scratch / f"{len(list(scratch.iterdir()))}.spool"
+    positions, ends, ids, digest = array("q"), array("q", [0]), array("i"), hashlib.sha256()
+    batch, characters, left_out = [], 0, 0
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, DOCUMENT_SCHEMA) as writer:
+
+        def flush() -> None:
+            columns = [whole(column) for column in zip(*batch, strict=True)]
+            for column in columns:
+                digest.update("\0".join(column).encode())
+            writer.write_batch(pa.record_batch(columns, schema=DOCUMENT_SCHEMA))
+            batch.clear()
+
+        for position, uid, title, text, labels in islice(documents, limit):
+            if not text.strip():
+                title, text = "", title
+            if not text.strip():
+                left_out += 1
+            elif not faults.count:
+                batch.append((uid, title, text))
+                positions.append(position)
+                ids.extend(sorted(labels))
+                ends.append(len(ids))
+                characters += len(text)
+                if len(batch) >= _BATCH_ROWS or characters >= _BATCH_CHARACTERS:
+                    flush()
+                    characters = 0
+        if batch:
+            flush()
+    faults.check()
+    digest.update(ids.tobytes() + ends.tobytes())
+    arrays = np.array(positions), np.array(ends), np.array(ids, dtype=np.int32)
+    total = len(positions) + left_out if limit is None else None
+    return Side(path, faults.source, unit, *arrays, digest.hexdigest(), left_out, total)
 
 
 def hashes(uids: pa.ChunkedArray, salt: str) -> np.ndarray:
@@ -191,7 +175,7 @@ def split_by_group(
     hashed = hashes(side.table()["uid"], "split")
     first = np.full(groups.max() + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
     np.minimum.at(first, groups, hashed)
-    annotated = np.diff(np.frombuffer(side.ends, dtype=np.int64)) > 0
+    annotated = np.diff(side.ends) > 0
     assigned, counts, split_of = np.full(len(side), -1, dtype=np.int8), [0, 0, 0], {}
     for row in np.lexsort((hashed, first[groups])):
         full = counts[TEST] >= test, counts[DEV] >= dev
@@ -200,25 +184,3 @@ def split_by_group(
             assigned[row] = split
             counts[split] += int(annotated[row]) if split == TEST else 1
     return assigned
-
-
-def divide(path: Path, assigned: np.ndarray, files: Sequence[Path]) -> None:
-    """Distribute the rows of an Arrow file over new ones, batch by batch, in order.
-
-    `assigned`, int8 (n,), gives for each row the number of its file in `files`, or -1 for none.
-    """
-    source = pa.OSFile(str(path))
-    reader = pa.ipc.open_file(source)
-    sinks = [pa.OSFile(str(file), "wb") for file in files]
-    writers = [pa.ipc.new_file(sink, reader.schema) for sink in sinks]
-    start = 0
-    for i in range(reader.num_record_batches):
-        batch = reader.get_batch(i)
-        assigned_in_batch = assigned[start : start + batch.num_rows]
-        start += batch.num_rows
-        for number, writer in enumerate(writers):
-            chosen = assigned_in_batch == number
-            if chosen.any():
-                writer.write_batch(batch if chosen.all() else batch.filter(pa.array(chosen)))
-    for opened in (*writers, *sinks, source):
-        opened.close()

@@ -21,7 +21,8 @@ import numpy as np
 from lmtx.config import FolderConfig
 from lmtx.corpus import CorpusError
 from lmtx.datasets import Reading
-from lmtx.datasets.assemble import assemble_sides, find, label_table, read_sides
+from lmtx.datasets.assemble import assemble_sides, label_table, read_sides
+from lmtx.datasets.download import find
 from lmtx.datasets.lines import Faults, json_rows, lines
 from lmtx.datasets.spool import RawDocument
 
@@ -41,10 +42,8 @@ def read(config: FolderConfig, root: Path, scratch: Path) -> Reading:
     `test_documents` limit how much is read from the start of a side. The text of a label is its title, or
     else its content, or else its uid.
 
-    Raises
-    ------
-    CorpusError
-        When a file is missing or damaged, or lines of it are broken: file, line, value, and remedy.
+    Raises `CorpusError` when a file is missing or damaged, or lines of it are broken: file, line, value, and
+    remedy.
     """
     paths = {split: find(config, root, names) for split, names in FILES.items()}
     label_path = find(config, root, LABEL_FILES)
@@ -93,12 +92,12 @@ def _labels(path: Path, faults: Faults) -> tuple[list[str], list[str]]:
     uids, texts = [], []
     if ".json" in path.suffixes:
         for position, (number, row) in enumerate(json_rows(lines(path, faults), faults, EXAMPLE)):
-            title_and_content = [row.get(key) or "" for key in ("title", "content")]
-            if not all(isinstance(text, str) for text in title_and_content):
+            title, content = row.get("title") or "", row.get("content") or ""
+            if not (isinstance(title, str) and isinstance(content, str)):
                 faults.add(number, f"`title` or `content` is not a text: {str(row)[:60]}")
                 continue
             uids.append(str(row.get("uid", position)))
-            texts.append(next((text.strip() for text in title_and_content if text.strip()), uids[-1]))
+            texts.append(title.strip() or content.strip() or uids[-1])
     else:
         for number, line in lines(path, faults):
             uids.append(str(number - 1))

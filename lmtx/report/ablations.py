@@ -25,7 +25,7 @@ class Axis(NamedTuple):
     """How a figure shows an axis: as a curve over numbers, or with a row a text.
 
     `setting` is the property of `Settings` that the points differ in, `words` say it in a sentence, `label`
-    stands at a curve's axis, and `more` are the columns of `PANELS` that it shows beside P@1 and R@10.
+    stands at a curve's axis.
     """
 
     file: str
@@ -33,38 +33,24 @@ class Axis(NamedTuple):
     setting: str
     words: str = "{}"
     label: str = ""
-    more: tuple[str, ...] = ()
 
 
+_ACCEPTED = "Judged pairs that count as a yes (%)"
 AXES = {
-    "sample": Axis(
-        "f3_sample_size",
-        "F3 Sample size",
-        "documents",
-        "{} documents",
-        "Training documents",
-        ("train_seconds", "verdicts"),
-    ),
+    "sample": Axis("f3_sample_size", "F3 Sample size", "documents", "{} documents", "Training documents"),
     "negatives": Axis("f4_negatives", "F4 Negatives", "strategy"),
-    "shortlist": Axis(
-        "f5_shortlist",
-        "F5 Shortlist size",
-        "shortlist",
-        "j = {}",
-        "Shortlist size j",
-        ("verdicts_per_document", "pseudo_precision"),
-    ),
-    "source": Axis("f5_source", "F5 Shortlist source", "source", more=("shortlist_recall",)),
-    "acceptance": Axis(
-        "acceptance",
-        "Accepted share",
-        "acceptance_percent",
-        "{} % accepted",
-        "Judged pairs that count as a yes (%)",
-        ("pseudo_precision", "pseudo_recall"),
-    ),
+    "shortlist": Axis("f5_shortlist", "F5 Shortlist size", "shortlist", "j = {}", "Shortlist size j"),
+    "source": Axis("f5_source", "F5 Shortlist source", "source"),
+    "acceptance": Axis("acceptance", "Accepted share", "acceptance_percent", "{} % accepted", _ACCEPTED),
 }
 """The axes of F3 to F5; a new one is a line here."""
+_MORE = {
+    "sample": ("train_seconds", "verdicts"),
+    "shortlist": ("verdicts_per_document", "pseudo_precision"),
+    "source": ("shortlist_recall",),
+    "acceptance": ("pseudo_precision", "pseudo_recall"),
+}
+"""The columns of `PANELS` that an axis shows beside P@1 and R@10."""
 PANELS = {
     # column: (title, axis, colour)
     **{name: (title, f"{name} (%)", BLUE) for name, title in COMPARED.items()},
@@ -85,7 +71,7 @@ def of_axis(results: Results, name: str) -> Drawing:
     by_p1 = {id(g): m.value if (m := g.metric("P@1")) else 0.0 for g in groups}
     groups.sort(key=lambda g: getattr(g.settings, axis.setting) if axis.label else by_p1[id(g)])
     frame = _frame(groups, lambda g: {axis.setting: getattr(g.settings, axis.setting)})
-    panels = [*COMPARED, *axis.more]
+    panels = [*COMPARED, *_MORE.get(name, ())]
 
     def curves(figure: Figure) -> None:
         grid = figure.subplots(2, 2, sharex=True)
@@ -108,7 +94,7 @@ def of_axis(results: Results, name: str) -> Drawing:
         caption += " Dashed: zero-shot." + " Small points: single seeds." * several
     draw, height = (curves, 5.6) if axis.label else (rows, 1.9 + 0.5 * len(groups))
     message, size, nothing = _best(groups, axis), (7.6, height), None if groups else _missing(results)
-    return Drawing.make(axis.file, axis.title, message, caption, frame, size, draw, nothing, STAGE)
+    return Drawing(axis.file, axis.title, message, caption, frame, size, draw, nothing, STAGE)
 
 
 def teacher_map(results: Results) -> Drawing:
@@ -142,7 +128,7 @@ def teacher_map(results: Results) -> Drawing:
         message += " clearly above zero-shot"
     size, title = (7.6, 2.9 + 0.6 * len({g.settings.true_yes for g in groups})), "How good a teacher must be"
     nothing = None if groups else _missing(results)
-    return Drawing.make("teacher_map", title, message, caption, frame, size, draw, nothing, STAGE)
+    return Drawing("teacher_map", title, message, caption, frame, size, draw, nothing, STAGE)
 
 
 def _missing(results: Results) -> str:

@@ -62,7 +62,7 @@ def f1_pairs(results: Results) -> Drawing:
 
     frame = pd.DataFrame(rows, columns=["document", "system", "anchor", "positive"])
     missing = None if rows else "The stages that train write some of their pairs."
-    return Drawing.make("f1_pairs", "F1 Training pairs", message, caption, frame, (7.6, 3.9), draw, missing)
+    return Drawing("f1_pairs", "F1 Training pairs", message, caption, frame, (7.6, 3.9), draw, missing)
 
 
 def f2_loop(results: Results) -> Drawing:
@@ -94,7 +94,7 @@ def f2_loop(results: Results) -> Drawing:
         axes.set(xlim=(-0.03, _WIDTH + 0.03), ylim=(0, _HEIGHT))
         _loop(axes, facts)
 
-    return Drawing.make("f2_loop", "F2 The loop", message, caption, frame, (7.6, 4.6), draw)
+    return Drawing("f2_loop", "F2 The loop", message, caption, frame, (7.6, 4.6), draw)
 
 
 def _pair(axes: Axes, row: dict) -> None:

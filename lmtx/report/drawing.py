@@ -2,16 +2,16 @@
 
 import io
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from textwrap import fill
 from typing import ClassVar
 from xml.sax.saxutils import quoteattr
 
-import matplotlib as mpl
 import pandas as pd
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -33,9 +33,9 @@ COLOURS = {
 """Okabe and Ito's palette, told apart with any colour vision; darkened, so that small text has a contrast of
 4.5 : 1 on white. On the page each colour is a variable of this name, lighter in a dark theme."""
 INK, MUTED, GRID, PAPER, BLUE, ORANGE, GREEN, PURPLE = COLOURS.values()
-_STYLE = mpl.rc_params_from_file(
-    Path(__file__).with_name("templates") / "figures.mplstyle", use_default_template=False
-)
+_FILE = Path(__file__).with_name("templates") / "figures.mplstyle"
+# The style of this package on matplotlib's defaults, whatever the notebook around has set.
+_style = partial(style.context, _FILE, after_reset=True)
 PERCENT = FuncFormatter(lambda fraction, _: f"{100 * fraction:.4g}")
 """Writes the fractions of an axis as percent, without the sign."""
 AMOUNT = FuncFormatter(lambda value, _: f"{value:,.10g}")
@@ -56,43 +56,33 @@ class Drawing:
     message: str  # the one thing it shows, in a sentence made from its numbers; it stands above the axes
     caption: str  # the meaning of the marks, n, and missing results; it stands below them
     frame: pd.DataFrame  # the numbers drawn, as `name.csv` holds them; fractions
-    figure: Figure
+    size: tuple[float, float]  # inches
+    draw: Callable[[Figure], None]  # fills the figure
+    missing: str | None = None  # replaces the drawing where there is nothing to draw
     stage: str = "evaluate"  # the stage whose results it shows
-    empty: bool = False  # whether nothing is drawn but a text that says so
 
     folder: ClassVar[str] = "figures"
     endings: ClassVar[tuple[str, ...]] = ("csv", "pdf", "png", "svg")
 
-    @classmethod
-    def make(
-        cls,
-        name: str,
-        title: str,
-        message: str,
-        caption: str,
-        frame: pd.DataFrame,
-        size: tuple[float, float],
-        draw: Callable[[Figure], None],
-        missing: str | None = None,
-        stage: str = "evaluate",
-    ) -> "Drawing":
-        """Let `draw` fill a figure of `size` inches, and put the message above it and the caption below.
+    @property
+    def empty(self) -> bool:
+        return self.missing is not None
 
-        A text in `missing` replaces the drawing where there is nothing to draw.
-        """
+    @cached_property
+    def figure(self) -> Figure:
         with _style():
-            figure = Figure(figsize=size if missing is None else (size[0], 2), layout="constrained")
+            figure = Figure(figsize=(self.size[0], 2) if self.empty else self.size, layout="constrained")
             figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
             FigureCanvasAgg(figure)  # on no screen
-            if missing is None:
-                draw(figure)
+            if self.empty:
+                gap(figure.subplots(), self.missing)
             else:
-                gap(figure.subplots(), missing)
-            heading = fill(message, int(size[0] * 10.5))
+                self.draw(figure)
+            heading = fill(self.message, int(self.size[0] * 10.5))
             figure.suptitle(heading, x=0.01, ha="left", fontweight="bold", fontsize=11.5)
-            footing = fill(caption, int(size[0] * 15.5), break_on_hyphens=False)
+            footing = fill(self.caption, int(self.size[0] * 15.5), break_on_hyphens=False)
             figure.supxlabel(footing, x=0.01, ha="left", fontsize=8.5, color=MUTED)
-        return cls(name, title, message, caption, frame, figure, stage, empty=missing is not None)
+        return figure
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write `name` as .png, .pdf, .svg and .csv; each appears whole or not at all."""
@@ -117,19 +107,10 @@ class Drawing:
         return self._render("png", dpi=100)
 
     def _render(self, kind: str, **options) -> bytes:
-        stream = io.BytesIO()
+        stream, figure = io.BytesIO(), self.figure
         with _style():
-            self.figure.savefig(stream, format=kind, metadata=_METADATA[kind], **options)
+            figure.savefig(stream, format=kind, metadata=_METADATA[kind], **options)
         return stream.getvalue()
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """matplotlib's defaults with the style of this package, whatever the notebook around has set."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)
-        yield
 
 
 def percent_axis(axis: Axis, ticks: int = 6) -> None:

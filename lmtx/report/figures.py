@@ -10,15 +10,7 @@ from matplotlib.figure import Figure
 from lmtx.report import drawing
 from lmtx.report.drawing import BLUE, GREEN, MUTED, ORANGE, PURPLE, Drawing
 from lmtx.report.render import frame_of, percent, points
-from lmtx.report.results import (
-    Results,
-    cycles,
-    each_once,
-    from_zero,
-    gain_of_lmtx,
-    measured,
-    on_documents,
-)
+from lmtx.report.results import Results, cycles, each_once, from_zero, gain_of_lmtx, measured, on_documents
 from lmtx.report.schema import Interval, Result
 
 COMPARED = {"P@1": "Top label is right", "R@10": "True labels in the top ten"}
@@ -61,7 +53,7 @@ def main_comparison(results: Results) -> Drawing:
     size = (7.6, 1.75 + 0.38 * max(3, len(frame)))
     nothing = None if shown else f"No system has a result on {dataset} yet."
     title, message = "Every system at a glance", _gain_sentence(systems)
-    return Drawing.make("main_comparison", title, message, caption, frame, size, draw, nothing)
+    return Drawing("main_comparison", title, message, caption, frame, size, draw, nothing)
 
 
 def by_frequency(results: Results) -> Drawing:
@@ -93,7 +85,7 @@ def by_frequency(results: Results) -> Drawing:
     size = (7.6, 2.5 + 0.42 * max(3, len(frame)))
     nothing = None if shown else f"No system has a result on {results.dataset} yet."
     title, message = "Rare and common labels", _rare_sentence(frame)
-    return Drawing.make("by_frequency", title, message, caption, frame, size, draw, nothing)
+    return Drawing("by_frequency", title, message, caption, frame, size, draw, nothing)
 
 
 def f6_curriculum(results: Results) -> Drawing:
@@ -133,9 +125,7 @@ def f6_curriculum(results: Results) -> Drawing:
     ran = any("P@1" in r.metrics for r in cycles(systems).values())
     nothing = None if ran else f"No cycle of LMTX has a result on {dataset} yet."
     message = _curriculum_sentence(systems)
-    return Drawing.make(
-        "f6_curriculum", "F6 The curriculum", message, caption, frame, (7.6, 4.5), draw, nothing
-    )
+    return Drawing("f6_curriculum", "F6 The curriculum", message, caption, frame, (7.6, 4.5), draw, nothing)
 
 
 def _gain_sentence(systems: list[Result]) -> str:

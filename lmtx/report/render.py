@@ -208,18 +208,9 @@ def markdown_lines(headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> l
     return [f"| {' | '.join(text.replace('|', BAR) for text in line)} |" for line in texts]
 
 
-_LATEX_WORDS = {
-    "\\": "backslash",
-    "~": "asciitilde",
-    "^": "asciicircum",
-    "<": "less",
-    ">": "greater",
-    "|": "bar",
-    "†": "dagger",
-    "·": "periodcentered",
-}
+_LATEX_WORDS = "backslash asciitilde asciicircum less greater bar dagger periodcentered"
 _LATEX_CHARACTERS = str.maketrans(
-    {sign: rf"\text{word}{{}}" for sign, word in _LATEX_WORDS.items()}
+    {sign: rf"\text{word}{{}}" for sign, word in zip("\\~^<>|†·", _LATEX_WORDS.split(), strict=True)}
     | {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {"…": r"\ldots{}", "×": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$", "−": "$-$", "—": "---", "–": "--"}
 )

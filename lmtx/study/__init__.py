@@ -1,6 +1,7 @@
 """Where each result of a study lies. The only module that knows a path."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +19,16 @@ class StudyError(RuntimeError):
 def _path(below: str, meaning: str) -> property:
     """A property: the path `below` the root of a study, where {name} is its data set's."""
     return property(lambda study: study.root / below.format(name=study.name), doc=meaning)
+
+
+def _path_of(below: str, meaning: str) -> Callable[["Study", str], Path]:
+    """A method: the path `below` the root of a study, where {of} is its argument."""
+
+    def path(study: "Study", of: str) -> Path:
+        return study.root / below.format(name=study.name, of=of)
+
+    path.__doc__ = meaning
+    return path
 
 
 @dataclass(frozen=True)
@@ -95,10 +106,15 @@ class Study:
     summary = _path("reports/summary", "Folder of the headline figures, for `dvc metrics show`.")
     processed = _path("data/processed/{name}", "Folder of what the stages pass on.")
     corpus = _path("data/processed/{name}/corpus", "Folder of the `Corpus`.")
-    truth = _path(
-        "data/processed/{name}/truth", "Folder of the annotations, which metrics and statistics read."
-    )
+    truth = _path("data/processed/{name}/truth", "Folder of the annotations, for metrics and statistics.")
     embeddings = _path("data/processed/{name}/embeddings", "Folder of E0's embeddings, an npy file a split.")
+    labelled = _path_of("data/processed/{name}/labelled/{of}", "Folder of a cycle's verdicts.")
+    ranking = _path_of("data/processed/{name}/rankings/{of}", "Folder of a system's test ranking.")
+    point = _path_of("data/processed/{name}/ablations/{of}", "Folder of a point: ranking, verdicts, record.")
+    record = _path_of("data/processed/{name}/records/{of}.json", "A stage's record (`lmtx.study.records`).")
+    scores = _path_of("data/processed/{name}/scores/{of}.json", 'All results of "systems" or "points".')
+    model = _path_of("models/{name}/{of}", "Folder of a trained encoder, for sentence-transformers.")
+    losses = _path_of("reports/training/{name}/{of}.csv", "The loss of each training step of a cycle.")
 
     @property
     def store(self) -> Path:
@@ -115,38 +131,10 @@ class Study:
         """The options of `lmtx.teachers.build` that are paths."""
         return {"store": self.store, "truth": self.truth, "records": self.records}
 
-    def labelled(self, cycle: str) -> Path:
-        """Folder of a cycle's verdicts on its shortlists."""
-        return self.processed / "labelled" / cycle
-
-    def ranking(self, system: str) -> Path:
-        """Folder of a system's ranking of the test documents."""
-        return self.processed / "rankings" / system
-
-    def point(self, name: str) -> Path:
-        """Folder of a point of the ablations: its ranking of the test documents, verdicts and record."""
-        return self.processed / "ablations" / name
-
-    def record(self, name: str) -> Path:
-        """The record of a stage, a JSON file (see `lmtx.study.records`)."""
-        return self.processed / "records" / f"{name}.json"
-
     def measured(self, record: Path) -> Path:
         """The time, cost and machine of a record as it stands, a JSON file that is no output of DVC."""
         content = sha256(record.read_bytes()).hexdigest()[:16]
         return self.processed / "measured" / record.relative_to(self.processed) / f"{content}.json"
-
-    def model(self, system: str) -> Path:
-        """Folder of a trained encoder, loadable by sentence-transformers."""
-        return self.root / "models" / self.name / system
-
-    def losses(self, cycle: str) -> Path:
-        """The loss of each training step of a cycle, a CSV file."""
-        return self.root / "reports" / "training" / self.name / f"{cycle}.csv"
-
-    def scores(self, kind: str) -> Path:
-        """The results of all "systems" or "points" in one JSON file, but for time, cost and machine."""
-        return self.processed / "scores" / f"{kind}.json"
 
 
 def skip_rest(reason: str) -> None:

@@ -39,8 +39,7 @@ def read_record(study: Study, path: Path) -> dict[str, Any]:
 
 def write_results(folder: Path, results: Mapping[str, Mapping[str, Any]], scores: Path | None = None) -> None:
     """Write a JSON file a result, and to `scores`, an output of DVC, all but their `INCIDENTAL` fields."""
-    with replacing(folder) as scratch:
-        scratch.mkdir()
+    with replacing(folder, folder=True) as scratch:
         for name, result in results.items():
             write_json(scratch / f"{name}.json", result)
     if scores:
@@ -53,8 +52,7 @@ def _lasting(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def leave_out(folder: Path, reason: str) -> None:
     """Write the folder of a result that there is not, with the reason."""
-    with replacing(folder) as scratch:
-        scratch.mkdir()
+    with replacing(folder, folder=True) as scratch:
         (scratch / "stopped.txt").write_text(reason + "\n")
 
 
@@ -88,15 +86,13 @@ def run_record(
 
 def write_card(folder: str | Path, card: Mapping[str, Any], name: str = CARD) -> None:
     """Write a folder with nothing but `card`, such as that of a model for a stage without training."""
-    with replacing(folder) as scratch:
-        scratch.mkdir()
+    with replacing(folder, folder=True) as scratch:
         write_json(scratch / name, card)
 
 
 def write_judged(folder: Path, judged: pa.Table, **arrays: np.ndarray) -> None:
     """Write a folder with the table of `lmtx.curriculum.judge` and arrays: NAME.npy each."""
-    with replacing(folder) as scratch:
-        scratch.mkdir()
+    with replacing(folder, folder=True) as scratch:
         pq.write_table(judged, scratch / "verdicts.parquet")
         for name, array in arrays.items():
             np.save(scratch / f"{name}.npy", array)

@@ -221,7 +221,7 @@ def draw(seconds: dict[tuple[str, str], dict[int, float]]) -> Drawing:
             for size, taken in each.items()
         ]
     )
-    return Drawing.make("scaling", "Growth of cost", message, caption, frame, (9.6, 5.0), plot)
+    return Drawing("scaling", "Growth of cost", message, caption, frame, (9.6, 5.0), plot)
 
 
 if __name__ == "__main__":

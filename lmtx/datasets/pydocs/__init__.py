@@ -41,10 +41,7 @@ def read(config: PydocsConfig, root: Path, scratch: Path) -> Reading:
     ones (`train_documents` of them; None: all). So few documents change their split when a new version of a
     library adds or drops some.
 
-    Raises
-    ------
-    CorpusError
-        When a library is not installed or fails to import, or there are too few documents.
+    Raises `CorpusError` when a library is not installed or fails to import, or there are too few documents.
     """
     libraries = list(dict.fromkeys(config.libraries))
     for library in libraries:
