@@ -124,7 +124,9 @@ def picker(overview: pd.DataFrame, show: Callable[[int], str]):
 
 def test_page(corpus: Corpus, truth: sp.csr_array, rankings: Rankings, cycles: list[str], row: int) -> str:
     """Render a test document, by `truth` (n_test, L) and rankings (n_test, k); changes are from E0."""
-    ids, annotated = {system: ranking[row] for system, ranking in rankings.items()}, truth[[row]].indices
+    # A system that asks the teacher at prediction time may have ranked the first documents only.
+    ids = {system: ranking[row] for system, ranking in rankings.items() if row < len(ranking)}
+    annotated = truth[[row]].indices
     tables = (
         side_by_side(corpus.labels, annotated, ids),
         annotated_ranks(corpus.labels, annotated, ids),

@@ -211,6 +211,14 @@ def test_a_test_document_has_its_tables_and_a_long_name_breaks_between_its_parts
     assert "a.<wbr>sort" in html
 
 
+def test_a_system_that_ranked_only_the_first_documents_is_left_out_of_the_others(corpus):
+    rankings = {"zero-shot": E0, "rerank": E0[:1]}
+    assert "rerank" in seen(browse.test_page(corpus, TRUTH, rankings, [], 0))
+    html = seen(browse.test_page(corpus, TRUTH, rankings, [], 1))
+    assert "zero-shot" in html
+    assert "rerank" not in html
+
+
 def test_a_training_document_ends_with_the_last_student_s_order_of_all_shortlists(corpus):
     judged = {cycle: table.replace({"row": {3: 1}}) for cycle, table in JUDGED.items()}
     proposers = {"c1": "zero-shot", "c2": "lmtx-c1"}

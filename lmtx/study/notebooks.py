@@ -22,10 +22,13 @@ def style_output() -> None:
 
 
 def left(table: pd.DataFrame) -> "pd.io.formats.style.Styler":
-    """Style a table: its text on the left, numbers with at most three decimals."""
+    """Style a table: its text on the left, long addresses broken, numbers with at most three decimals."""
+    table = table.infer_objects()
     texts = [i for i, kind in enumerate(table.dtypes) if not pd.api.types.is_numeric_dtype(kind)]
     cells = ", ".join(["th.row_heading", "th.index_name", *(f".col{i}" for i in texts)])
-    aligned = table.style.set_table_styles([{"selector": cells, "props": "text-align: left"}])
+    rules = [{"selector": cells, "props": "text-align: left"}]
+    rules += [{"selector": f"td.col{i}", "props": "overflow-wrap: anywhere; min-width: 8em"} for i in texts]
+    aligned = table.style.set_table_styles(rules)
     return aligned.format(precision=3, escape="html", na_rep="")
 
 
