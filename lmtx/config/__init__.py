@@ -94,7 +94,8 @@ def load_presets(groups: Sequence[str], settings: Sequence[str] = ()) -> Config:
 
     `groups` are `group=name`; `settings` are `section.key=value`, on top of them. Raises `ConfigError`.
     """
-    return _validated(_override(_compose_choices(groups, PACKAGED), settings), PACKAGED / "config.yaml")
+    values = _override(_compose_choices(groups, PACKAGED), settings)
+    return _validated(values, " ".join([*groups, *settings]))
 
 
 def find_upwards(path: str | Path) -> Path:
@@ -188,13 +189,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _validated(values: dict[str, Any], path: Path) -> Config:
+def _validated(values: dict[str, Any], source: Path | str) -> Config:
     try:
         # A value may come from another section, such as ${dataset.wording}.
         values = OmegaConf.to_container(OmegaConf.create(values), resolve=True)
         return Config.model_validate(values)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{source}: {error}") from None
     except ValidationError as error:
         faults = (sentence(fault, values) for fault in error.errors())
-        raise ConfigError("\n".join(f"{path}: {fault}" for fault in faults)) from None
+        raise ConfigError("\n".join(f"{source}: {fault}" for fault in faults)) from None

@@ -140,8 +140,8 @@ def tag(options: Namespace) -> int:
     if options.precision is not None:
         if tagger.calibration is None:
             raise TaggerError(
-                f"{options.folder} is not calibrated, so no precision can be promised; give --threshold, "
-                "or make a calibrated tagger with `lmtx export`"
+                f"{options.folder} is not calibrated, so no precision can be promised: let people answer "
+                "with `lmtx review`, use annotations with `lmtx export --annotated`, or give --threshold"
             )
         threshold = tagger.calibration.threshold(options.precision)
     sys.stdout.reconfigure(encoding="utf-8")
