@@ -76,6 +76,12 @@ class Cost:
         return {name: None if now[name] is None else now[name] - then[name] for name in names}
 
 
+def total_cost(*costs: Cost) -> dict[str, float | None]:
+    """The account of several models as one; an unknown price makes the sum unknown."""
+    columns = {name: [getattr(cost, name) for cost in costs] for name in vars(costs[0])}
+    return {name: None if None in values else sum(values) for name, values in columns.items()}
+
+
 @dataclass
 class Budget:
     """A limit in dollars, for one model or for several that share it."""

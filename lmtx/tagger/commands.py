@@ -19,7 +19,7 @@ from lmtx.metrics import evaluate, paired_difference, per_document
 from lmtx.study import Study
 from lmtx.tagger import Tagger, TaggerError
 from lmtx.tagger.calibration import calibrate_by, calibrate_on
-from lmtx.tagger.card import excerpt, percent
+from lmtx.tagger.card import excerpt, is_trained, percent
 from lmtx.tagger.folders import E0, read_annotated, study_of, untrained
 from lmtx.tagger.labels import TABLE
 from lmtx.tagger.windows import Windows, check_windows, longer
@@ -173,9 +173,11 @@ def measure(folder: str | Path, annotated: str | Path) -> str:
     first = (per_document(systems[name].ids, right, cutoffs=[1])["P@1"] for name in ("this tagger", E0))
     difference = {name: 100 * value for name, value in paired_difference(*first).items()}
     verdict = "better" if difference["low"] > 0 else "worse" if difference["high"] < 0 else "no different"
+    trained = is_trained(tagger.card)
+    told = f"{verdict} as far as these documents tell" if trained else "this tagger is E0 itself"
     return (
         f"{len(documents):,} annotated documents, {len(labels):,} labels; percent, with 95 % intervals\n"
         f"{pd.DataFrame(lines).T.to_string()}\n"
         f"P@1 against E0: {difference['value']:+.1f} [{difference['low']:+.1f}, {difference['high']:+.1f}] "
-        f"points: {verdict} as far as these documents tell"
+        f"points: {told}"
     )

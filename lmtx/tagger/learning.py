@@ -19,7 +19,7 @@ from lmtx.datasets.own import Labels, read_side
 from lmtx.datasets.spool import hashes, lowest
 from lmtx.encoder import Encoder
 from lmtx.files import check_destination
-from lmtx.llm.cost import Plan, duration
+from lmtx.llm.cost import Plan, duration, total_cost
 from lmtx.llm.models import MODELS, on_disk
 from lmtx.tagger import LabelIndex, Tagger, TaggerError
 from lmtx.tagger.calibration import calibrate_by, calibrate_on
@@ -151,16 +151,18 @@ def learn(
         shortlist = curriculum.propose(config.shortlist, corpus, rows, embeddings)
         asks, calibrates = config.teacher.kind != "ensemble", corpus.dev.num_rows * 5 >= CALIBRATED
         if asks:
-            documents = corpus.train.take(pa.array(rows))
-            plan = judge.plan(teachers.Pairs.from_shortlist(documents, corpus.labels, shortlist.ids))
+            chosen = corpus.train.take(pa.array(rows))
+            plan = judge.plan(teachers.Pairs.from_shortlist(chosen, corpus.labels, shortlist.ids))
             # Random labels, to look at the teacher, and labels for thresholds.
             others = CHECKED * RANDOM_LABELS + (5 * corpus.dev.num_rows if calibrates else 0)
             _agree(plan, check.plan(), others, cycles, max_cost, say)
+        reason = check.unable
         if dry_run:
+            if reason:
+                say(reason)
             return None
 
         # Look at the teacher: one that cannot tell shortlisted labels from random ones teaches nothing.
-        reason = check.unable
         if asks:
             say(f"asking the teacher about {CHECKED} documents: does it tell random labels from others?")
             look = tells_apart(judge, corpus, rows, shortlist)
@@ -180,13 +182,15 @@ def learn(
         outcome = f"Kept: {kept}; {reason or check.reason}."
         say(outcome)
         if name == "ensemble" and teacher is None:
-            size = f"{MODELS['qwen-1.5b']().size / 1e9:.1f} GB"
-            say(f"a language model judges better than letters: `lmtx model qwen-1.5b` brings one ({size})")
+            gb = MODELS["qwen-1.5b"]().size / 1e9
+            say(
+                f"a language model judges better than letters: `lmtx model qwen-1.5b` brings it ({gb:.1f} GB)"
+            )
         sizes = {"documents": corpus.train, "held_out": corpus.dev, "labels": corpus.labels}
         learned = {name: table.num_rows for name, table in sizes.items()} | {
             "teacher": config.teacher.name,
             "cycles": check.cycles,
-            "cost": _sum(judge.cost, *([check.second.cost] if check.second else [])),
+            "cost": total_cost(judge.cost, *([check.second.cost] if check.second else [])),
         }
         tagger.card |= {"outcome": outcome, "trained": trained, "example": excerpt(whole), "learned": learned}
         tagger.card |= {"teacher": config.teacher.name} if trained else {}
@@ -292,9 +296,3 @@ def _agree(
             f"the plan of {cycles} cycles costs {price}, and --max-cost is ${max_cost:,.2f}: allow more, ask "
             "about fewer documents (training.documents), or take a cheaper model"
         )
-
-
-def _sum(*costs: teachers.Cost) -> dict[str, float | None]:
-    """The account of several teachers as one; an unknown price makes the sum unknown."""
-    columns = {name: [getattr(cost, name) for cost in costs] for name in vars(costs[0])}
-    return {name: None if None in values else sum(values) for name, values in columns.items()}
