@@ -91,5 +91,5 @@ def test_the_example_makes_a_tagger_that_is_better_than_the_encoder(run, workspa
     run("tag_your_own")
     tagger, (_, _, measured) = Tagger.load(workspace / "tagger"), SETS["help desk"]()
     assert tagger.card["outcome"].startswith("Kept: after cycle")
-    assert "in another wording, the first label is better" in tagger.card["outcome"]
+    assert "in another wording, the first labels are better" in tagger.card["outcome"]
     assert right(tagger, measured).mean() >= right(untrained(tagger), measured).mean() + 0.08
