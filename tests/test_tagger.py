@@ -121,8 +121,12 @@ def test_a_threshold_cuts_and_k_stays_the_most(tagger):
     [
         (lambda t: t.tag("ant1"), TypeError, r"give a list of documents"),
         (lambda t: t.tag(["ant1"], k=0), ValueError, r"k is 0"),
-        (lambda t: t.add_labels(["ant1"], ["l3"]), TaggerError, r"first 'l3'"),
-        (lambda t: t.add_labels(["ant1", "ant1"]), TaggerError, r"first 'ant1'"),
+        (lambda t: t.add_labels(["ant1"], ["l3"]), TaggerError, "'l3' is in the tagger already"),
+        (
+            lambda t: t.add_labels(["ant1", "ant1"]),
+            TaggerError,
+            "'ant1' is in the tagger already, or comes twice",
+        ),
         (lambda t: t.add_labels(["ant1", " "]), TaggerError, r"number 2 has no text"),
         (lambda t: t.add_labels(["ant1"], []), TaggerError, r"1 label texts and 0 uids"),
         (lambda t: t.export(Path(__file__).parent), DestinationError, r"holds no model; name another"),

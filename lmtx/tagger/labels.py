@@ -61,8 +61,7 @@ class LabelIndex:
         table = pa.concat_tables([self.table, labels.cast(LABEL_SCHEMA)])
         if doubled := doubled_uids(table):
             raise TaggerError(
-                f"{next(iter(doubled))!r} is in the tagger already, or comes twice (of {len(doubled):,} such "
-                "uids the first); uids must be unique"
+                f"{next(iter(doubled))!r} is in the tagger already, or comes twice; uids must be unique"
             )
         if self.scales is None:
             return LabelIndex(table, np.concatenate([self.vectors, vectors]))
