@@ -42,12 +42,6 @@ def files(tmp_path):
     return making
 
 
-@pytest.fixture
-def no_model(monkeypatch, tmp_path):
-    """A machine that has no language model."""
-    monkeypatch.setenv("LMTX_MODELS", str(tmp_path / "no-models"))
-
-
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     """Settings of an encoder that takes no time."""
@@ -55,7 +49,7 @@ def tiny(tmp_path_factory):
     return [f"encoder.model={model}", "encoder.sha256=null"]
 
 
-def test_letters_that_cannot_judge_leave_the_encoder_as_it_is_and_say_so(tmp_path, no_model):
+def test_letters_that_cannot_judge_leave_the_encoder_as_it_is_and_say_so(tmp_path):
     said = []
     options = {"destination": tmp_path / "tagger", "say": said.append}
     tagger = learn(list(tickets(240, 7)), concerns(), teacher="ensemble", **options)
@@ -82,7 +76,7 @@ def never_worse(tagger, measured):
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_a_tagger_is_never_worse_than_the_encoder_and_what_is_said_is_true(name, no_model):
+def test_a_tagger_is_never_worse_than_the_encoder_and_what_is_said_is_true(name):
     """With the ensemble as the teacher, on small data sets of different fields whose truth is known."""
     learning, labels, measured = SETS[name]()
     never_worse(learn(list(learning)[:240], labels, teacher="ensemble", cycles=1, say=str), measured)
@@ -98,7 +92,7 @@ def test_a_served_model_that_errs_teaches_and_is_checked(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["kitchen", "menus", "sightings", "places", "links"])
-def test_the_real_model_teaches_and_what_is_said_is_true(no_model, name):
+def test_the_real_model_teaches_and_what_is_said_is_true(name):
     """By its recorded verdicts. Where it teaches, the tagger is better, and else it is E0."""
     learning, labels, measured = SETS[name]()
     options = {"teacher": "qwen", "cycles": 1, "records": RECORDED / name, "say": str}
@@ -107,7 +101,7 @@ def test_the_real_model_teaches_and_what_is_said_is_true(no_model, name):
     never_worse(tagger, measured)
 
 
-def test_peoples_answers_are_the_judge_where_there_are_some(files, no_model):
+def test_peoples_answers_are_the_judge_where_there_are_some(files):
     truth = tickets(240, 7)
     rows = [{"text": text, "labels": [concerns()[i] for i in labels]} for text, labels in truth.items()]
     tagger = learn(*files(rows, concerns()), teacher="ensemble", cycles=1, say=lambda text: None)
@@ -144,7 +138,7 @@ def test_bad_places_are_refused_before_any_work(files, tmp_path):
         learn(tmp_path / "empty", labels, say=said.append)
 
 
-def test_a_folder_of_texts_is_read(tmp_path, no_model, tiny):
+def test_a_folder_of_texts_is_read(tmp_path, tiny):
     texts = tmp_path / "texts" / "more"
     texts.mkdir(parents=True)
     for number in range(12):
@@ -273,7 +267,7 @@ def test_names_are_taken_out_of_titles_and_texts():
     assert masked["title"].to_pylist()[0].split() == ["An"]
 
 
-def test_measuring_names_every_system(files, tmp_path, no_model, tiny):
+def test_measuring_names_every_system(files, tmp_path, tiny):
     options = {"teacher": "ensemble", "destination": tmp_path / "tagger", "settings": tiny, "say": str}
     learn(list(tickets(240, 7)), concerns(), **options)
     rows = [{"text": t, "labels": [concerns()[i] for i in labels]} for t, labels in tickets(60, 8).items()]
@@ -289,7 +283,7 @@ def test_measuring_names_every_system(files, tmp_path, no_model, tiny):
     assert "P@1 against E0: +0.0 [+0.0, +0.0] points: this tagger is E0 itself" in told
 
 
-def test_a_vocabulary_and_corpora_of_other_tools(tmp_path, no_model, tiny):
+def test_a_vocabulary_and_corpora_of_other_tools(tmp_path, tiny):
     """Labels from SKOS, documents from a corpus of Annif, and names in its .key files to measure with."""
     lines = ["@prefix skos: <http://www.w3.org/2004/02/skos/core#> ."]
     for number, name in enumerate(concerns()):
@@ -319,7 +313,7 @@ def test_a_vocabulary_and_corpora_of_other_tools(tmp_path, no_model, tiny):
     assert "30 annotated documents, 16 labels" in measure(tmp_path / "tagger", tmp_path / "test")
 
 
-def test_the_command_learns_from_any_folder(files, tmp_path, monkeypatch, capsys, no_model, tiny):
+def test_the_command_learns_from_any_folder(files, tmp_path, monkeypatch, capsys, tiny):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     files(list(tickets(60, 7)), concerns())

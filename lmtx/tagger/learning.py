@@ -182,10 +182,8 @@ def learn(
         outcome = f"Kept: {kept}; {reason or check.reason}."
         say(outcome)
         if name == "ensemble" and teacher is None:
-            gb = MODELS["qwen-1.5b"]().size / 1e9
-            say(
-                f"a language model judges better than letters: `lmtx model qwen-1.5b` brings it ({gb:.1f} GB)"
-            )
+            size = f"{MODELS['qwen-1.5b']().size / 1e9:.1f} GB"
+            say(f"a language model judges better than letters: `lmtx model qwen-1.5b` brings one ({size})")
         sizes = {"documents": corpus.train, "held_out": corpus.dev, "labels": corpus.labels}
         learned = {name: table.num_rows for name, table in sizes.items()} | {
             "teacher": config.teacher.name,

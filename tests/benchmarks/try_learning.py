@@ -53,7 +53,7 @@ def main() -> None:
                 teacher=teacher,
                 cycles=chosen.cycles,
                 destination=folder,
-                records=folder and recorded(chosen.record / folder.name),
+                records=folder and chosen.record / folder.name,
                 say=lambda line: print(f"    {line}", flush=True),
             )
         seconds = time.monotonic() - started
@@ -67,11 +67,6 @@ def main() -> None:
         )
         if folder:
             record(Path(f"{folder}.verdicts.sqlite"), texts, labels, chosen.record / folder.name)
-
-
-def recorded(folder: Path) -> Path | None:
-    """The folder, where there are verdicts in it."""
-    return folder if folder.is_dir() else None
 
 
 def record(path: Path, texts: list[str], labels: list[str], folder: Path) -> None:
