@@ -14,9 +14,13 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     """ "bf16" or "fp32"; "auto" is bf16 where the hardware of `device` multiplies it."""
     if precision != "auto":
         return precision
+    return "bf16" if multiplies_bf16(device) else "fp32"
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether the hardware of `device` multiplies bf16; elsewhere torch converts it at each product."""
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return "bf16" if has_bf16 else "fp32"
-    return "fp32"
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return False

@@ -17,6 +17,7 @@ from tiny_encoders import document_table, label_table
 from tiny_models import local_config, save_answering_model, save_random_model, tiny_config, tiny_tokenizer
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
+from lmtx.llm import checkpoint
 from lmtx.llm.checkpoint import find, load_model
 from lmtx.llm.packing import Row, Stem, attention_mask, pack, packed_logits, read_stem, whole_logits
 from lmtx.llm.tokens import chat_frame
@@ -233,6 +234,33 @@ def test_bf16_agrees_roughly(answering, tmp_path):
             results.append(judge.judge(pairs, progress=False).p_yes)
             assert judge.cost.cached == 0  # another precision is another teacher
     assert 0 < np.abs(results[0] - results[1]).max() < 0.1
+
+
+def test_a_processor_without_bf16_multiplies_in_fp32_and_rounds_as_often(answering, tmp_path, monkeypatch):
+    pairs, results = some_pairs(), []
+    for has in (True, False):
+        monkeypatch.setattr(checkpoint, "multiplies_bf16", lambda device, has=has: has)
+        folder = shutil.copytree(answering, tmp_path / f"model-{has}")
+        model = load_model(find(str(folder)), "cpu", "bf16")
+        wide = [type(module) is checkpoint.LinearInFp32 for module in model.modules()]
+        assert any(wide) is not has
+        with teacher(folder, tmp_path / f"model-{has}", device="cpu", precision="bf16") as judge:
+            results.append(judge.judge(pairs, progress=False).p_yes)
+    assert np.abs(results[0] - results[1]).max() < 0.03
+
+
+@pytest.mark.parametrize("rows", [1, 63, 64, 300])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_layer_in_fp32_gives_the_product_rounded_to_bf16(rows, bias):
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(48, 32, bias=bias).bfloat16()
+    inputs = torch.randn(rows, 48).bfloat16()
+    exact = inputs.double() @ layer.weight.double().T + (layer.bias.double() if bias else 0)
+    layer.__class__ = checkpoint.LinearInFp32
+    product = layer(inputs[None])[0]
+    assert product.dtype == layer.weight.dtype == torch.bfloat16
+    # Half a unit of the last of eight bits, and what the sum in fp32 may add.
+    assert ((product.double() - exact).abs() <= 2**-8 * exact.abs() + 1e-6).all()
 
 
 def test_a_document_is_cut_at_its_budget_of_tokens(answering, tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from lmtx.config import HuggingFaceConfig
-from lmtx.devices import resolve_device, resolve_precision
+from lmtx.devices import multiplies_bf16, resolve_device, resolve_precision
 from lmtx.encoder import batches_by_length
 from lmtx.llm import checkpoint as checkpoints
 from lmtx.llm.chat import Question
@@ -169,8 +169,9 @@ class LocalModel:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(self.settings)
         width = 2048
-        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
-        options = {"device": resolve_device(self.config.device), "dtype": dtype}
+        device = resolve_device(self.config.device)
+        in_bf16 = self.precision == "bf16" and multiplies_bf16(device)
+        options = {"device": device, "dtype": torch.bfloat16 if in_bf16 else torch.float32}
         states, weights = torch.ones((rows, width), **options), torch.ones((width, width), **options)
         trials = []
         for _ in range(4):  # the first also starts up libraries
