@@ -160,6 +160,18 @@ def test_later_overrides_win_and_a_preset_replaces_its_section_or_changes_severa
     assert not hasattr(simulated.teacher, "acceptance")
 
 
+def test_a_limit_in_dollars_needs_a_price(study, monkeypatch):
+    for teacher in ("", "baselines.icxml."):
+        chosen = [
+            "teacher=openai",
+            f"{teacher}teacher.max_cost=5",
+            f"{teacher}teacher.model=a-model-without-a-price",
+        ]
+        with pytest.raises(ConfigError, match=r"no price of 'a-model-without-a-price': add it there"):
+            load_config(overrides=chosen)
+    assert load_config(overrides=["teacher=openai", "teacher.max_cost=5"]).teacher.max_cost == 5
+
+
 def test_edits_of_the_file_stay_where_a_preset_does_not_set_the_value(study):
     edits = {"training.margin": 0.2, "training.seed": 5, "cycles.c3": {"previous": "lmtx-c2"}}
     for key, value in (edits | {"teacher.acceptance": 0.11}).items():

@@ -63,6 +63,9 @@ class Words:
         # A word that none of the labels has lies nowhere near one.
         return unit([[*(text.split().count(word) for word in WORDS), 1e-9] for text in texts])[:, :-1]
 
+    def encode_labels(self, labels, progress=None):
+        return self.encode(labels["text"].to_pylist(), 0)
+
 
 def corpus_of(texts, labels=LABELS) -> Corpus:
     """The first label is the first document's own."""

@@ -15,8 +15,7 @@ from judging import KEY, make_config, make_pairs
 from servers import Server, completion, error, judge_by_length, prompt, with_logprobs
 
 import lmtx.teachers
-from lmtx.config import ConfigError
-from lmtx.llm.cost import Price, load_price
+from lmtx.config import ConfigError, Price, load_price
 from lmtx.llm.faults import BudgetError
 from lmtx.teachers.pairs import NO, NONE, YES
 from lmtx.teachers.prompts import Wording

@@ -241,9 +241,8 @@ class _Rounds:
         texts = [candidate for document in documents for candidate in document.candidates]
         if not texts:
             return
-        vectors = self._encode(texts)
+        vectors, labels = self._encode(texts), self._label_vectors
         with self._inputs.clock("rank"):
-            labels = self._inputs.embeddings["labels"]
             nearest = search(vectors, labels, self._nearest, excluded=sp.csr_array(self._excluded[rows])).ids
         # A document is shown column after column of its candidates' rows, each label once.
         ends = np.cumsum([len(document.candidates) for document in documents])
@@ -261,7 +260,13 @@ class _Rounds:
 
     @cached_property
     def _encoder(self) -> Encoder:
-        return Encoder.load(self._inputs.encoder)
+        # In fp32: rounded to bf16, the model would be shown other labels, for which no answer is recorded.
+        return Encoder.load(self._inputs.encoder.model_copy(update={"precision": "fp32"}))
+
+    @cached_property
+    def _label_vectors(self) -> np.ndarray:
+        with self._inputs.clock("encode"):
+            return self._encoder.encode_labels(self._inputs.corpus.labels, "labels")
 
 
 def _first(retrieved: Shortlist, selected: list[tuple[int, ...]], depth: int) -> Shortlist:

@@ -8,12 +8,12 @@ override is either `section.key=value` or `group=name`; the second applies a pre
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from lmtx.config.kinds import (
     CombinedConfig,
@@ -60,6 +60,24 @@ class ConfigError(ValueError):
     """A parameter that is unknown, of the wrong type, or out of range; the message names its key."""
 
 
+_Amount = Annotated[float, Field(ge=0)]
+
+
+class Price(Section):
+    """US dollars per million tokens."""
+
+    prompt: _Amount  # sent
+    answer: _Amount  # written
+    cached: _Amount | None = None  # sent, but in the provider's own cache; None: as `prompt`
+    batch: _Amount = 1.0  # share of the price that is due through the Batch API
+
+    def usd(self, prompt: float, answer: float, cached: float = 0, batch: bool = False) -> float:
+        """Dollars for `prompt` tokens sent, `cached` of them from the cache, and `answer` tokens written."""
+        cached_price = self.prompt if self.cached is None else self.cached
+        dollars = ((prompt - cached) * self.prompt + cached * cached_price + answer * self.answer) / 1e6
+        return dollars * (self.batch if batch else 1.0)
+
+
 def load_config(path: str | Path = "params.yaml", overrides: Sequence[str] = ()) -> Config:
     """Read and check the parameters of a study.
 
@@ -96,6 +114,41 @@ def load_presets(groups: Sequence[str], settings: Sequence[str] = ()) -> Config:
     """
     values = _override(_compose_choices(groups, PACKAGED), settings)
     return _validated(values, " ".join([*groups, *settings]))
+
+
+def load_price(model: str) -> Price | None:
+    """The price of `model` in the nearest `conf/prices.yaml`, or the package's own; None: it has no line.
+
+    Raises `ConfigError` for a malformed line.
+    """
+    try:
+        path = find_upwards("conf/prices.yaml")
+    except ConfigError:
+        path = PACKAGED / "prices.yaml"
+    try:
+        table = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path} holds no price table; expected lines such as `MODEL: {{prompt: 0.1, …}}`")
+    if model not in table:
+        return None
+    try:
+        return Price.model_validate(table[model])
+    except ValidationError:
+        raise ConfigError(
+            f"{path}: `{model}` is {table[model]!r}; expected dollars per million tokens, at least 0, as "
+            "{prompt: 0.15, answer: 0.60}, and if you like cached: and batch:"
+        ) from None
+
+
+def check_price(model: str, max_cost: float) -> None:
+    """Raise `ConfigError` where dollars are limited and the price of `model` is unknown."""
+    if load_price(model) is None:
+        raise ConfigError(
+            f"teacher.max_cost is {max_cost}, but conf/prices.yaml has no price of {model!r}: add it there, "
+            "or use teacher.max_requests"
+        )
 
 
 def find_upwards(path: str | Path) -> Path:
@@ -193,9 +246,14 @@ def _validated(values: dict[str, Any], source: Path | str) -> Config:
     try:
         # A value may come from another section, such as ${dataset.wording}.
         values = OmegaConf.to_container(OmegaConf.create(values), resolve=True)
-        return Config.model_validate(values)
+        config = Config.model_validate(values)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{source}: {error}") from None
     except ValidationError as error:
         faults = (sentence(fault, values) for fault in error.errors())
         raise ConfigError("\n".join(f"{source}: {fault}" for fault in faults)) from None
+    for teacher in (config.teacher, *(baseline.teacher for baseline in config.baselines.values())):
+        for member in teacher.of.values() if isinstance(teacher, CombinedConfig) else (teacher,):
+            if isinstance(member, OpenAIConfig) and member.max_cost is not None:
+                check_price(member.model, member.max_cost)
+    return config

@@ -3,56 +3,9 @@
 import html
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Any
 
-import yaml
-from pydantic import Field, ValidationError
-
-from lmtx.config import PACKAGED, ConfigError, Section, find_upwards
 from lmtx.llm.faults import BudgetError
-
-_Amount = Annotated[float, Field(ge=0)]
-
-
-class Price(Section):
-    """US dollars per million tokens."""
-
-    prompt: _Amount  # sent
-    answer: _Amount  # written
-    cached: _Amount | None = None  # sent, but in the provider's own cache; None: as `prompt`
-    batch: _Amount = 1.0  # share of the price that is due through the Batch API
-
-    def usd(self, prompt: float, answer: float, cached: float = 0, batch: bool = False) -> float:
-        """Dollars for `prompt` tokens sent, `cached` of them from the cache, and `answer` tokens written."""
-        cached_price = self.prompt if self.cached is None else self.cached
-        dollars = ((prompt - cached) * self.prompt + cached * cached_price + answer * self.answer) / 1e6
-        return dollars * (self.batch if batch else 1.0)
-
-
-def load_price(model: str) -> Price | None:
-    """The price of `model` in the nearest `conf/prices.yaml`, or the package's own; None: it has no line.
-
-    Raises `ConfigError` for a malformed line.
-    """
-    try:
-        path = find_upwards("conf/prices.yaml")
-    except ConfigError:
-        path = PACKAGED / "prices.yaml"
-    try:
-        table = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(table, dict):
-        raise ConfigError(f"{path} holds no price table; expected lines such as `MODEL: {{prompt: 0.1, …}}`")
-    if model not in table:
-        return None
-    try:
-        return Price.model_validate(table[model])
-    except ValidationError:
-        raise ConfigError(
-            f"{path}: `{model}` is {table[model]!r}; expected dollars per million tokens, at least 0, as "
-            "{prompt: 0.15, answer: 0.60}, and if you like cached: and batch:"
-        ) from None
 
 
 @dataclass

@@ -12,9 +12,9 @@ from typing import Any
 
 import openai
 
-from lmtx.config import ConfigError, OpenAIConfig
+from lmtx.config import OpenAIConfig, check_price, load_price
 from lmtx.llm.chat import CHAT_TOKENS, FILTERED, Dialect, Question, Reply, usage, without_thought
-from lmtx.llm.cost import Budget, Cost, estimate, load_price
+from lmtx.llm.cost import Budget, Cost, estimate
 from lmtx.llm.dispatch import Backoff, Dispatcher
 from lmtx.llm.faults import (
     BudgetError,
@@ -45,11 +45,8 @@ class ServedModel:
         self.budget = Budget(config.max_cost) if budget is None or budget.max_cost is None else budget
         self.tokens = Tokens(config.tokenizer)
         self._price = load_price(config.model)
-        if self.budget.max_cost is not None and self._price is None:
-            raise ConfigError(
-                f"teacher.max_cost is {self.budget.max_cost}, but conf/prices.yaml has no price of "
-                f"{config.model!r}: add it there, or use teacher.max_requests"
-            )
+        if self.budget.max_cost is not None:
+            check_price(config.model, self.budget.max_cost)
         self.name = config.model
         self.identity = {"kind": "openai", "model": config.model, "extra": config.extra}
         self.max_missing = config.max_missing
