@@ -83,7 +83,10 @@ def rank(
         except TooFewAnswersError as reason:
             if getattr(writer.model, "missing", None) is None:
                 raise
-            raise Unavailable(f"ICXML needs texts that are not recorded: {reason}") from None
+            print(reason)
+            raise Unavailable(
+                f"ICXML needs texts that are not recorded, and {config.name} is not on this machine"
+            ) from None
         with inputs.clock("rank"):
             ranking = _first(rounds.retrieved, [document.selected for document in answered], inputs.depth)
         notes = share_note(len(answered), inputs.corpus) + _shortcomings(answered)
