@@ -249,7 +249,7 @@ def test_a_processor_without_bf16_multiplies_in_fp32_and_rounds_as_often(answeri
     assert np.abs(results[0] - results[1]).max() < 0.03
 
 
-@pytest.mark.parametrize("rows", [1, 63, 64, 300])
+@pytest.mark.parametrize("rows", [1, 15, 16, 300])
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_layer_in_fp32_gives_the_product_rounded_to_bf16(rows, bias):
     torch.manual_seed(0)

@@ -21,7 +21,7 @@ from lmtx.llm import models
 from lmtx.llm.faults import TeacherError, first_line
 
 _SAMPLES, _SAMPLE_BYTES = 16, 2**20
-_MANY_ROWS = 64  # to convert the weights of a layer takes as long as to multiply some 50 rows
+_MANY_ROWS = 16  # from which on it pays to convert the weights of a layer
 _in_use: WeakValueDictionary = WeakValueDictionary()  # models, as long as a teacher has them
 
 
@@ -116,8 +116,9 @@ def load_model(checkpoint: Checkpoint, device: str, precision: str):
             f"{missing[0]}; set teacher.model to a model that was trained to continue text"
         )
     if precision == "bf16" and model.device.type == "cpu" and not multiplies_bf16(model.device):
+        head = model.get_output_embeddings()  # large, and applied to few tokens
         for module in model.modules():
-            if type(module) is torch.nn.Linear:
+            if type(module) is torch.nn.Linear and module is not head:
                 module.__class__ = LinearInFp32
     _in_use[key] = model.eval()
     return model
@@ -127,14 +128,21 @@ class LinearInFp32(torch.nn.Linear):
     """A linear layer in bf16 for a CPU that does not multiply bf16; made of one by a change of its class.
 
     It multiplies in fp32 and rounds the result, as hardware for bf16 does up to the order of the sums. Torch
-    alone takes four times as long there for many rows.
+    alone takes four times as long there for many rows. All layers share the memory of the weights in fp32,
+    because new memory takes longer than the conversion.
     """
+
+    _shared = torch.empty(0)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         if inputs.numel() < _MANY_ROWS * inputs.shape[-1]:
             return super().forward(inputs)
+        size = self.weight.numel()
+        if self._shared.numel() < size:
+            self._shared.resize_(size)
+        weight = self._shared[:size].view_as(self.weight).copy_(self.weight.detach())
         bias = None if self.bias is None else self.bias.float()
-        return functional.linear(inputs.float(), self.weight.float(), bias).to(inputs.dtype)
+        return functional.linear(inputs.float(), weight, bias).to(inputs.dtype)
 
 
 def _gguf(name: str, sha256: str | None) -> Checkpoint:
