@@ -15,14 +15,7 @@ from tiny_models import save_gguf, save_random_model
 
 from lmtx import baselines, teachers
 from lmtx.baselines import Inputs, Unavailable
-from lmtx.config import (
-    BaselineConfig,
-    CombinedConfig,
-    ConfigError,
-    EnsembleConfig,
-    HuggingFaceConfig,
-    SimulatedConfig,
-)
+from lmtx.config import BaselineConfig, ConfigError, EnsembleConfig, HuggingFaceConfig, SimulatedConfig
 from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.llm import dispatch
@@ -82,9 +75,6 @@ def make_inputs(folder: Path, teacher, depth=8, **changes) -> Inputs:
     return dataclasses.replace(inputs, **changes)
 
 
-SMALL = {"demonstrations": 2, "candidates": 2, "nearest": 2}
-
-
 def rank(kind, inputs, **options):
     return baselines.rank(BaselineConfig(kind=kind, label=kind, options=options), inputs)
 
@@ -124,7 +114,7 @@ def words(monkeypatch, tmp_path):
     def go(server, folder=tmp_path, depth=8, **changes):
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         inputs = make_inputs(folder, make_config(**changes), depth)
-        return rank("icxml", inputs, **SMALL), inputs
+        return rank("icxml", inputs, demonstrations=2, candidates=2, nearest=2), inputs
 
     return go
 
@@ -242,19 +232,6 @@ def test_without_a_model_that_writes_the_row_says_why_and_options_are_checked(tm
             rank("icxml", make_inputs(tmp_path, teacher))
     with pytest.raises(ConfigError, match=r"options\.candidates"):
         rank("icxml", make_inputs(tmp_path, None), candidates=0)
-
-
-def test_of_a_combined_teacher_the_language_model_writes(words, tmp_path):
-    with Server(answer) as server:
-        _, inputs = words(server)
-        parts = {"letters": ensemble_config(), "model": inputs.teacher}
-        both = CombinedConfig(
-            kind="combined", name="both", of=parts, weights=dict.fromkeys(parts, 1.0), threshold=0.5
-        )
-        assert (
-            rank("icxml", dataclasses.replace(inputs, teacher=both), **SMALL).ranking.ids.tolist() == EXPECTED
-        )
-        assert len(server.requests) == 9  # those of the model alone, which the store answers
 
 
 TINY = {"kind": "huggingface", "name": "tiny", "wording": "tag", "question": None, "device": "cpu"}

@@ -20,7 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from lmtx.baselines import Inputs, Ranked, Unavailable, share_note
-from lmtx.config import CombinedConfig, HuggingFaceConfig, OpenAIConfig, Positive, TeacherConfig
+from lmtx.config import Positive
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search
 from lmtx.index.rankings import in_order
@@ -73,10 +73,14 @@ def rank(
     texts are neither recorded nor to be had, as the model is not on this machine; `TeacherError` when the
     model cannot go on; what it has written is kept and not asked again.
     """
-    config = _writing(inputs.teacher)
-    with build_writer(config, store=inputs.store, records=inputs.records) as writer:
-        wording = Wording.of(config.wording, config.question)
-        rounds = _Rounds(inputs, writer, wording, documents, (demonstrations, candidates, nearest))
+    if inputs.teacher is None or inputs.teacher.kind not in ("openai", "huggingface"):
+        teacher = "no teacher" if inputs.teacher is None else f"the {inputs.teacher.kind} teacher"
+        raise Unavailable(
+            "ICXML needs a language model that writes: set baselines.icxml.teacher to one "
+            f"(this run has {teacher})"
+        )
+    with build_writer(inputs.teacher, store=inputs.store, records=inputs.records) as writer:
+        rounds = _Rounds(inputs, writer, documents, (demonstrations, candidates, nearest))
         print(rounds.plan())
         try:
             answered = rounds.run(writer.write)
@@ -99,18 +103,6 @@ def rank(
         )
 
 
-def _writing(teacher: TeacherConfig | None) -> OpenAIConfig | HuggingFaceConfig:
-    """The language model that writes: the teacher, or the first one of a combined teacher."""
-    members = teacher.of.values() if isinstance(teacher, CombinedConfig) else (teacher,)
-    for member in members:
-        if isinstance(member, OpenAIConfig | HuggingFaceConfig):
-            return member
-    name = "no teacher" if teacher is None else f"the {teacher.kind} teacher"
-    raise Unavailable(
-        f"ICXML needs a language model that writes: set baselines.icxml.teacher to one (this run has {name})"
-    )
-
-
 @dataclass
 class _Document:
     """The results of the rounds for a document."""
@@ -127,14 +119,7 @@ class _Document:
 class _Rounds:
     """The three rounds of questions about the first `documents` test documents (None: all)."""
 
-    def __init__(
-        self,
-        inputs: Inputs,
-        writer: Writer,
-        wording: Wording,
-        documents: int | None,
-        counts: tuple[int, int, int],
-    ):
+    def __init__(self, inputs: Inputs, writer: Writer, documents: int | None, counts: tuple[int, int, int]):
         """`counts` are the options `demonstrations`, `candidates` and `nearest` of `rank`."""
         self._inputs, self._writer = inputs, writer
         self._demonstrations, self._candidates, self._nearest = counts
@@ -143,6 +128,7 @@ class _Rounds:
         self._labels = inputs.corpus.labels["text"].to_pylist()
         self._excluded = inputs.corpus.excluded["test"][:documents]
         self._vectors: dict[str, np.ndarray] = {}  # of candidates, which the plan has embedded
+        wording = Wording.of(inputs.teacher.wording, inputs.teacher.question)
         form = np.unique(np.linspace(0, len(self._labels) - 1, _FORM).astype(int))
         self._question = _QUESTION.format(question=wording.question.replace("{label}", "[label]"))
         self._task = self._question + _FORMS.format(
