@@ -89,7 +89,7 @@ def rank(
                 raise
             print(reason)
             raise Unavailable(
-                f"ICXML needs texts that are not recorded, and {config.name} is not on this machine"
+                f"ICXML needs texts that are not recorded, and {inputs.teacher.name} is not on this machine"
             ) from None
         with inputs.clock("rank"):
             ranking = _first(rounds.retrieved, [document.selected for document in answered], inputs.depth)
