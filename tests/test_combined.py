@@ -59,11 +59,11 @@ def combined(tmp_path):
     """Makes a combined teacher of two tables of p_yes; they share a store, which is kept between calls."""
     made = []
 
-    def make(a, b, weights=(1.0, 0.3), usd=(0.0, 0.0), **attributes):
+    def make(a, b, weights=(1.0, 0.3), usd=(0.0, 0.0), max_missing=1.0, limits=None, **attributes):
         path = tmp_path / "verdicts.sqlite"
         members = [
-            Scripted(name, p, VerdictStore(path), price, **attributes)
-            for name, p, price in zip("ab", (a, b), usd, strict=True)
+            Scripted(name, p, VerdictStore(path), price, max_missing=limit, **attributes)
+            for name, p, price, limit in zip("ab", (a, b), usd, limits or 2 * [max_missing], strict=True)
         ]
         made.append(CombinedTeacher(config(weights), members, store=VerdictStore(path)))
         return made[-1], *members
@@ -123,6 +123,14 @@ def test_what_may_be_missing_is_what_the_most_lenient_teacher_allows(combined):
     strict, *_ = combined(a, b, weights=(1.0, 1.0), max_missing=0.4)
     with pytest.raises(TooFewAnswersError, match="1 of 2 pairs"):
         strict.judge(pairs(1), progress=False)
+
+
+def test_a_teacher_that_always_answers_lifts_no_limit_of_the_other(combined):
+    missing = [[np.nan, 0.9]]
+    teacher, *_ = combined(missing, [[0.9, 0.9]], limits=(0.4, 1.0))
+    assert teacher.max_missing == 0.4
+    with pytest.raises(TooFewAnswersError, match="1 of 2 pairs"):
+        teacher.judge(pairs(1), progress=False)
 
 
 def test_costs_add_up_and_an_unknown_price_stays_unknown(combined):

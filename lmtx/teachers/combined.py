@@ -29,7 +29,9 @@ class CombinedTeacher(Teacher):
         self._members = list(members)
         self._weights = [config.weights[name] for name in config.of]
         self.notes = tuple(dict.fromkeys(note for member in members for note in member.notes))
-        self.max_missing = max(member.max_missing for member in members)
+        # A teacher that always answers, the ensemble, sets no limit.
+        limits = [member.max_missing for member in members if member.max_missing < 1]
+        self.max_missing = max(limits, default=1.0)
         for member in members:
             # Missing verdicts of a member are counted here, among all pairs: it is asked for new ones only.
             member.max_missing = 1.0 if member.max_missing else 0.0
