@@ -160,7 +160,7 @@ def test_later_overrides_win_and_a_preset_replaces_its_section_or_changes_severa
     assert not hasattr(simulated.teacher, "acceptance")
 
 
-def test_a_limit_in_dollars_needs_a_price(study, monkeypatch):
+def test_a_limit_in_dollars_needs_a_price(study):
     for teacher in ("", "baselines.icxml."):
         chosen = [
             "teacher=openai",
