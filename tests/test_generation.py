@@ -252,11 +252,14 @@ def test_a_batch_writes_what_the_model_writes_alone(tmp_path, chat):
         assert written == tokenizer.decode(ids[start:], skip_special_tokens=True).strip()
 
 
-def test_a_batch_on_a_cpu_stays_small_however_many_tokens_are_allowed(tmp_path, monkeypatch):
+@pytest.mark.parametrize("allowed", [64, 100_000])
+def test_a_batch_on_a_cpu_is_as_large_as_its_keys_and_values(tmp_path, monkeypatch, allowed):
     """Memory that runs out there is no error, but the end of the process."""
-    monkeypatch.setattr("lmtx.llm.local._CPU_TOKENS", 200)
     folder = save_answering_model(tmp_path / "m")
-    with build_writer(local(folder, batch_tokens=100_000), store=tmp_path / "v.sqlite") as writer:
+    with build_writer(local(folder, batch_tokens=allowed), store=tmp_path / "v.sqlite") as writer:
+        layers = writer.model.weights(torch.tensor([[1] * 10])).past_key_values.layers
+        token = sum(part.nbytes for layer in layers for part in (layer.keys, layer.values)) // 10
+        monkeypatch.setattr("lmtx.llm.local._CPU_CACHE", 200 * token)
         sizes, generate = [], writer.model.weights.generate
         writer.model.weights.generate = lambda input_ids, **more: (
             sizes.append(input_ids.shape), generate(input_ids=input_ids, **more))[1]  # fmt: skip

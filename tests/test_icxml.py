@@ -59,6 +59,9 @@ class Words:
     def encode_labels(self, labels, progress=None):
         return self.encode(labels["text"].to_pylist(), 0)
 
+    def encode_documents(self, documents, progress=None):
+        return unit(WEIGHTS[: len(documents)])
+
 
 def corpus_of(texts, labels=LABELS) -> Corpus:
     """The first label is the first document's own."""
@@ -156,6 +159,10 @@ def test_the_ranking_is_the_one_worked_out_by_hand(words, capsys):
     assert "- fruit => red apple; green apple\n- cars => blue car\n" in by_task["Write the"][0]
     assert "1. green apple\n2. blue sky\n3. red car\n4. blue car\n" in by_task["Choose the"][0]
     assert "Is “[label]” a relevant tag" in by_task["Make up"][0]
+    # The five labels nearest to a document show what labels look like; its own is none of them.
+    for text, ids in zip(by_task["Write the"].values(), BY_E0, strict=True):
+        shown = "\n".join(f"- {LABELS[label]}" for label in ids[:5])
+        assert f"Labels look like these:\n{shown}\n\n" in text
     # What the model writes cannot end the document, nor can a document.
     assert "‹/document> night sky" in by_task["Write the"][2]
 

@@ -8,11 +8,12 @@ Classification" (2023). Three requests a document, each begun with the document:
    the label set to each of them,
 3. selection: the ten best of the labels found.
 
-The model is told what a label is by the teacher's question, and shown the form by a few labels.
+The model is told what a label is by the teacher's question, and shown the form by the labels that E0 finds
+nearest to the document: a small model copies them, so that labels from anywhere would be its answers.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
@@ -31,7 +32,7 @@ from lmtx.teachers.prompts import Wording, document_text, one_line
 from lmtx.teachers.writer import Writer, build_writer
 
 _SELECTED = 10
-_FORM = 5  # labels that show what labels look like
+_FORM = 5  # labels near to a document that show what labels look like
 _EXAMPLES = 6  # documents shown in the notebook
 _DEMONSTRATION_TOKENS, _CANDIDATE_TOKENS, _NUMBER_TOKENS = 96, 32, 12  # room in an answer
 _QUESTION = "A label is relevant to a document when the answer to this question is yes: {question}\n\n"
@@ -107,7 +108,8 @@ def rank(
 class _Document:
     """The results of the rounds for a document."""
 
-    prefix: str  # of its questions
+    prefix: str  # of its questions: the document
+    task: str  # the prefix, what a label is, and labels that show what they look like
     n_asked: int = 0  # the number of them so far
     failed: bool = False  # whether one was not answered
     demonstrations: tuple[str, ...] = ()
@@ -129,18 +131,18 @@ class _Rounds:
         self._excluded = inputs.corpus.excluded["test"][:documents]
         self._vectors: dict[str, np.ndarray] = {}  # of candidates, which the plan has embedded
         wording = Wording.of(inputs.teacher.wording, inputs.teacher.question)
-        form = np.unique(np.linspace(0, len(self._labels) - 1, _FORM).astype(int))
         self._question = _QUESTION.format(question=wording.question.replace("{label}", "[label]"))
-        self._task = self._question + _FORMS.format(
-            form="\n".join(f"- {one_line(self._labels[label])}" for label in form)
-        )
         tests = inputs.corpus.test[:documents]
         texts = map(document_text, tests["title"].to_pylist(), tests["text"].to_pylist())
-        self._prefixes = [wording.prefix(text) for text in writer.cut(list(texts))]
+        prefixes = [wording.prefix(text) for text in writer.cut(list(texts))]
+        with inputs.clock("encode"):
+            queries, labels = self._encoder.encode_documents(tests, "test documents"), self._label_vectors
         with inputs.clock("rank"):
-            depth = max(inputs.depth, self._candidates * self._nearest)
-            queries, labels = inputs.embeddings["test"][:documents], inputs.embeddings["labels"]
+            depth = max(inputs.depth, self._candidates * self._nearest, _FORM)
             self.retrieved = search(queries, labels, depth, excluded=self._excluded)
+        near = (_items(self._labels[id] for id in row[row >= 0]) for row in self.retrieved.ids[:, :_FORM])
+        tasks = (self._question + _FORMS.format(form=form) for form in near)
+        self._starts = [(prefix, prefix + task) for prefix, task in zip(prefixes, tasks, strict=True)]
 
     def plan(self) -> Plan:
         """Plan the rounds; make up the questions that depend on answers yet to come.
@@ -169,7 +171,7 @@ class _Rounds:
     def run(self, ask: Ask) -> list[_Document]:
         """Ask all three rounds, each of all documents at once."""
         self.questions, self.answers = [], []
-        documents = [_Document(prefix) for prefix in self._prefixes]
+        documents = [_Document(*start) for start in self._starts]
         # Demonstrations: labels of similar documents.
         for document, answer in self._round(documents, self._ask_demonstrations, ask, "demonstrations"):
             document.demonstrations = tuple(read_items(answer)[: self._demonstrations])
@@ -208,12 +210,12 @@ class _Rounds:
 
     def _ask_demonstrations(self, document: _Document) -> Question:
         n = self._demonstrations
-        return Question(document.prefix + self._task + _DEMONSTRATIONS.format(n=n), n * _DEMONSTRATION_TOKENS)
+        return Question(document.task + _DEMONSTRATIONS.format(n=n), n * _DEMONSTRATION_TOKENS)
 
     def _ask_candidates(self, document: _Document) -> Question:
-        n, examples = self._candidates, "\n".join(f"- {one_line(line)}" for line in document.demonstrations)
+        n, examples = self._candidates, _items(document.demonstrations)
         examples = _EXAMPLE.format(demonstrations=examples) if examples else ""
-        prompt = document.prefix + self._task + examples + _CANDIDATES.format(n=n)
+        prompt = document.task + examples + _CANDIDATES.format(n=n)
         return Question(prompt, n * _CANDIDATE_TOKENS)
 
     def _ask_selection(self, document: _Document) -> Question:
@@ -254,8 +256,11 @@ class _Rounds:
 
     @cached_property
     def _label_vectors(self) -> np.ndarray:
-        with self._inputs.clock("encode"):
-            return self._encoder.encode_labels(self._inputs.corpus.labels, "labels")
+        return self._encoder.encode_labels(self._inputs.corpus.labels, "labels")
+
+
+def _items(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {one_line(line)}" for line in lines)
 
 
 def _first(retrieved: Shortlist, selected: list[tuple[int, ...]], depth: int) -> Shortlist:

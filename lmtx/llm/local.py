@@ -18,8 +18,8 @@ from lmtx.llm.tokens import Tokens, chat_frame
 
 _OVERHEAD = 3.0
 """A step of writing takes about this many times as long as the multiplications by the weights alone."""
-_CPU_TOKENS = 8192
-"""Most tokens that are written at once on a CPU, where memory that runs out ends the process."""
+_CPU_CACHE = 2**30
+"""Bytes of keys and values of the texts written at once on a CPU, where no error says that memory ran out."""
 
 
 class LocalModel:
@@ -216,8 +216,13 @@ class LocalModel:
     @property
     def _room(self) -> int:
         """Tokens of a batch that is written, its answers included."""
-        on_cpu = resolve_device(self.config.device).type == "cpu"
-        return min(self.config.batch_tokens, _CPU_TOKENS) if on_cpu else self.config.batch_tokens
+        if resolve_device(self.config.device).type != "cpu":
+            return self.config.batch_tokens
+        config = self.settings.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        numbers = 2 * config.num_hidden_layers * heads * width  # a key and a value in each layer
+        return _CPU_CACHE // (numbers * (2 if self.precision == "bf16" else 4))
 
     def _framed(self, prompts: Sequence[str]) -> list[list[int]]:
         """Token ids of prompts within the model's chat template."""
