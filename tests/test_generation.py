@@ -269,6 +269,15 @@ def test_a_batch_on_a_cpu_is_as_large_as_its_keys_and_values(tmp_path, monkeypat
     assert all(rows == 1 or rows * (width + 9) <= 200 for rows, width in sizes) and len(sizes) < 40
 
 
+def test_the_head_multiplies_whole_states(tmp_path):
+    """Else torch copies its weights, 0.5 GB of a 1.5B model, for each answer that is written at once."""
+    with build_writer(local(save_answering_model(tmp_path / "m")), store=tmp_path / "v.sqlite") as writer:
+        inputs, head = [], writer.model.weights.get_output_embeddings()
+        head.register_forward_pre_hook(lambda _, states: inputs.append(states[0]))
+        writer.write([Question(f"sort {i}", 9) for i in range(4)], "texts", progress=False)
+    assert len(inputs[0]) == 4 and all(states.is_contiguous() for states in inputs)
+
+
 def test_an_answer_ends_where_the_model_ends_it(tmp_path):
     with build_writer(local(save_answering_model(tmp_path / "m")), store=tmp_path / "v.sqlite") as writer:
         texts = writer.write([Question(text, 9) for text in PROMPTS], "texts", progress=False)

@@ -216,7 +216,7 @@ def test_f2_shows_the_numbers_of_the_cycle_kept(reports):
     assert values["shortlist"] == 10, "4 yes a document at a yes-rate of 40 %"
     assert values[["yes_rate", "documents_used", "P@1"]].tolist() == [0.4, 6643, 0.46]
     text = text_of(reports, "figures/f2_loop.svg")
-    for part in ("10 nearest labels", "6,643 documents", "right for 46.0 %"):
+    for part in ("proposes 10 labels", "6,643 documents", "right for 46.0 %"):
         assert part in text
 
 

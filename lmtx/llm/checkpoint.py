@@ -115,8 +115,10 @@ def load_model(checkpoint: Checkpoint, device: str, precision: str):
             f"the weights of {checkpoint.name} lack {len(missing)} of a causal language model's parts, first "
             f"{missing[0]}; set teacher.model to a model that was trained to continue text"
         )
+    head = model.get_output_embeddings()  # large, and applied to few tokens
+    # Of a slice, as the last tokens of several texts are, torch multiplies each row by a copy of the weights.
+    head.register_forward_pre_hook(lambda _, states: (states[0].contiguous(),))
     if precision == "bf16" and model.device.type == "cpu" and not multiplies_bf16(model.device):
-        head = model.get_output_embeddings()  # large, and applied to few tokens
         for module in model.modules():
             if type(module) is torch.nn.Linear and module is not head:
                 module.__class__ = LinearInFp32

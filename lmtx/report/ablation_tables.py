@@ -180,7 +180,7 @@ def strings_or_model(results: Results) -> Table:
         Column("E0", "zero-shot", share),
         Column("TF-IDF", "tfidf", share),
         Column("Ensemble\ntaught", "strings", share),
-        Column("Model\ntaught", "model", share),
+        Column("With the\nmodel", "model", share),
         Column("Model −\nensemble", "model_minus_strings", starred),
         Column("the same,\nR@10", "model_minus_strings_R@10", starred),
         Column("LMTX", "lmtx", share),
@@ -215,10 +215,10 @@ def strings_or_model(results: Results) -> Table:
     return Table(
         "strings_or_model",
         "Strings or a language model",
-        "P@1 in percent. Literal: test documents whose text spells out an annotated label. Ensemble taught "
-        "and model taught: students of a teacher that compares letters and vectors, and of one that asks a "
-        "language model, on the same few documents. Differences are paired, of P@1 or R@10; a star marks an "
-        "interval without 0.",
+        "P@1 in percent. Literal: test documents whose text spells out an annotated label. Ensemble taught: "
+        "the student of a teacher that compares letters and vectors; with the model: of one that asks a "
+        "language model too, on the same few documents. Differences are paired, of P@1 or R@10; a star marks "
+        "an interval without 0.",
         "Data set",
         columns,
         [("", rows)],

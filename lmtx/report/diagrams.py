@@ -23,12 +23,12 @@ _WRAP, _LINES = 36, 9
 _WIDTH, _HEIGHT = 7.4, 3.55  # of F2 in inches, which are its axes' units
 # The boxes of F2 from left to right; in braces, this run's numbers.
 _STEPS = [
-    ("1  Shortlist", GREEN, "E(c−1) embeds both;\nthe {shortlist}nearest labels\nof each document"),
+    ("1  Shortlist", GREEN, "E(c−1) embeds both and\nproposes {shortlist}labels\nfor each document"),
     ("2  Judge", ORANGE, "is the label relevant?\nyes or no for each;\nshare of yes{yes_rate}"),
     (
         "3  Train",
         BLUE,
-        "a yes is a positive, other\nlabels are negatives;\n{documents_used}documents\nwith a yes",
+        "a yes is a positive; a no\nor a label of other texts,\na negative;\n{documents_used}documents",
     ),
     ("4  Check", PURPLE, "held-out documents\nwhose top label the\nteacher accepts{check}"),
 ]
@@ -52,7 +52,7 @@ def f1_pairs(results: Results) -> Drawing:
     message, caption = "No training pairs have been written yet", f"{results.dataset}."
     if rows:
         message = f"What each method learns from: one training pair of {document}"
-        caption += " Texts as the encoder reads them, cut to fit; negatives are not shown."
+        caption += " Texts as each method trains on them, cut to fit; negatives are not shown."
     if absent := [name for system, (name, *_) in _MAKERS.items() if system not in pairs]:
         caption += f" Without pairs: {', '.join(absent)}."
 

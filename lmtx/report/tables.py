@@ -171,7 +171,8 @@ def t3(results: Results) -> Table:
         "Quality in percent with 95 % bootstrap intervals; then what tagging 1,000 documents asks for where "
         "nothing is stored yet, and the seconds it took in this run on the host that the provenance names. "
         "LMTX's are for embedding the documents and searching; its training is in T4. The re-ranker's leave "
-        "out E0's embedding of the documents, and what a teacher has answered before takes none.",
+        "out E0's embedding of the documents, and what a teacher has answered before takes none. Where n "
+        "differs, T2's last column compares on the same documents.",
         "System",
         columns,
         *_by_dataset(results, rows),
@@ -195,7 +196,7 @@ def t4(results: Results) -> Table:
         "t4_cost",
         "T4 Time and cost by part",
         "Seconds on the host that the provenance names. Requests, tokens and dollars are what the run asked "
-        "for; verdicts also count those taken from the store. LMTX is the sum over its cycles.",
+        "for; verdicts are those that its store did not hold. LMTX is the sum over its cycles.",
         "System",
         [*columns, Column("Total\n(s)", "total_seconds", tenths), *_COST],
         *_by_dataset(results, rows, lambda dataset, _: dataset),

@@ -213,7 +213,7 @@ def draw(seconds: dict[tuple[str, str], dict[int, float]]) -> Drawing:
 
     how = "linearly or slower" if steepest <= LIMIT else "faster than linearly in one part"
     message = f"Cost grows {how}: the steepest slope is {steepest:.2f}"
-    caption = "Log-log; median of several rounds; a slope of 1 is linear, below 1 part of the cost is fixed."
+    caption = "Log-log; medians of the rounds; a slope of 1 is linear, below 1 part of the cost is fixed."
     frame = pd.DataFrame(
         [
             {"part": part, "by": by, "size": size, "seconds": taken, "slope": slope(each)}
