@@ -7,7 +7,7 @@ PYTHON ?= python3
 TORCH := 2.13.0
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help repro report full paper smoke experiments verdicts test bench lab lock
+.PHONY: help setup repro params report full paper smoke experiments verdicts test bench lab lock
 
 # The copy of the lock is the last thing a set-up writes, so an interrupted one starts over.
 READY := .venv/requirements.lock
@@ -24,7 +24,9 @@ export JUPYTER_CONFIG_PATH := $(CURDIR)/.jupyter
 export JUPYTER_PREFER_ENV_PATH := 1
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+
+setup: $(INSTALLED) ## make .venv, as every target below does first
 
 # DVC needs a repository, which a downloaded archive is not, and caches nothing behind a link.
 repro: $(INSTALLED) ## run the study: every stage of dvc.yaml that is not up to date
@@ -35,17 +37,23 @@ repro: $(INSTALLED) ## run the study: every stage of dvc.yaml that is not up to 
 	  exit 1; }; done
 	dvc repro
 
+params: $(INSTALLED) ## write params.yaml anew from the presets in conf/, after a change of those
+	@python -c 'import yaml; from lmtx.config import compose; print(yaml.safe_dump(compose([], "conf"), sort_keys=False, allow_unicode=True), end="")' > .params.yaml
+	@mv .params.yaml params.yaml
+
 report: $(INSTALLED) ## make tables, figures and index.html from the result files there are
 	dvc repro --force --single-item report
 
 full: $(INSTALLED) ## run every point of the ablations with three seeds, about two hours, into reports/full
 	python scripts/full.py $(or $(DATASET),semanlink)
 
-paper: $(INSTALLED) ## run the paper's settings, hours on a GPU: make paper DATASET=eurlex-4k TEACHER=MODEL
+paper: $(INSTALLED) ## run the paper's settings, on a GPU: make paper DATASET=eurlex-4k TEACHER=MODEL
 	@test -n "$(DATASET)" -a -n "$(TEACHER)" || { \
 	  echo "usage: make paper DATASET=eurlex-4k TEACHER=MODEL, a model of the server at OPENAI_BASE_URL; see docs/paper.md"; exit 1; }
+	@test -n "$$OPENAI_API_KEY$$OPENAI_BASE_URL" || { \
+	  echo "set OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own, which is the teacher"; exit 1; }
 	dvc exp run -S size=paper -S dataset=$(DATASET) -S encoder=msmarco-distilbert \
-	  -S teacher=openai -S teacher.model=$(TEACHER) -S teacher.name=$(subst :,-,$(notdir $(TEACHER))) $(if $(MAX_COST),-S teacher.max_cost=$(MAX_COST))
+	  -S teacher=openai -S teacher.model=$(TEACHER) -S teacher.name=$(subst :,-,$(notdir $(TEACHER))) $(if $(MAX_COST),-S teacher.max_cost=$(MAX_COST)) $(ARGS)
 
 smoke: $(INSTALLED) ## run the same stages at tiny sizes in a scratch copy, removed afterwards
 	python scripts/smoke.py

@@ -97,7 +97,8 @@ def composed(*overrides):
 
 
 def test_the_parameters_are_the_composed_presets():
-    assert yaml.safe_load((ROOT / "params.yaml").read_text()) == composed()
+    written = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert written == composed(), "run make params after a change in conf/"
 
 
 @pytest.mark.parametrize(("group", "preset"), PRESETS)

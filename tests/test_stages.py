@@ -42,7 +42,7 @@ from lmtx.study.progress import Progress
 from lmtx.study.records import read_record
 
 KEY = "-".join(("sk", "proj", "Xw7inNoFile4455667788"))  # not as one, or this file would hold it
-BASELINES = {"zero-shot", "hubness", "tfidf", "bm25", "rts", "maclr", "label-tuning", "rerank", "icxml"}
+BASELINES = set(compose([], ROOT / "conf")["baselines"])
 HYBRIDS = {"hybrid", "hybrid-lmtx", "hybrid-tfidf", "hybrid-lmtx-tfidf"}
 SYSTEMS = {*BASELINES, *HYBRIDS, "supervised", "lmtx-c1", "lmtx-c2", "lmtx"}
 MEASURED = SYSTEMS - {"icxml"}  # which needs a teacher that writes
