@@ -67,6 +67,8 @@ def by_frequency(results: Results) -> Drawing:
             f"{on_documents(results.dataset, results.systems)}{_INTERVALS}. The three marks of a system "
             "add up to its P@5. Annotations serve this figure, not the systems."
         )
+        if not frame["zero_shot"].all():
+            caption += " † reads them in training."
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -195,8 +197,13 @@ def _systems(axes: Axes, frame: pd.DataFrame, name: str) -> None:
 
 
 def _name_systems(axes: Axes, frame: pd.DataFrame) -> None:
-    """Write the `label` of each row beside it on the y axis; † marks a system that reads annotations."""
+    """Write the `label` of each row beside it on the y axis.
+
+    † marks a system that reads annotations; one of fewer documents than the others tells how many.
+    """
     labels = frame["label"].where(frame["zero_shot"].astype(bool), frame["label"] + " †")
+    fewer = frame["n"] < frame["n"].max()
+    labels = labels.mask(fewer, labels + ", n\u00a0=\u00a0" + frame["n"].astype(str))
     axes.set_yticks(range(len(frame)), [fill(label, 24, break_on_hyphens=False) for label in labels])
 
 

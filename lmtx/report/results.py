@@ -101,7 +101,8 @@ def each_once(systems: list[Result]) -> list[Result]:
 
 def sizes(runs: Iterable[Result | Point]) -> str:
     """The number of test documents, as captions say it; nothing where no run has one."""
-    numbers = " or ".join(f"{n:,}" for n in sorted({run.n for run in runs if run.n is not None}))
+    *fewer, most = [f"{n:,}" for n in sorted({run.n for run in runs if run.n is not None})] or [""]
+    numbers = f"{', '.join(fewer)} or {most}" if fewer else most
     return f"n = {numbers} test documents" if numbers else ""
 
 
