@@ -44,7 +44,7 @@ params: $(INSTALLED) ## write params.yaml anew from the presets in conf/, after 
 report: $(INSTALLED) ## make tables, figures and index.html from the result files there are
 	dvc repro --force --single-item report
 
-full: $(INSTALLED) ## run every point of the ablations with three seeds, about two hours, into reports/full
+full: $(INSTALLED) ## run every point of the ablations with three seeds, half an hour to two hours, into reports/full
 	python scripts/full.py $(or $(DATASET),semanlink)
 
 paper: $(INSTALLED) ## run the paper's settings, on a GPU: make paper DATASET=eurlex-4k TEACHER=MODEL
