@@ -288,6 +288,9 @@ def write_systems(
     more = {"dataset": study.name, "commit": commit(), "by_frequency": {}, "by_literalness": {}}
     more |= {"stopped": stopped} if stopped else {}
     results = {system: run | more | scores.get(system, {}) for system, run in runs.items()}
+    for system, result in results.items():
+        if result.get("cycle"):  # a cycle's record says whether it was the best so far
+            result["cycle"] = result["cycle"] | {"best": system == best}
     results["lmtx"] = results[best] | {"system": "lmtx", "label": "LMTX, best cycle"}
     write_results(study.results, results, study.scores("systems"))
     figures = headline(scores)

@@ -248,6 +248,7 @@ def test_a_baseline_s_copies_of_sections_follow_them_but_for_edits_of_their_own(
     found = load_config(ROOT / "params.yaml", settings)
     asking = {name: b.teacher for name, b in found.baselines.items() if b.teacher}
     assert set(asking) == {"label-tuning", "rerank", "icxml"}
+    assert asking.pop("icxml").name == "qwen-1.5b"  # whose texts are recorded
     assert all(teacher == found.teacher for teacher in asking.values())
     options = found.baselines["label-tuning"].options
     assert options["training"] == found.training.model_dump()

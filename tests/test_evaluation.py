@@ -23,9 +23,12 @@ from lmtx.evaluation import (
     same_answers,
     score,
     total_cost,
+    write_systems,
 )
+from lmtx.files import read_json
 from lmtx.index import Shortlist
 from lmtx.metrics import evaluate
+from lmtx.study import Study
 
 CONFIG = EvaluationConfig(cutoffs=[1, 2], bootstrap=200, seed=5)
 
@@ -247,3 +250,18 @@ def test_equal_answers_are_counted_over_the_pairs_that_both_answer():
     other = judged([("b", "x", 1), ("a", "y", 0), ("a", "x", 0), ("c", "x", 1), ("e", "x", 1)])
     assert same_answers(one, other) == approx(2 / 3)
     assert same_answers(one, other.slice(4)) is None
+
+
+def test_only_the_cycle_kept_is_the_best(tmp_path, monkeypatch):
+    """Each record says whether its cycle was the best so far, as both were here."""
+    monkeypatch.chdir(Path(__file__).parents[1])
+    study = Study.open(workspace=str(tmp_path))
+    study.model("lmtx-c2").mkdir(parents=True)
+    runs = {
+        f"lmtx-c{n}": {"system": f"lmtx-c{n}", "label": f"cycle {n}", "cycle": {"number": n, "best": True}}
+        for n in (1, 2)
+    }
+    write_systems(study, runs | {"tfidf": {"system": "tfidf"}}, "lmtx-c2", {}, stopped="no annotations")
+    results = [read_json(file) for file in study.results.glob("*.json")]
+    best = {r["system"]: r["cycle"]["best"] for r in results if "cycle" in r}
+    assert best == {"lmtx-c1": False, "lmtx-c2": True, "lmtx": True}
