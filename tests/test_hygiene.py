@@ -23,7 +23,7 @@ from lmtx.config import GROUPS, Config, compose, load_config
 from lmtx.study.records import HASHED
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = sorted(ROOT.glob("notebooks/**/*.ipynb"))
+NOTEBOOKS = sorted(file for file in ROOT.glob("notebooks/**/*.ipynb") if not file.parent.name.startswith("."))
 PRESETS = [(group, file.stem) for group in GROUPS for file in sorted((ROOT / "conf" / group).glob("*.yaml"))]
 LIBRARY = sorted(ROOT.glob("lmtx/**/*.py"))
 # A wing is a folder or a file at the top of the library.

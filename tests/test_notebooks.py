@@ -64,7 +64,8 @@ def run(tmp_path_factory, workspace) -> Iterator[Callable[..., None]]:
 def test_the_report_runs_the_notebooks_of_all_stages_first(run, workspace, smoke):
     run("07_report", **smoke)
     ran = {path.stem.partition("-")[0] for path in (workspace / "reports" / "notebooks").iterdir()}
-    assert ran == {path.stem for path in NOTEBOOKS.rglob("[!.]*.ipynb") if path.parent.name != ".ipynb_checkpoints"} - EXPLORING - {"07_report"}
+    files = [*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("stages/*.ipynb")]
+    assert ran == {file.stem for file in files} - EXPLORING - {"07_report"}
     assert (workspace / "reports" / "index.html").is_file()
 
 
