@@ -32,6 +32,7 @@ EXAMPLES = {
 }
 DOCUMENTS = "JSONL, CSV, TSV, Parquet, a text a line, or a folder of texts"
 LABELS = "a label a line, JSONL, CSV, TSV, Parquet or SKOS"
+TEACHERS = "combined, ensemble, huggingface, openai or qwen"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -212,11 +213,7 @@ def _add_verdicts(commands: argparse._SubParsersAction) -> None:
     add = action("again", "judge_again", text, store=Path("data/verdicts-again.sqlite"))
     add("corpus", type=Path, help=corpus)
     add("file", type=Path, help=f"the record, such as {record}")
-    add(
-        "--teacher",
-        default="qwen",
-        help="combined, ensemble, huggingface, openai or qwen (default: %(default)s)",
-    )
+    add("--teacher", default="qwen", help=f"{TEACHERS} (default: %(default)s)")
     add("--documents", type=int, help="only the first so many documents")
     add = action("merge", "merge_verdicts", "take over the verdicts of other stores")
     add("other", type=Path, nargs="+", help="the stores to read; they are not changed")
@@ -230,10 +227,7 @@ def _add_learn(commands: argparse._SubParsersAction) -> None:
     _add_skos(add)
     output = {"type": Path, "required": True, "dest": "destination", "metavar": "OUTPUT"}
     add("-o", "--output", **output, help="the folder of the tagger")
-    teacher = (
-        "combined, ensemble, huggingface, openai or qwen; default: the language model where that is here, "
-        "else ensemble"
-    )
+    teacher = f"{TEACHERS}; default: the language model where that is here, else ensemble"
     add("--teacher", help=teacher)
     add("--cycles", type=int, default=2, help="at most (default: %(default)s)")
     add("--max-cost", type=float, help="US dollars that this call may spend in all")
