@@ -12,7 +12,7 @@ from lmtx.corpus import Corpus
 from lmtx.encoder import Encoder
 from lmtx.index import Shortlist, search, search_with_letters
 from lmtx.provenance import Clock
-from lmtx.teachers import NO, YES, Pairs, Teacher
+from lmtx.teachers import NO, NONE, YES, Pairs, Teacher
 from lmtx.training import PseudoLabels, TrainingLog, train
 
 Embeddings = Mapping[str, np.ndarray]  # E0's unit vectors, float (n, d), under "train" and "labels"
@@ -237,7 +237,7 @@ def check(
 
     `judged` is the first cycle's table: a yes is what was a yes there. `vectors` (n, d), of the first n dev
     documents, which no cycle trains on, and `label_vectors` (L, d) are the encoder's. Returns document_uid,
-    label (null without a candidate) and accepted (bool). Raises `CurriculumError` without documents.
+    label (null without a candidate), accepted (null without an answer). Raises `CurriculumError` without any.
     """
     if not (n := len(vectors)):
         raise CurriculumError("no dev documents to check the student on; raise dataset.dev_documents")
@@ -247,9 +247,9 @@ def check(
     teacher.threshold = threshold(judged)
     reference = judged["said"].to_numpy(), judged["label"].to_numpy()
     verdicts = teacher.centre(teacher.judge(pairs, progress=False), pairs.columns, reference)
-    accepted = np.isin(np.arange(n), pairs.rows[verdicts.answer == YES])
+    yes, none = (np.isin(np.arange(n), pairs.rows[verdicts.answer == a]) for a in (YES, NONE))
     named = corpus.labels["text"].take(pa.array(first_ids[:, 0], mask=first_ids[:, 0] < 0))
-    return pa.table({"document_uid": documents["uid"], "label": named, "accepted": accepted})
+    return pa.table({"document_uid": documents["uid"], "label": named, "accepted": pa.array(yes, mask=none)})
 
 
 def rank(encoder: Encoder, corpus: Corpus, depth: int, label_vectors: np.ndarray | None = None) -> Shortlist:

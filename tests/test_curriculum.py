@@ -198,11 +198,11 @@ def test_the_check_of_a_centred_teacher_accepts_as_the_first_cycle_did(teacher):
     assert check(scripted, before, corpus, vectors, labels)["accepted"].to_pylist() == [False, True]
 
 
-def test_a_first_label_without_an_answer_is_not_accepted(teacher):
+def test_a_first_label_without_an_answer_is_neither_accepted_nor_refused(teacher):
     corpus = dev(DOCUMENTS.slice(0, 1), np.zeros((1, 3), bool))
     vectors, labels = np.ones((1, 1)), np.float32([[1], [0], [0]])
     table = check(teacher({("d0", "l0"): None}), judged_before(), corpus, vectors, labels)
-    assert table["accepted"].to_pylist() == [False]
+    assert table["accepted"].to_pylist() == [None]
 
 
 # --- progress ----------------------------------------------------------------------------------
@@ -252,6 +252,17 @@ def test_a_later_cycle_must_improve_the_check_beyond_chance(e0, first, second, b
         progress = progress.then(system, [character == "1" for character in accepted])
     assert progress.best.system == best
     assert Progress(progress.checked[:2]).stopped is None
+
+
+def test_documents_without_an_answer_count_for_neither_system():
+    """Of the four that both answered, one got better; the first student would win by what E0 lacks."""
+    progress = Progress().then("zero-shot", [None] * 6 + [True, False, False, False])
+    worse = progress.then("lmtx-c1", [True] * 6 + [False] * 4)
+    assert [entry.check for entry in worse.checked] == [0.25, 0.6]
+    assert worse.best.system == "zero-shot" and worse.stopped
+    better = progress.then("lmtx-c1", [None, False] * 3 + [True, True, False, None])
+    assert better.best.system == "lmtx-c1"
+    assert Progress().then("zero-shot", [None]).then("lmtx-c1", [True]).best.system == "zero-shot"
 
 
 def test_the_reason_to_stop_names_both_systems_and_scores():

@@ -15,7 +15,6 @@ nearest to the document: a small model copies them, so that labels from anywhere
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -130,16 +129,19 @@ class _Rounds:
         self._labels = inputs.corpus.labels["text"].to_pylist()
         self._excluded = inputs.corpus.excluded["test"][:documents]
         self._vectors: dict[str, np.ndarray] = {}  # of candidates, which the plan has embedded
+        # In fp32: rounded to bf16, the model would be shown other labels, for which no answer is recorded.
+        self._encoder = Encoder.load(inputs.encoder.model_copy(update={"precision": "fp32"}))
         wording = Wording.of(inputs.teacher.wording, inputs.teacher.question)
         self._question = _QUESTION.format(question=wording.question.replace("{label}", "[label]"))
         tests = inputs.corpus.test[:documents]
         texts = map(document_text, tests["title"].to_pylist(), tests["text"].to_pylist())
         prefixes = [wording.prefix(text) for text in writer.cut(list(texts))]
         with inputs.clock("encode"):
-            queries, labels = self._encoder.encode_documents(tests, "test documents"), self._label_vectors
+            queries = self._encoder.encode_documents(tests, "test documents")
+            self._label_vectors = self._encoder.encode_labels(inputs.corpus.labels, "labels")
         with inputs.clock("rank"):
             depth = max(inputs.depth, self._candidates * self._nearest, _FORM)
-            self.retrieved = search(queries, labels, depth, excluded=self._excluded)
+            self.retrieved = search(queries, self._label_vectors, depth, excluded=self._excluded)
         near = (_items(self._labels[id] for id in row[row >= 0]) for row in self.retrieved.ids[:, :_FORM])
         tasks = (self._question + _FORMS.format(form=form) for form in near)
         self._starts = [(prefix, prefix + task) for prefix, task in zip(prefixes, tasks, strict=True)]
@@ -248,15 +250,6 @@ class _Rounds:
                 tokens = self._inputs.encoder.label_tokens
                 self._vectors |= zip(new, self._encoder.encode(new, tokens, "candidates"), strict=True)
         return np.stack([self._vectors[text] for text in texts])
-
-    @cached_property
-    def _encoder(self) -> Encoder:
-        # In fp32: rounded to bf16, the model would be shown other labels, for which no answer is recorded.
-        return Encoder.load(self._inputs.encoder.model_copy(update={"precision": "fp32"}))
-
-    @cached_property
-    def _label_vectors(self) -> np.ndarray:
-        return self._encoder.encode_labels(self._inputs.corpus.labels, "labels")
 
 
 def _items(lines: Iterable[str]) -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
-from math import sqrt
-from operator import ne
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from lmtx.files import CARD, read_json
 
@@ -16,20 +16,22 @@ class Checked:
     """A system of the curriculum and its check. E0, "zero-shot", comes first."""
 
     system: str
-    check: float  # the share of first labels that the teacher accepted
-    accepted: str = ""  # of each document, in order: 1 or 0
+    check: float  # the share of first labels that the teacher accepted, of those that it answered on
+    accepted: str = ""  # of each document, in order: 1, 0 or, without an answer, -
 
     def improves(self, best: "Checked") -> bool:
         """Whether the check is higher, and after the first cycle by more than chance explains.
 
-        The judge of the check is the teacher, which accepts its own students ever more readily: the gain of
-        a later cycle must exceed 1.96 standard errors of the mean difference on the same documents.
+        Documents that lack an answer to either system do not count. The judge of the check is the teacher,
+        which accepts its own students ever more readily: the gain of a later cycle must exceed 1.96 standard
+        errors of the mean difference on the same documents.
         """
-        gain = self.check - best.check
-        if best.system == "zero-shot" or not (documents := len(self.accepted)):
-            return gain > 0
-        differ = sum(map(ne, self.accepted, best.accepted)) / documents
-        return gain > 1.96 * sqrt((differ - gain**2) / documents)
+        pairs = zip(self.accepted, best.accepted, strict=True)
+        changes = [int(one) - int(other) for one, other in pairs if "-" not in (one, other)]
+        if not changes:
+            return False
+        chance = 0 if best.system == "zero-shot" else 1.96 * np.std(changes) / np.sqrt(len(changes))
+        return bool(np.mean(changes) > chance)
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,11 @@ class Progress:
         failed = f"{last.system} did not improve the teacher's check beyond chance"
         return f"{failed} {checks}; the curriculum ended there"
 
-    def then(self, system: str, accepted: Sequence[bool]) -> "Progress":
-        """The progress with one more system checked: whether each document's first label was accepted."""
-        entry = Checked(system, sum(accepted) / len(accepted), "".join("01"[yes] for yes in accepted))
+    def then(self, system: str, accepted: Sequence[bool | None]) -> "Progress":
+        """The progress with one more system checked: for each document, was its first label accepted?"""
+        answers = [yes for yes in accepted if yes is not None]
+        share = sum(answers) / len(answers) if answers else 0.0
+        entry = Checked(system, share, "".join("-" if yes is None else "01"[yes] for yes in accepted))
         return replace(self, checked=(*self.checked, entry))
 
     def end(self, reason: str) -> "Progress":

@@ -65,10 +65,10 @@ def shortlisted(documents: int) -> tuple[Corpus, Pairs]:
     return corpus, Pairs.from_shortlist(table, corpus.labels, ids)
 
 
-def judge(folder: Path, preset: str, corpus: Corpus, **settings) -> Teacher:
+def judge(folder: Path, preset: str, corpus: Corpus, dataset: str = "semanlink", **settings) -> Teacher:
     """A teacher of a preset, with a store of its own."""
     changes = [f"teacher.{name}={value}" for name, value in settings.items()]
-    config = load_presets(["dataset=semanlink", f"teacher={preset}"], changes).teacher
+    config = load_presets([f"dataset={dataset}", f"teacher={preset}"], changes).teacher
     return build(config, store=folder / f"{preset}.sqlite", corpus=corpus)
 
 

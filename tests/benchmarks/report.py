@@ -30,8 +30,8 @@ ROWS = ROOT / "reports" / "benchmarks" / "rows.json"
 PAGE = ROOT / "reports" / "benchmarks.md"
 # In the order of the report: as data flows.
 SCRIPTS = (
-    *("reading", "encoding", "search", "teachers", "huggingface", "judging", "training", "metrics"),
-    *("tag", "zero_shot", "scaling", "gpu"),
+    *("reading", "encoding", "search", "teachers", "huggingface", "judging", "wording"),
+    *("training", "metrics", "tag", "zero_shot", "scaling", "gpu"),
 )
 
 
