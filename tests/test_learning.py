@@ -168,6 +168,9 @@ def test_a_dry_run_asks_nobody_and_writes_nothing(files, tmp_path, monkeypatch, 
         BudgetError, match=r"the plan of 2 cycles costs up to \$0\.\d\d, and --max-cost is \$0\.01"
     ):
         learn(documents, labels, max_cost=0.01, **options)
+    assert not any("swapped" in line for line in said)
+    learn(concerns(), list(tickets(240, 7)), dry_run=True, **options)
+    assert any("are the two files swapped?" in line for line in said)
 
 
 @pytest.mark.parametrize("word", ["yes", "no"])

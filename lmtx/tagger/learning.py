@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from lmtx import curriculum, teachers
@@ -120,6 +121,9 @@ def learn(
             f"{corpus.train.num_rows:,} documents to learn from, {corpus.dev.num_rows:,} held out for the "
             f"check; {corpus.labels.num_rows:,} labels; teacher: {config.teacher.name}"
         )
+        bytes_each = [pc.mean(pc.binary_length(t["text"])).as_py() for t in (corpus.labels, corpus.train)]
+        if bytes_each[0] > bytes_each[1]:
+            say("the labels are longer than the documents: are the two files swapped?")
 
         # Embed with E0, which reads as far as it can.
         e0 = Encoder.load(config.encoder)
