@@ -114,8 +114,8 @@ def summary(results: Results, names: Collection[str] | None = None) -> dict[str,
     if lmtx is None or zero is None or gains[results.dataset] is None:
         return {}
     compared = [r for r in each_once(results.systems) if r.minus_lmtx and r is not zero]
-    # A rival is measured on all documents, reads no annotation, and does without LMTX.
-    rivals = [r for r in compared if r.n == lmtx.n and r.zero_shot]
+    # A rival is measured on all documents, reads no annotation, and tags without a language model and LMTX.
+    rivals = [r for r in compared if r.n == lmtx.n and r.zero_shot and not (r.bill and r.bill.requests)]
     rivals = [r for r in rivals if not r.system.startswith(("lmtx", "hybrid-lmtx"))]
     sentences = {
         "Gain": f"On {results.dataset}, the first label of LMTX is right for {_p1(lmtx)} % of {lmtx.n:,} "
