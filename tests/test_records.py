@@ -11,6 +11,7 @@ from tiny_encoders import document_table, label_table
 
 from lmtx.config import EnsembleConfig
 from lmtx.corpus import Corpus
+from lmtx.llm.cost import estimate
 from lmtx.teachers import NO, NONE, YES, Pairs, StoreError, build
 from lmtx.teachers.base import Teacher
 from lmtx.teachers.records import read_record, recorded_pairs, write_record
@@ -108,6 +109,26 @@ def test_an_empty_store_with_the_record_answers_without_the_teacher(record, coun
     told = json.loads(table.schema.metadata[b"lmtx"])
     assert told["identity"] == {"kind": "counting", "of": "a", "kept": 1}
     assert (told["format"], told["teacher"], told["spent"]["verdicts"]) == (1, "counting", 12)
+
+
+def test_a_bill_without_the_model_has_the_time_that_its_recorded_verdicts_took(counting, tmp_path):
+    """The model that is not here counts the requests of 12 pairs, and took 4 s for 2 requests elsewhere."""
+    elsewhere = counting()
+    elsewhere.judge(all_pairs(), progress=False)
+    elsewhere.store.account(elsewhere.store.start_run(elsewhere._teacher), {"requests": 2, "seconds": 4.0})
+    write_record(elsewhere.store, "counting", CORPUS, tmp_path / "counting.parquet")
+    here, stranger = counting(), counting(identity="b")
+    for teacher in (here, stranger):
+        teacher.estimate = lambda pairs: estimate(len(pairs), 60)
+    assert here.bill(all_pairs())["seconds"] is None
+    here.take_record(tmp_path / "counting.parquet", CORPUS)
+    bill = here.bill(all_pairs())
+    assert (bill["requests"], bill["prompt_tokens"]) == (12, 60)
+    assert bill["seconds"] == pytest.approx(24, rel=0.1)
+    assert bill["notes"] == ("time as it took where the record was made",)
+    with pytest.warns(UserWarning, match="another of"):
+        stranger.take_record(tmp_path / "counting.parquet", CORPUS)
+    assert stranger.bill(all_pairs())["seconds"] is None
 
 
 def test_only_verdicts_on_the_corpus_are_recorded(counting, tmp_path):

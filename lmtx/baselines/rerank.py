@@ -9,7 +9,6 @@ from lmtx.config import Positive
 from lmtx.index import Shortlist, search
 from lmtx.teachers import NO, NONE, YES, Pairs, Verdicts
 
-_BILL = ("requests", "prompt_tokens", "answer_tokens", "usd")
 _ORDER = {YES: 0, NONE: 1, NO: 2}
 
 
@@ -44,7 +43,7 @@ def rank(inputs: Inputs, *, shortlist: Positive = 10, documents: Positive | None
         return Ranked(
             _reordered(retrieved, judged, verdicts, inputs.depth),
             cost=asdict(teacher.cost),
-            bill={key: value for key, value in teacher.estimate(pairs).items() if key in _BILL},
+            bill={name: value for name, value in teacher.bill(pairs).items() if name != "notes"},
             notes=notes + share_note(len(judged), corpus),
         )
 

@@ -30,13 +30,14 @@ class Interval(BaseModel, frozen=True):
 
 
 class Cost(BaseModel, frozen=True):
-    """Requests to a teacher and their price, `usd` None: unknown; `verdicts` also counts stored ones."""
+    """Requests to a teacher, their price and time (None: unknown); `verdicts` also counts stored ones."""
 
     usd: float | None = 0.0
     requests: int = 0
     prompt_tokens: int = 0
     answer_tokens: int = 0
     verdicts: int = 0
+    seconds: float | None = None
 
 
 class Run(BaseModel, frozen=True):

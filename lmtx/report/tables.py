@@ -157,9 +157,11 @@ def t3(results: Results) -> Table:
             if r.system not in AT_PREDICTION:
                 continue
             # The teacher of LMTX is gone at prediction time: it sends nothing.
-            bill, work = (Cost(), ["rank"]) if r is lmtx else (r.bill, ["ask", "encode", "rank"])
-            seconds = [r.seconds[step] for step in work if r.seconds.get(step) is not None]
-            amounts = {key: getattr(bill, key, None) for key in asked} | {"seconds": total(seconds)}
+            bill, work = (Cost(), ["rank"]) if r is lmtx else (r.bill, ["encode", "rank"])
+            asking = r.seconds.get("ask") if bill is None or bill.seconds is None else bill.seconds
+            seconds = [asking, *(r.seconds.get(step) for step in work)]
+            amounts = {key: getattr(bill, key, None) for key in asked}
+            amounts["seconds"] = total(value for value in seconds if value is not None)
             row = {"n": r.n} | {metric: r.metrics.get(metric) for metric in metrics}
             for key, amount in amounts.items():
                 row[f"{key}_per_1000"] = amount * (1000 / r.n) if amount is not None and r.n else None
@@ -168,11 +170,11 @@ def t3(results: Results) -> Table:
     return Table(
         "t3_prediction",
         "T3 A language model at prediction time",
-        "Quality in percent with 95 % bootstrap intervals; then what tagging 1,000 documents asks for where "
-        "nothing is stored yet, and the seconds it took in this run on the host that the provenance names. "
-        "LMTX's are for embedding the documents and searching; its training is in T4. The re-ranker's leave "
-        "out E0's embedding of the documents, and what a teacher has answered before takes none. Where n "
-        "differs, T2's last column compares on the same documents.",
+        "Quality in percent with 95 % bootstrap intervals; then what tagging 1,000 documents takes where "
+        "nothing is stored yet. A teacher's seconds are those of the machine that asked it, which may be "
+        "another than this one where its verdicts are recorded; LMTX's are for embedding the documents and "
+        "searching, its training is in T4, and the re-ranker's leave out E0's embedding. Where n differs, "
+        "T2's last column compares on the same documents.",
         "System",
         columns,
         *_by_dataset(results, rows),

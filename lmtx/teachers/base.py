@@ -18,7 +18,7 @@ from lmtx.corpus import Corpus
 from lmtx.llm.cost import Cost, Plan, estimate
 from lmtx.llm.faults import TeacherError
 from lmtx.teachers.pairs import NO, NONE, YES, DocumentPairs, Pairs, Verdicts, centred
-from lmtx.teachers.records import read_record
+from lmtx.teachers.records import read_record, recorded_speed
 from lmtx.teachers.store import KEY_BYTES, VerdictStore, as_bytes, identity_digest
 
 Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -38,6 +38,8 @@ class Asker(AbstractContextManager):
 
     max_missing: float = 1.0
     """Largest share of answers that may be missing; 1 accepts all."""
+    recorded_speed: float | None = None
+    """Seconds a request took where the record was made that `take_record` took; None: unknown."""
 
     def __init__(self, name: str, identity: dict[str, Any], store: VerdictStore, cost: Cost | None = None):
         self.name, self.identity, self.store = name, identity, store
@@ -52,7 +54,8 @@ class Asker(AbstractContextManager):
 
     def take_record(self, file: Path, corpus: Corpus | None = None) -> None:
         """Take recorded answers into the store (see `lmtx.teachers.records`), if there is the file."""
-        read_record(self.store, self._teacher, self.identity, file, corpus)
+        if read_record(self.store, self._teacher, self.identity, file, corpus):
+            self.recorded_speed = recorded_speed(file)
 
     def close(self) -> None:
         """Close the store."""
@@ -62,13 +65,15 @@ class Asker(AbstractContextManager):
         self.close()
 
     def _timed(self, estimate: dict[str, Any], new: int) -> dict[str, Any]:
-        """An estimate for `new` questions with its seconds as earlier runs, where there are any, took."""
-        speed = self.speed()
+        """An estimate for `new` questions with its seconds as earlier runs, or those of the record, took."""
+        speed, source = self.speed(), "measured in earlier runs"
         if not new:
             return estimate | {"seconds": 0.0}
-        if speed is None or (estimate["seconds"] is None and estimate["requests"]):
+        if estimate["seconds"] is None and estimate["requests"]:  # the model is not here, or cannot be timed
+            speed, source = self.recorded_speed, "it took where the record was made"
+        if speed is None:
             return estimate
-        notes = (*estimate["notes"], "time as measured in earlier runs")
+        notes = (*estimate["notes"], f"time as {source}")
         return estimate | {"seconds": speed * (estimate["requests"] or new), "notes": notes}
 
     def _keep(
@@ -174,6 +179,10 @@ class Teacher(Asker, ABC):
         new = pairs.select(unknown[_first_of_equal(keys[unknown])[0]])
         sent = self._timed(self.estimate(new) if len(new) else estimate(), len(new))
         return Plan(self.name, len(pairs), len(pairs) - len(unknown), **sent)
+
+    def bill(self, pairs: Pairs) -> dict[str, Any]:
+        """The cost of judging `pairs` with an empty store: the fields of `estimate`."""
+        return self._timed(self.estimate(pairs), len(pairs))
 
     def judge(self, pairs: Pairs, progress: bool = True) -> Verdicts:
         """The verdicts on `pairs`: from the store, and by asking for the rest, with a `progress` bar.

@@ -59,6 +59,9 @@ class CombinedTeacher(Teacher):
     def estimate(self, pairs: Pairs) -> dict[str, Any]:
         return _total([member.estimate(pairs) for member in self._members])
 
+    def bill(self, pairs: Pairs) -> dict[str, Any]:
+        return _total([member.bill(pairs) for member in self._members])
+
     def plan(self, pairs: Pairs) -> Plan:
         """As `Teacher.plan`; the store also answers a pair for which no teacher needs a request."""
         new = pairs.select(self.unknown(pairs))

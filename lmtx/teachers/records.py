@@ -142,12 +142,11 @@ def read_record(
     """
     if not file.is_file():
         return 0
-    name, recorded = _header(file)
-    if recorded != identity:
+    told = _header(file)
+    if (recorded := told["identity"]) != identity:
         differs = [key for key in {*recorded, *identity} if recorded.get(key) != identity.get(key)]
-        warnings.warn(
-            f"{file} is not used: it records {name} with another {', '.join(sorted(differs))}", stacklevel=2
-        )
+        other = f"{told['teacher']} with another {', '.join(sorted(differs))}"
+        warnings.warn(f"{file} is not used: it records {other}", stacklevel=2)
         return 0
     mark = f"record {hashlib.sha256(file.read_bytes()).hexdigest()}"
     if store.is_collected(mark):
@@ -164,6 +163,12 @@ def read_record(
         store.save(teacher, keys, documents, labels, p_yes, answer)
     store.mark_collected(mark)
     return table.num_rows
+
+
+def recorded_speed(file: Path) -> float | None:
+    """Seconds a request took where the record was made; None where there is no record, or it does not say."""
+    spent = _header(file).get("spent", {}) if file.is_file() else {}
+    return spent["seconds"] / spent["requests"] if spent.get("seconds") and spent.get("requests") else None
 
 
 def recorded_pairs(file: Path, corpus: Corpus) -> tuple[Pairs, np.ndarray]:
@@ -195,16 +200,16 @@ def _uids(corpus: Corpus) -> dict[str, pa.Array]:
     return {"document": documents["uid"].combine_chunks(), "label": corpus.labels["uid"].combine_chunks()}
 
 
-def _header(file: Path) -> tuple[str, dict[str, Any]]:
-    """The teacher's name and identity that a record gives; raises `StoreError` for a file that is none."""
+def _header(file: Path) -> dict[str, Any]:
+    """The teacher's name, its identity and more that a record gives; raises `StoreError` if it is none."""
     try:
         told = json.loads((pq.read_schema(file).metadata or {})[b"lmtx"])
-        form, name, identity = told["format"], told["teacher"], told["identity"]
+        form, *_ = told["format"], told["teacher"], told["identity"]
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{file} is no record of verdicts ({error}); restore it from git") from None
     if form > FORMAT:
         raise StoreError(f"{file} has the format {form}, and this version reads {FORMAT}; update lmtx")
-    return name, identity
+    return told
 
 
 def _check(table: pa.Table, file: Path, corpus: Corpus | None) -> None:

@@ -49,11 +49,11 @@ class Writer(Asker):
         return Plan(self.name, len(questions), cached, **estimate, task="answers to write")
 
     def bill(self, questions: Sequence[Question], answers: Sequence[str | None]) -> dict[str, float | None]:
-        """The cost of these answers with an empty store: requests, prompt_tokens, answer_tokens and usd."""
+        """The cost of these answers with an empty store: requests, tokens, usd, seconds (None: unknown)."""
         prompt = sum(self.model.count(question.prompt) for question in questions)
         answer = sum(self.model.count(text) for text in answers if text)
-        estimate = self.model.estimate(len(questions), prompt, answer)
-        return {name: estimate[name] for name in ("requests", "prompt_tokens", "answer_tokens", "usd")}
+        estimate = self._timed(self.model.estimate(len(questions), prompt, answer), len(questions))
+        return {name: value for name, value in estimate.items() if name != "notes"}
 
     def stored(self, questions: Sequence[Question]) -> list[str | None]:
         """The answers that the store has, None for the others; nothing is sent."""
