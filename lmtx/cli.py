@@ -232,8 +232,8 @@ def _add_learn(commands: argparse._SubParsersAction) -> None:
     add("--cycles", type=int, default=2, help="at most (default: %(default)s)")
     add("--max-cost", type=float, help="US dollars that this call may spend in all")
     add("--dry-run", action="store_true", help="show the plan, ask nobody")
-    settings = {"nargs": "+", "default": [], "dest": "settings", "metavar": "SECTION.KEY=VALUE"}
-    add("--set", **settings, help="parameters of the study")
+    settings = {"action": "extend", "nargs": "+", "default": [], "dest": "settings"}
+    add("--set", **settings, metavar="SECTION.KEY=VALUE", help="parameters of the study")
     _add_windows(add, "first")
 
 

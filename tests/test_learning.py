@@ -324,9 +324,11 @@ def test_the_command_learns_from_any_folder(files, tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path / "elsewhere")
     files(list(tickets(60, 7)), concerns())
     command = ["learn", "../documents.jsonl", "../labels.txt"]
-    assert cli.main([*command, "-o", "made", "--teacher", "ensemble", "--set", *tiny]) == 0
+    each = ["--set", tiny[0], "--set", tiny[1]]
+    assert cli.main([*command, "-o", "made", "--teacher", "ensemble", *each]) == 0
     assert "lmtx tag made -k 5" in capsys.readouterr().out
-    assert (tmp_path / "elsewhere" / "made" / "lmtx.json").is_file()
+    card = json.loads((tmp_path / "elsewhere" / "made" / "lmtx.json").read_text())
+    assert f"encoder.model={card['encoder']['model']}" == tiny[0], "each --set counts"
     assert cli.main([*command, "-o", "x", "--teacher", "nobody"]) == 1
     said = capsys.readouterr().err
     assert "there is no teacher 'nobody' in " in said and "; there are: combined, ensemble, " in said
