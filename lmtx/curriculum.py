@@ -136,7 +136,7 @@ def judge(teacher: Teacher, documents: pa.Table, labels: pa.Table, shortlist: Sh
     """
     pairs = Pairs.from_shortlist(documents, labels, shortlist.ids)
     said = teacher.judge(pairs)
-    verdicts = teacher.centre(said, pairs.columns)
+    verdicts = teacher.centre(said, pairs.columns)  # less each label's mean: some labels get a yes too easily
     if teacher.acceptance is not None:
         # Set the threshold at which the teacher accepts that share of these pairs.
         teacher.threshold = float(np.nanquantile(verdicts.p_yes, 1 - teacher.acceptance))
@@ -178,7 +178,7 @@ def pseudo_labels(judged: pa.Table, shape: tuple[int, int], unsure: float = 0.0)
     if unsure and no.any():
         # Only a pair that the judge is sure about is a negative: leave out the share `unsure` of all pairs,
         # next below the accepted ones (the denoised negatives of Qu et al., "RocketQA", NAACL 2021).
-        sure = max(0.0, 1 - unsure * len(answer) / no.sum())
+        sure = max(0.0, 1 - unsure * len(answer) / no.sum())  # the share of the rejected ones that stays
         no &= p_yes <= np.quantile(p_yes[no], sure)
     wanted = ((yes, yes), (no, no), (yes, p_yes))
     return tuple(sp.csr_array((data[at], (document[at], label[at])), shape=shape) for at, data in wanted)
@@ -195,8 +195,8 @@ def spare(
         nearest = search(e0["train"][rows], e0["labels"], ranks, excluded=corpus.excluded["train"][rows]).ids
         near = np.nonzero(nearest >= 0)
         documents, labels = np.append(documents, near[0]), np.append(labels, nearest[near])
-    ones = np.ones(len(documents), dtype=bool)
-    return sp.csr_array(sp.csr_array((ones, (documents, labels)), shape=rejected.shape) > rejected)
+    spared = sp.csr_array((np.ones(len(documents), bool), (documents, labels)), shape=rejected.shape)
+    return sp.csr_array(spared > rejected)  # spared, and not rejected
 
 
 def train_student(
