@@ -23,6 +23,7 @@ from own_sets import SETS, right, truthful, untrained
 from lmtx import learn
 from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA, Corpus
 from lmtx.metrics import paired_difference
+from lmtx.tagger.checking import Opinion
 from lmtx.teachers import VerdictStore
 from lmtx.teachers.records import summary, write_record
 
@@ -37,8 +38,12 @@ def main() -> None:
     parser.add_argument("--documents", type=int, help="at most so many to learn from")
     parser.add_argument("--cycles", type=int, default=2)
     parser.add_argument("--record", type=Path, help="the folder to record verdicts in")
+    parser.add_argument("--set", nargs="+", default=[], help="parameters of the study")
+    parser.add_argument("--unchecked", action="store_true", help="keep each student, whatever the check says")
     chosen = parser.parse_args()
     teacher = chosen.teacher if chosen.errs is None else "openai"
+    if chosen.unchecked:
+        Opinion.accepted = property(lambda opinion: True)
     for name in chosen.sets:
         learning, labels, measured = SETS[name]()
         texts = list(learning)[: chosen.documents]
@@ -54,6 +59,7 @@ def main() -> None:
                 cycles=chosen.cycles,
                 destination=folder,
                 records=folder and chosen.record / folder.name,
+                settings=chosen.set,
                 say=lambda line: print(f"    {line}", flush=True),
             )
         seconds = time.monotonic() - started
