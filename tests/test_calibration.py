@@ -98,6 +98,8 @@ def test_answers_that_say_too_little_give_no_calibration(scores, accepted):
 def test_a_promise_that_cannot_be_made():
     with pytest.raises(TaggerError, match=r"no threshold reaches 99\.9%: people said yes to 9\d\.\d%"):
         calibrated().step(0.999)
+    with pytest.raises(TaggerError, match=r"the wanted precision is 80; give a share, such as 0\.8"):
+        calibrated().step(80)
 
 
 def test_what_a_teacher_accepts_is_no_precision():

@@ -329,6 +329,14 @@ def test_the_command_learns_from_any_folder(files, tmp_path, monkeypatch, capsys
     assert "lmtx tag made -k 5" in capsys.readouterr().out
     card = json.loads((tmp_path / "elsewhere" / "made" / "lmtx.json").read_text())
     assert f"encoder.model={card['encoder']['model']}" == tiny[0], "each --set counts"
+    # What its user added is not replaced.
+    more = tmp_path / "more.txt"
+    more.write_text("coffee machine\n")
+    assert cli.main(["add-labels", str(more), "made"]) == 1
+    assert "more.txt is a file; the tagger's folder comes first" in capsys.readouterr().err
+    assert cli.main(["add-labels", "made", str(more)]) == 0
+    assert cli.main([*command, "-o", "made", "--teacher", "ensemble", *each]) == 1
+    assert "made is a tagger with added labels, which a new one would lose" in capsys.readouterr().err
     assert cli.main([*command, "-o", "x", "--teacher", "nobody"]) == 1
     said = capsys.readouterr().err
     assert "there is no teacher 'nobody' in " in said and "; there are: combined, ensemble, " in said

@@ -347,9 +347,12 @@ def test_tagging_keeps_the_precision_that_it_promises(folder, documents, systems
     truth = first_labels(systems[STUDENT])
     Person(truth).review(folder, documents)
     capsys.readouterr()
-    wanted = Tagger.load(folder).calibration.thresholds[-1].wanted
+    last = Tagger.load(folder).calibration.thresholds[-1]
+    wanted = last.wanted
     assert cli.main(["tag", str(folder), str(documents), "--precision", str(wanted)]) == 0
-    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    shown = capsys.readouterr()
+    assert f"labels that score {last.score:.3f} or more; measured, {last.yes:.0%} [" in shown.err
+    answers = [json.loads(line) for line in shown.out.splitlines()]
     given = [
         (text, label["text"])
         for text, answer in zip(TEXTS, answers, strict=True)

@@ -125,7 +125,7 @@ def test_a_threshold_cuts_and_k_stays_the_most(tagger):
         (
             lambda t: t.add_labels(["ant1", "ant1"]),
             TaggerError,
-            "'ant1' is in the tagger already, or comes twice",
+            "the label 'ant1' comes twice; leave it out",
         ),
         (lambda t: t.add_labels(["ant1", " "]), TaggerError, r"number 2 has no text"),
         (lambda t: t.add_labels(["ant1"], []), TaggerError, r"1 label texts and 0 uids"),
@@ -291,7 +291,7 @@ def test_a_study_s_model_becomes_a_tagger_with_card_and_calibration(study, tmp_p
     text = (tmp_path / "out" / "README.md").read_text()
     for line in (
         "| P@1 | 50.0 | 41.2 to 60.0 |",
-        "20 verdicts, 13 of them from the store",
+        "20 verdicts, 13 of them from the verdict store",
         "the others took 3 requests, 12 tokens and $1.50.",
         "Training took 12 s on a processor, 2 cores.",
         "25.0% (zero-shot), 50.0% (lmtx-c1)",
@@ -366,6 +366,10 @@ def test_people_s_answers_calibrate_an_export(study, tmp_path):
     annotated.write_text(json.dumps(rows[0]) + "\n")
     with pytest.raises(TaggerError, match=r"says too little for a calibration: 1 of its documents"):
         export_study(study, tmp_path / "out", annotated=annotated, say=said.append)
+    assert Tagger.load(tmp_path / "out").calibration == made
+    # Another export into the folder would lose the answers; one with new answers is asked for.
+    with pytest.raises(DestinationError, match=r"is a tagger with people's answers, which a new one would"):
+        export_study(study, tmp_path / "out", say=said.append)
     assert Tagger.load(tmp_path / "out").calibration == made
 
 

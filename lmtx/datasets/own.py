@@ -179,7 +179,7 @@ class Labels:
         self.path = path
         self.merged = 0  # labels that were equal to one before them, and are one with it
         self.left_out: dict[str, str] = {}  # uids of concepts of a SKOS vocabulary that are no labels: why
-        self.note = ""  # a line on the choices made in reading a SKOS vocabulary
+        self.note = ""  # a line on the choices made in reading
         self._uids: list[str] = []
         self._texts: list[str] = []
         # The ids of labels by uid, by text, and by other names; None: several labels have this name.
@@ -193,6 +193,9 @@ class Labels:
         faults.check()
         if not self._texts:
             raise CorpusError(f"{faults.source} holds no labels; write at least one")
+        if self.merged:
+            merged = f"{self.merged:,} of the labels repeat one before them, and are one with it"
+            self.note = "; ".join(filter(None, (self.note, merged)))
         self._ids: dict[str, int | None] = self._by_alias | self._by_name | self._by_uid
 
     def table(self) -> pa.Table:

@@ -51,6 +51,10 @@ class Threshold:
     high: float
     labels: float
 
+    def __str__(self) -> str:
+        measured = f"{self.yes:.0%} [{self.low:.0%}, {self.high:.0%}]"
+        return f"labels that score {self.score:.3f} or more; measured, {measured} of them were right"
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -88,8 +92,10 @@ class Calibration:
     def step(self, wanted: float) -> Threshold:
         """The lowest threshold that gives at least this share of yes.
 
-        Raises `TaggerError` when none does, naming the best there is.
+        Raises `TaggerError` when none does, naming the best there is, and for what is no share.
         """
+        if not 0 < wanted <= 1:
+            raise TaggerError(f"the wanted precision is {wanted:g}; give a share, such as 0.8")
         for threshold in self.thresholds:
             if threshold.wanted >= wanted:
                 return threshold

@@ -6,6 +6,7 @@ import pyarrow as pa
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader
 
+from lmtx.files import CARD, DestinationError, check_destination, read_json
 from lmtx.tagger.calibration import Calibration
 
 _SHOWN = ("P@1", "P@3", "P@5", "R@10", "R@100")
@@ -36,6 +37,25 @@ def model_card(name: str, card: dict, calibration: Calibration | None, n_labels:
     return templates.get_template("card.md.j2").render(
         values, trained=is_trained(card), metadata=_metadata(name, card)
     )
+
+
+def check_free(destination: str | Path, source: str | Path | None = None, recalibrated: bool = False) -> None:
+    """Refuse a destination as `check_destination` does, and a tagger that holds work of its user.
+
+    `recalibrated`: the tagger to come may have another calibration than one on people's answers.
+    """
+    check_destination(destination, folder=True, source=source)
+    if not (Path(destination) / CARD).is_file():
+        return
+    card, calibration = read_json(Path(destination) / CARD), Calibration.load(destination)
+    by_people = calibration is not None and calibration.by_people and not recalibrated
+    work = ["added labels"] * bool(card.get("added_labels"))
+    work += ["people's answers"] * bool(card.get("review") or by_people)
+    if work:
+        raise DestinationError(
+            f"{destination} is a tagger with {' and '.join(work)}, which a new one would lose; name another "
+            "folder, or remove it"
+        )
 
 
 def is_trained(card: dict) -> bool:

@@ -19,7 +19,7 @@ from lmtx.metrics import evaluate, paired_difference, per_document
 from lmtx.study import Study
 from lmtx.tagger import Tagger, TaggerError
 from lmtx.tagger.calibration import calibrate_by, calibrate_on
-from lmtx.tagger.card import excerpt, is_trained, percent
+from lmtx.tagger.card import check_free, excerpt, is_trained, percent
 from lmtx.tagger.folders import E0, read_annotated, study_of, untrained
 from lmtx.tagger.labels import TABLE
 from lmtx.tagger.windows import Windows, check_windows, longer
@@ -64,7 +64,7 @@ def export_study(
 
     Raises what `Tagger.load`, `Tagger.export` and the teacher raise.
     """
-    check_destination(destination, folder=True, source=folder)
+    check_free(destination, folder, recalibrated=annotated is not None)
     tagger = Tagger.load(folder)
     if tagger.card.get("system") == "zero-shot":
         outcome = (
@@ -120,6 +120,8 @@ def _calibrate(tagger: Tagger, study: Study, corpus: Corpus, ask: bool) -> str:
 
 def add_labels(options: Namespace) -> None:
     """Add the labels of files to an exported tagger."""
+    if options.folder.is_file():
+        raise TaggerError(f"{options.folder} is a file; the tagger's folder comes first, then the labels")
     if options.folder.is_dir() and not (options.folder / TABLE).is_file():
         raise TaggerError(
             f"{options.folder} is no exported tagger; make one first: "

@@ -60,9 +60,9 @@ class LabelIndex:
         """
         table = pa.concat_tables([self.table, labels.cast(LABEL_SCHEMA)])
         if doubled := doubled_uids(table):
-            raise TaggerError(
-                f"{next(iter(doubled))!r} is in the tagger already, or comes twice; uids must be unique"
-            )
+            uid = next(iter(doubled))
+            twice = "is in the tagger already" if uid in self.table["uid"].to_pylist() else "comes twice"
+            raise TaggerError(f"the label {uid!r} {twice}; leave it out")
         if self.scales is None:
             return LabelIndex(table, np.concatenate([self.vectors, vectors]))
         both = zip((self.vectors, self.scales), pack(vectors), strict=True)

@@ -19,12 +19,11 @@ from lmtx.corpus import DOCUMENT_SCHEMA, Corpus
 from lmtx.datasets.own import Labels, read_side
 from lmtx.datasets.spool import hashes, lowest
 from lmtx.encoder import Encoder
-from lmtx.files import check_destination
 from lmtx.llm.cost import Plan, duration, total_cost
 from lmtx.llm.models import MODELS, on_disk
 from lmtx.tagger import LabelIndex, Tagger, TaggerError
 from lmtx.tagger.calibration import calibrate_by, calibrate_on
-from lmtx.tagger.card import excerpt
+from lmtx.tagger.card import check_free, excerpt
 from lmtx.tagger.checking import Check, enough
 from lmtx.tagger.windows import Windows, check_windows, cut_down, limit_of, longer
 from lmtx.teachers.discrimination import CHECKED, RANDOM_LABELS, tells_apart
@@ -102,7 +101,7 @@ def learn(
     if cycles < 1:
         raise TaggerError(f"the number of cycles is {cycles}; at least 1 is needed")
     if destination is not None:
-        check_destination(destination, folder=True)
+        check_free(destination, recalibrated=True)
     with ExitStack() as stack:
         # Read. A part of the documents is held out for the check.
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="lmtx-learn-")))
@@ -228,7 +227,7 @@ def read_corpus(
     if n_labels < 2:
         raise TaggerError(f"{label_file} holds one label; at least 2 are needed, or every document has it")
     if n < LEAST:
-        raise TaggerError(f"{side.source} holds {n} documents; at least {LEAST} are needed to learn from")
+        raise TaggerError(f"there are {n} documents; at least {LEAST} are needed to learn from")
     annotated = side.truth(n_labels)
     candidates, size = np.arange(n), n // 4 if free else max(n // 10, min(60, n // 4))
     if enough(annotated):

@@ -144,6 +144,7 @@ def tag(options: Namespace) -> int:
                 "with `lmtx review`, use annotations with `lmtx export --annotated`, or give --threshold"
             )
         threshold = tagger.calibration.threshold(options.precision)
+        print(f"lmtx: {tagger.calibration.step(options.precision)}", file=sys.stderr)
     sys.stdout.reconfigure(encoding="utf-8")
     answers = {"strict": options.strict, "form": options.format, "text": options.text}
     summary = tag_stream(tagger, sources, sys.stdout, k=options.k, threshold=threshold, **answers)
