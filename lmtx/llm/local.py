@@ -18,6 +18,7 @@ from lmtx.llm.tokens import Tokens, chat_frame
 
 _OVERHEAD = 3.0
 """A step of writing takes about this many times as long as the multiplications by the weights alone."""
+_TRIALS = 16
 _CPU_CACHE = 2**30
 """Bytes of keys and values of the texts written at once on a CPU, where no error says that memory ran out."""
 
@@ -162,7 +163,7 @@ class LocalModel:
     def seconds(self, tokens: int, rows: int = 512) -> float:
         """Rough seconds that multiplying `tokens` tokens by the weights takes, `rows` of them at once.
 
-        By a trial multiplication of a matrix of a language model's size.
+        By trial multiplications of matrices of a language model's size, too many to stay in a cache.
         """
         from transformers import AutoModelForCausalLM
 
@@ -172,14 +173,15 @@ class LocalModel:
         device = resolve_device(self.config.device)
         in_bf16 = self.precision == "bf16" and multiplies_bf16(device)
         options = {"device": device, "dtype": torch.bfloat16 if in_bf16 else torch.float32}
-        states, weights = torch.ones((rows, width), **options), torch.ones((width, width), **options)
-        trials = []
-        for _ in range(4):  # the first also starts up libraries
+        states = torch.ones((rows, width), **options)
+        weights = [torch.ones((width, width), **options) for _ in range(_TRIALS)]
+        took = 0.0
+        for _ in range(2):  # the first also starts up libraries
             started = time.perf_counter()
-            (states @ weights).sum().item()  # waits for the device
-            trials.append(time.perf_counter() - started)
+            sum((states @ matrix).sum() for matrix in weights).item()  # waits for the device
+            took = time.perf_counter() - started
         size = model.num_parameters(exclude_embeddings=True)
-        return min(trials) * (tokens / rows) * size / width**2
+        return took / _TRIALS * (tokens / rows) * size / width**2
 
     def estimate(self, requests: int, prompt: int, answer: int) -> dict[str, Any]:
         """Fields of a `Plan` for writing so many answers."""

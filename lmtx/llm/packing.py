@@ -11,9 +11,11 @@ from the document's last. So each end reads the same as in a prompt of its own. 
 which all prompts of a run begin, the stem, is read once for the run.
 """
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import torch
 
@@ -124,7 +126,7 @@ def read_stem(model, ids: list[int], device: torch.device) -> Stem:
     from transformers import DynamicCache
 
     cache = DynamicCache()
-    model.base_model(input_ids=torch.tensor([ids], device=device), past_key_values=cache, use_cache=True)
+    model.base_model(input_ids=torch.tensor([ids], device=device), **_keeping(model, cache))
     return Stem(ids, [(layer.keys, layer.values) for layer in cache.layers])
 
 
@@ -145,7 +147,7 @@ def packed_logits(
     for number, pair in enumerate(() if stem is None else stem.layers):
         cache.update(*(states.expand(len(rows), -1, -1, -1) for states in pair), number)
     prefixes = [row.prefix[start:] for row in rows]
-    _read(model, prefixes, padding_id, device, start, past_key_values=cache, use_cache=True)
+    _read(model, prefixes, padding_id, device, start, **_keeping(model, cache))
     ends = pack(rows, padding_id, device)
     lengths = torch.tensor([len(row.prefix) for row in rows], device=device)
     masks = {kind: attention_mask(ends, lengths, model.dtype, window) for kind, window in windows.items()}
@@ -156,8 +158,7 @@ def packed_logits(
         ends.columns,
         attention_mask=masks if len(masks) > 1 else next(iter(masks.values())),
         position_ids=ends.positions,
-        past_key_values=cache,
-        use_cache=True,
+        **_keeping(model, cache),
     )
 
 
@@ -166,6 +167,12 @@ def whole_logits(model, rows: Sequence[Row], padding_id: int, device: torch.devi
     """The same logits from whole prompts, the document's tokens repeated for each of its ends."""
     prompts = [[*row.prefix, *end] for row in rows for end in row.suffixes]
     return _read(model, prompts, padding_id, device, use_cache=False)
+
+
+def _keeping(model, cache) -> dict[str, Any]:
+    """The arguments with which a model keeps keys and values in `cache`; transformers renamed one in 5.24."""
+    renamed = "cache" in inspect.signature(model.forward).parameters
+    return {"cache" if renamed else "past_key_values": cache, "use_cache": True}
 
 
 def _read(
