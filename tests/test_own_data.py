@@ -246,11 +246,12 @@ def test_an_accent_may_be_a_letter_s_or_stand_behind_it(files, label, annotation
     assert all(labels == [row["text"].strip()] for _, _, labels in everything(reading).values())
 
 
-def test_labels_that_look_alike_are_one_or_named(files):
+def test_labels_that_look_alike_are_one_or_named(files, capsys):
     rows = [{"text": f"t{i}"} for i in range(3)]
     reading = read(own(), files(labels_txt=f"{SHORT}\n{LONG}\n{SHORT} \nred\nred\n", documents_jsonl=rows))
     assert reading.corpus.labels["text"].to_pylist() == [SHORT, "red"]
     assert reading.manifest["labels_merged"] == 3
+    assert "3 of the labels repeat one before them" in capsys.readouterr().out
     root = files(labels_jsonl=[{"uid": SHORT, "text": "a"}, {"uid": LONG, "text": "b"}])
     assert "stands for 'a' already" in message(own(labels="labels.jsonl"), root)
 
