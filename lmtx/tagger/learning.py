@@ -227,7 +227,8 @@ def read_corpus(
     if n_labels < 2:
         raise TaggerError(f"{label_file} holds one label; at least 2 are needed, or every document has it")
     if n < LEAST:
-        raise TaggerError(f"there are {n} documents; at least {LEAST} are needed to learn from")
+        source = documents if isinstance(documents, str | Path) else "your list"
+        raise TaggerError(f"{source} holds {n} documents; at least {LEAST} are needed to learn from")
     annotated = side.truth(n_labels)
     candidates, size = np.arange(n), n // 4 if free else max(n // 10, min(60, n // 4))
     if enough(annotated):
