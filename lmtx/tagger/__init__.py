@@ -213,8 +213,9 @@ def _keep_others(folder: Path, scratch: Path) -> None:
 def read_card(folder: Path) -> dict:
     """The card of a model's folder. Raises `TaggerError` when it is missing or holds no trained model."""
     if not (folder / CARD).is_file():
-        missing = f"{folder} has no {CARD}" if folder.is_dir() else f"there is no folder {folder}"
-        missing = f"{folder} is a file" if folder.is_file() else missing
+        missing = f"there is no folder {folder}"
+        if folder.exists():
+            missing = f"{folder} has no {CARD}" if folder.is_dir() else f"{folder} is a file"
         raise TaggerError(f"{missing}; name an exported tagger, or a model of a study")
     try:
         card = read_json(folder / CARD)

@@ -47,10 +47,11 @@ def check_free(destination: str | Path, source: str | Path | None = None, recali
     check_destination(destination, folder=True, source=source)
     if not (Path(destination) / CARD).is_file():
         return
-    card, calibration = read_json(Path(destination) / CARD), Calibration.load(destination)
-    by_people = calibration is not None and calibration.by_people and not recalibrated
-    work = ["added labels"] * bool(card.get("added_labels"))
-    work += ["people's answers"] * bool(card.get("review") or by_people)
+    card = read_json(Path(destination) / CARD)
+    calibration = None if recalibrated else Calibration.load(destination)
+    answers = card.get("review") or (calibration and calibration.by_people)
+    kinds = {"added labels": card.get("added_labels"), "people's answers": answers}
+    work = [kind for kind, there in kinds.items() if there]
     if work:
         raise DestinationError(
             f"{destination} is a tagger with {' and '.join(work)}, which a new one would lose; name another "

@@ -41,17 +41,24 @@ PACKED, WHOLE, SERVER = "lmtx, packed", "one whole prompt a pair", "llama.cpp's 
 
 def main() -> None:
     chosen = options(__doc__, rounds=10)
-    if not on_disk("qwen-1.5b"):
-        print("the model is not here, which `lmtx model qwen-1.5b` would bring: no rows")
+    if not ready():
         return
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     corpus, pairs = shortlisted(chosen.rounds + 1)
     with tempfile.TemporaryDirectory() as folder:
         teacher = judge(Path(folder), "qwen", corpus)
         served = os.environ.get("OPENAI_BASE_URL")
         server = judge(Path(folder), "openai", corpus, **SERVED) if served else None
         measure(chosen, pairs, teacher, server)
+
+
+def ready() -> bool:
+    """Whether the model is here, which is said where it is not; quietens transformers."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    here = bool(on_disk("qwen-1.5b"))
+    if not here:
+        print("the model is not here, which `lmtx model qwen-1.5b` would bring: no rows")
+    return here
 
 
 def shortlisted(documents: int) -> tuple[Corpus, Pairs]:

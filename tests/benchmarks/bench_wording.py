@@ -12,15 +12,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from bench_judging import judge
+from bench_judging import judge, ready
 from rows import Row, options, report
-from transformers.utils import logging
 
 from lmtx.config import load_presets
 from lmtx.datasets import read
 from lmtx.encoder import Encoder
 from lmtx.index import search
-from lmtx.llm.models import on_disk
 from lmtx.teachers import Pairs
 from lmtx.teachers.discrimination import power
 
@@ -30,11 +28,8 @@ WORDINGS = {"strict": "strict instructions, as the study asks", "question": "the
 
 def main() -> None:
     chosen = options(__doc__, rounds=1, documents=60)
-    if not on_disk("qwen-1.5b"):
-        print("the model is not here, which `lmtx model qwen-1.5b` would bring: no rows")
+    if not ready():
         return
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     for dataset in ("semanlink", "pydocs"):
         measure(chosen, dataset)
 
@@ -60,12 +55,10 @@ def measure(chosen, dataset: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for prompt in WORDINGS:
             teacher = judge(Path(folder), "qwen", corpus, dataset=dataset, prompt=prompt)
-            p_yes = {
-                name: teacher.judge(Pairs.from_shortlist(documents, corpus.labels, ids)).p_yes.reshape(
-                    ids.shape
-                )
-                for name, ids in (("near", near), ("far", far))
-            }
+            p_yes = {}
+            for name, ids in (("near", near), ("far", far)):
+                pairs = Pairs.from_shortlist(documents, corpus.labels, ids)
+                p_yes[name] = teacher.judge(pairs).p_yes.reshape(ids.shape)
             tokens[prompt] = [teacher.cost.prompt_tokens / (near.size + far.size)]
             auc = power(np.where(is_true, p_yes["near"], np.nan), np.where(is_true, np.nan, p_yes["near"]))
             yes = {name: f"{np.mean(values >= 0.5):.0%}" for name, values in p_yes.items()}
