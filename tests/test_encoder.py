@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+import platform
 import shutil
 import socket
 import subprocess
@@ -486,6 +487,21 @@ def test_auto_means_bf16_only_where_the_processor_has_it(monkeypatch):
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
         assert resolve_precision("auto", cpu) == precision
         assert [resolve_precision(given, cpu) for given in ("bf16", "fp32")] == ["bf16", "fp32"]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's limits are set")
+def test_memory_of_one_product_serves_the_next():
+    """Page faults of 50 blocks of 16 MiB, one after the other, in a new process."""
+    script = (
+        "import resource, torch; from lmtx.devices import resolve_device\n"
+        "resolve_device('cpu'); torch.ones(4 << 20)\n"
+        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "before = faults()\n"
+        "for _ in range(50): torch.ones(4 << 20)\n"
+        "print(faults() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 4096  # those of a single block
 
 
 def test_a_saved_folder_is_one_of_sentence_transformers(encoder, tmp_path):

@@ -74,6 +74,21 @@ def test_search_finds_what_sorting_all_cosines_finds_and_passes_excluded_pairs_o
     assert (found.ids[-2, :3] >= 0).all() and (found.ids[-2, 3:] == -1).all()
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_wide_blocks_are_searched_by_groups_of_their_columns(precision, monkeypatch):
+    """Also where the nearest labels lie in one group, are excluded, or equal each other."""
+    monkeypatch.setattr("lmtx.index.exact._CPU_BLOCK", (7, 2048))
+    queries, labels = unit(20, 16, seed=4), unit(5000, 16, seed=5)
+    labels[100:1380:128] = queries[0] + 0.1 * labels[100:1380:128]  # ten of the columns of one group
+    labels[1500:1508] = labels[1400]
+    labels /= np.linalg.norm(labels, axis=1, keepdims=True)
+    queries[1] = labels[1400]
+    excluded = pairs([[100, 228], *([] for _ in range(19))], 5000)
+    assert set(brute_force(queries, labels, 8, excluded)[0][0]) == set(range(356, 1380, 128))
+    found = search(queries, labels, 8, excluded=excluded, precision=precision, device="cpu")
+    check(found, queries, labels, 8, excluded)
+
+
 @pytest.mark.parametrize("way", ["exact", "graph"])
 def test_no_queries_give_an_empty_shortlist(way):
     for excluded in (None, sp.csr_array((0, 200), dtype=bool)):

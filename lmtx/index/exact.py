@@ -5,12 +5,12 @@ second pass scores the candidates in fp32, pair by pair, so equal vectors have e
 first pass dropped scored at most c there, the lowest score among the candidates; its true score s is bounded
 by
 
-    s <= c + |q - q'| max|x| + |q'| max|x - x'| + u |c| + 2 d 2^-24 |q| max|x|,
+    s <= c + |q - q'| max|x| + |q'| u max|x| + u |c| + 2 d 2^-24 |q| max|x|,
 
-where q' and x' are query and label as rounded for the first pass, u is the unit roundoff of its result, and
-the last term covers the sums of d products in fp32, of both passes (Higham, Accuracy and Stability of
-Numerical Algorithms, section 3.1). A query whose k-th score is above that bound is done. The others get
-another search with four times as many candidates. So both precisions return the same labels.
+where q' is the query as rounded for the first pass, and u is that pass's unit roundoff: rounding moves a
+label by u |x| at most. The last term covers the sums of d products in fp32, of both passes (Higham, Accuracy
+and Stability of Numerical Algorithms, section 3.1). A query whose k-th score is above that bound is done. The
+others get another search with four times as many candidates. So both precisions return the same labels.
 """
 
 import warnings
@@ -28,6 +28,8 @@ from lmtx.index.rankings import Shortlist
 
 _CPU_BLOCK = (512, 16384)  # queries and labels of one product: about the size of a cache
 _MEMORY = 1 << 29  # bytes of queries and their candidates, on a CPU
+_FEW = 64  # queries, for which a CPU multiplies in fp32 sooner than it rounds the labels
+_GROUP = 16  # columns
 
 
 def read_rows(name: str, stored: np.ndarray, rows: slice, scales: np.ndarray | None = None) -> np.ndarray:
@@ -60,9 +62,10 @@ def exact(
 ) -> Shortlist:
     """`lmtx.index.search` on one device; its parameters are checked."""
     nearest = Shortlist.empty(len(queries), k)
-    if precision == "auto":
-        precision = "fp32" if device.type == "cpu" else resolve_precision("auto", device)
-    first_pass = torch.bfloat16 if precision == "bf16" else torch.float32
+    if precision == "auto" and device.type == "cpu" and len(queries) < _FEW:
+        precision = "fp32"
+    bf16 = resolve_precision(precision, device) == "bf16"
+    first_pass = torch.bfloat16 if bf16 else torch.float32
     memory = torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else _MEMORY
     stored_labels = _Labels.put(labels, scales, device, first_pass, memory)
     # Hold more candidates than wanted, for as many queries at once as fit with theirs.
@@ -137,17 +140,14 @@ class _Labels:
             vectors = vectors * self.scales[rows].unsqueeze(-1)
         return vectors.to(self.device)
 
-    def blocks(self) -> Iterator[tuple[int, torch.Tensor, float, float]]:
-        """Start of a block, its rounded vectors, its max|x| and its max|x - x'|."""
+    def blocks(self) -> Iterator[tuple[int, torch.Tensor, float]]:
+        """Start of a block, its rounded vectors and its max|x|."""
         for start in range(0, len(self), self.block[1]):
             vectors = self.vectors(slice(start, start + self.block[1]))
-            lengths, rounded = _length(vectors), vectors.to(self.first_pass)
+            lengths = _length(vectors)
             if not (finite := lengths.isfinite()).all():
                 _refuse("labels", start + int(finite.byte().argmin()))
-            error = 0.0
-            if self.first_pass != torch.float32:
-                error = _length(vectors - rounded.float()).max().item()
-            yield start, rounded, lengths.max().item(), error
+            yield start, vectors.to(self.first_pass), lengths.max().item()
 
 
 def _nearest(
@@ -181,10 +181,9 @@ def _candidates(
     rounded = queries.to(labels.first_pass)
     best = torch.full((n, n_candidates), -torch.inf, dtype=labels.first_pass, device=queries.device)
     ids = torch.full((n, n_candidates), -1, dtype=torch.int32, device=queries.device)
-    longest_label = label_error = 0.0
-    for start, vectors, longest_of_block, error_of_block in labels.blocks():
+    longest_label = 0.0
+    for start, vectors, longest_of_block in labels.blocks():
         longest_label = max(longest_label, longest_of_block)
-        label_error = max(label_error, error_of_block)
         pairs = hidden[:, start : start + len(vectors)].tocoo()
         for first in range(0, n, labels.block[0]):
             rows = slice(first, first + labels.block[0])
@@ -195,22 +194,41 @@ def _candidates(
                 excluded = np.stack([pairs.row[inside] - rows.start, pairs.col[inside]]).astype(np.int64)
                 products[tuple(torch.from_numpy(excluded).to(products.device))] = -torch.inf
             # Merge the best of this block with the best of those before it.
-            best_of_block = products.topk(min(n_candidates, len(vectors)))
-            merged = torch.cat([best[rows], best_of_block.values], 1).topk(n_candidates)
-            both_ids = torch.cat([ids[rows], (best_of_block.indices + start).int()], 1)
+            values, columns = _largest(products, min(n_candidates, len(vectors)))
+            merged = torch.cat([best[rows], values], 1).topk(n_candidates)
+            both_ids = torch.cat([ids[rows], (columns + start).int()], 1)
             best[rows], ids[rows] = merged.values, both_ids.gather(1, merged.indices)
     ids[best == -torch.inf] = -1
     lowest_score = best[:, -1].float()
-    # |q - q'| max|x| + |q'| max|x - x'|: the rounding of queries and labels.
-    error_bound = _length(queries - rounded.float()) * longest_label + _length(rounded.float()) * label_error
+    roundoff = torch.finfo(labels.first_pass).eps / 2
+    # |q - q'| max|x|: the rounding of queries. |q'| u max|x|: that of labels, which stay as they are in fp32.
+    error_bound = _length(queries - rounded.float()) * longest_label
+    if labels.first_pass != torch.float32:
+        error_bound += _length(rounded.float()) * roundoff * longest_label
     # u |c|: the rounding of the result.
-    error_bound += torch.finfo(labels.first_pass).eps / 2 * lowest_score.abs()
+    error_bound += roundoff * lowest_score.abs()
     # 2 d 2^-24 |q| max|x|: the sums of both passes.
     error_bound += 2 * queries.shape[1] * 2**-24 * _length(queries) * longest_label
     if labels.first_pass == torch.float32 and torch.get_float32_matmul_precision() != "highest":
         # Torch may then multiply fp32 as if it were bf16.
         error_bound += 2**-7 * _length(queries) * longest_label
     return ids, lowest_score, error_bound
+
+
+def _largest(products: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Find the n largest of each row, and their columns.
+
+    They lie in the n groups of columns whose largest are the largest; only these are searched in full.
+    """
+    groups = products.shape[1] // _GROUP
+    if products.shape[1] % _GROUP or 4 * n > groups:
+        return tuple(products.topk(n))
+    # Column c is in group c modulo `groups`.
+    best_groups = products.unflatten(1, (_GROUP, groups)).amax(1).topk(n).indices
+    steps = torch.arange(0, products.shape[1], groups, device=products.device)
+    columns = (best_groups[:, :, None] + steps).flatten(1)
+    values, best = products.gather(1, columns).topk(n)
+    return values, columns.gather(1, best)
 
 
 def _scored(queries: torch.Tensor, labels: _Labels, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
