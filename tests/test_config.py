@@ -231,7 +231,7 @@ def test_a_preset_may_choose_a_teacher_and_the_user_another():
     """Tags ask for a teacher that reads, a smoke run for one that is here, and the user has the last word."""
     kinds = {
         (): "combined",
-        ("dataset=debian",): "combined",
+        ("dataset=debian",): "huggingface",
         ("dataset=pydocs",): "ensemble",
         ("size=smoke",): "ensemble",
         ("teacher=simulated", "size=smoke"): "simulated",

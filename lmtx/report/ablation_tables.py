@@ -216,9 +216,9 @@ def strings_or_model(results: Results) -> Table:
         "strings_or_model",
         "Strings or a language model",
         "P@1 in percent. Literal: test documents whose text spells out an annotated label. Ensemble taught: "
-        "the student of a teacher that compares letters and vectors; with the model: of one that asks a "
-        "language model too, on the same few documents. Differences are paired, of P@1 or R@10; a star marks "
-        "an interval without 0.",
+        "the student of a teacher that compares letters and vectors; with the model: of the study's teacher, "
+        "where that is a language model, alone or with others, on the same few documents. Differences are "
+        "paired, of P@1 or R@10; a star marks an interval without 0.",
         "Data set",
         columns,
         [("", rows)],
