@@ -29,7 +29,7 @@ from lmtx.index.rankings import Shortlist
 _CPU_BLOCK = (512, 16384)  # queries and labels of one product: about the size of a cache
 _MEMORY = 1 << 29  # bytes of queries and their candidates, on a CPU
 _FEW = 64  # queries, for which a CPU multiplies in fp32 sooner than it rounds the labels
-_GROUP = 16  # columns
+_GROUP = 16  # columns of a product that `_largest` looks at as one
 
 
 def read_rows(name: str, stored: np.ndarray, rows: slice, scales: np.ndarray | None = None) -> np.ndarray:
