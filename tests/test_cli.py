@@ -181,7 +181,10 @@ def test_labels_of_a_vocabulary_are_added(run, folder, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("more.csv.gz", gzip.compress(b" text ,description\r\n fox1 fox2 , like a dog \r\nelk1,\r\n")),
+        (
+            "more.csv.gz",
+            gzip.compress(b" text ,description\r\n fox1 fox2 , like a dog \r\nelk1,\r\n", mtime=0),
+        ),
         ("more.txt", b"fox1 fox2: like a dog\relk1 \r\r"),
     ],
 )
