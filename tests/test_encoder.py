@@ -490,18 +490,21 @@ def test_auto_means_bf16_only_where_the_processor_has_it(monkeypatch):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's limits are set")
-def test_memory_of_one_product_serves_the_next():
-    """Page faults of 50 blocks of 16 MiB, one after the other, in a new process."""
+@pytest.mark.parametrize(("mebibytes", "kept"), [(16, True), (64, False)])
+def test_memory_of_one_product_is_kept_for_the_next(mebibytes, kept):
+    """Of 256 MiB that are freed in a new process, in smaller blocks all, in large ones nothing."""
     script = (
         "import resource, torch; from lmtx.devices import resolve_device\n"
-        "resolve_device('cpu'); torch.ones(4 << 20)\n"
-        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "before = faults()\n"
-        "for _ in range(50): torch.ones(4 << 20)\n"
-        "print(faults() - before)"
+        "resolve_device('cpu'); torch.ones(1)\n"
+        "pages = lambda: int(open('/proc/self/statm').read().split()[1])\n"
+        "held = lambda: pages() * resource.getpagesize() / 2**20\n"
+        "before = held()\n"
+        f"blocks = [torch.ones({mebibytes} << 18) for _ in range({256 // mebibytes})]\n"
+        "del blocks\n"
+        "print(held() - before)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 4096  # those of a single block
+    assert float(done.stdout) == pytest.approx(256 if kept else 0, abs=16)
 
 
 def test_a_saved_folder_is_one_of_sentence_transformers(encoder, tmp_path):
