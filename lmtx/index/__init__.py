@@ -58,8 +58,8 @@ def search(
         Of the exact search, one of torch's; "auto": the GPU, or the CPU without one. A graph uses the CPU.
     precision
         Of the exact search's first pass: "bf16" (scored anew in fp32, see `lmtx.index.exact`), "fp32", or
-        "auto": bf16 where the hardware multiplies it, fp32 elsewhere; on a CPU, with 64 to 383 queries only.
-        The labels are the same.
+        "auto": bf16 where the hardware multiplies it, but fp32 for fewer than 64 queries on a CPU, and where
+        faiss searches. The labels are the same.
 
     Returns
     -------

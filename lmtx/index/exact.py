@@ -201,10 +201,8 @@ def _candidates(
     ids[best == -torch.inf] = -1
     lowest_score = best[:, -1].float()
     roundoff = torch.finfo(labels.first_pass).eps / 2
-    # |q - q'| max|x|: the rounding of queries. |q'| u max|x|: that of labels, which stay as they are in fp32.
-    error_bound = _length(queries - rounded.float()) * longest_label
-    if labels.first_pass != torch.float32:
-        error_bound += _length(rounded.float()) * roundoff * longest_label
+    # |q - q'| max|x| + |q'| u max|x|: the rounding of queries and labels.
+    error_bound = (_length(queries - rounded.float()) + roundoff * _length(rounded.float())) * longest_label
     # u |c|: the rounding of the result.
     error_bound += roundoff * lowest_score.abs()
     # 2 d 2^-24 |q| max|x|: the sums of both passes.
