@@ -1,17 +1,20 @@
 """The open model as a judge: pairs of semanlink, ten labels a document, in bf16.
 
-Packed, as the study judges, against one whole prompt a pair and, where OPENAI_BASE_URL names llama.cpp with
-the same file, against that, asked one pair after another, so that it finds the document in its cache.
-A round is a document. Processor time counts, which other work does not change: for the server, which must be
-on this machine, that of its process. Without the model (`lmtx model qwen-1.5b`), no rows.
+Packed, as the study judges, against one whole prompt a pair, and against servers of the same model on this
+machine: LLAMA_CPP_URL is the address of llama.cpp's, with the same file, and TRANSFORMERS_URL that of
+`transformers serve`, with the same weights, which `--weights` writes in its format. They are asked one pair
+after another, so that llama.cpp finds the document in its cache. A round is a document. Processor time
+counts, which other work does not change: for a server, that of its process. Without the model (`lmtx model
+qwen-1.5b`), no rows.
 
-    python tests/benchmarks/bench_judging.py --rounds 10
+    python tests/benchmarks/bench_judging.py --weights scratch/qwen
+    transformers serve scratch/qwen --device cpu --dtype bfloat16 &
+    TRANSFORMERS_URL=http://localhost:8000/v1 python tests/benchmarks/bench_judging.py --rounds 10
 """
 
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,24 +34,38 @@ from lmtx.corpus import Corpus
 from lmtx.datasets import read
 from lmtx.encoder import Encoder
 from lmtx.index import search
+from lmtx.llm.local import LocalModel
 from lmtx.llm.models import on_disk
 from lmtx.teachers import Pairs, Teacher, build
 
 SHORTLIST = 10
-SERVED = {"prompt": "strict", "model": "qwen", "concurrency": 1, "document_tokens": 128}
-PACKED, WHOLE, SERVER = "lmtx, packed", "one whole prompt a pair", "llama.cpp's server, Q4_K_M"
+SERVED = {
+    "prompt": "strict",
+    "model": "scratch/qwen",
+    "concurrency": 1,
+    "document_tokens": 128,
+    "max_tokens": 1,
+}
+PACKED, WHOLE = "lmtx, packed", "one whole prompt a pair"
+SERVERS = {
+    "LLAMA_CPP_URL": "llama.cpp's server, Q4_K_M",
+    "TRANSFORMERS_URL": "transformers serve, bf16, answers in words",
+}
 
 
 def main() -> None:
-    chosen = options(__doc__, rounds=10)
+    chosen = options(__doc__, rounds=10, weights="")
     if not ready():
         return
+    if chosen.weights:
+        return save_weights(Path(chosen.weights))
     corpus, pairs = shortlisted(chosen.rounds + 1)
     with tempfile.TemporaryDirectory() as folder:
         teacher = judge(Path(folder), "qwen", corpus)
-        served = os.environ.get("OPENAI_BASE_URL")
-        server = judge(Path(folder), "openai", corpus, **SERVED) if served else None
-        measure(chosen, pairs, teacher, server)
+        os.environ.setdefault("OPENAI_API_KEY", "none")
+        addresses = {os.environ[url]: name for url, name in SERVERS.items() if url in os.environ}
+        servers = [Server(Path(folder), name, address, corpus) for address, name in addresses.items()]
+        measure(chosen, pairs, teacher, servers)
 
 
 def ready() -> bool:
@@ -79,12 +96,34 @@ def judge(folder: Path, preset: str, corpus: Corpus, dataset: str = "semanlink",
     return build(config, store=folder / f"{preset}.sqlite", corpus=corpus)
 
 
-def time_of_server() -> Callable[[], float]:
-    """A clock: the processor time of the process that listens at the port of OPENAI_BASE_URL."""
-    port = urlsplit(os.environ["OPENAI_BASE_URL"]).port
-    listening = (each for each in psutil.net_connections() if each.laddr and each.laddr.port == port)
-    process = psutil.Process(next(each.pid for each in listening if each.status == psutil.CONN_LISTEN))
-    return lambda: sum(process.cpu_times()[:2])
+def save_weights(folder: Path) -> None:
+    """Write the weights of the study's teacher, unpacked to bf16, as a folder of transformers."""
+    model = LocalModel(
+        load_presets(["dataset=semanlink", "teacher=qwen"], ["teacher.precision=bf16"]).teacher
+    )
+    model.weights.save_pretrained(folder)
+    model.tokenizer.save_pretrained(folder)
+
+
+class Server:
+    """A teacher behind an address on this machine, with the name of its row."""
+
+    def __init__(self, folder: Path, name: str, address: str, corpus: Corpus):
+        self.name, self._address = name, address
+        apart = folder / name.partition(" ")[0]  # a store of its own, as their verdicts have one identity
+        apart.mkdir()
+        self._teacher = judge(apart, "openai", corpus, **SERVED)
+        port = urlsplit(address).port
+        listening = (each for each in psutil.net_connections() if each.laddr and each.laddr.port == port)
+        self._process = psutil.Process(next(e.pid for e in listening if e.status == psutil.CONN_LISTEN))
+
+    def seconds(self) -> float:
+        """The processor time of its process so far."""
+        return sum(self._process.cpu_times()[:2])
+
+    def judge(self, pairs: Pairs) -> np.ndarray:
+        os.environ["OPENAI_BASE_URL"] = self._address
+        return self._teacher.judge(pairs, progress=False).p_yes
 
 
 def seconds_of_products(operations: float) -> float:
@@ -96,9 +135,8 @@ def seconds_of_products(operations: float) -> float:
     return operations * clocks["products"][0] / (50 * 2 * 512 * 2048**2)
 
 
-def measure(chosen, pairs: Pairs, teacher: Teacher, server: Teacher | None) -> None:
+def measure(chosen, pairs: Pairs, teacher: Teacher, servers: list[Server]) -> None:
     clocks, p_yes = {}, {}
-    served_time = time_of_server() if server else None
     yes, no = teacher._reader._words
     documents = [pairs.select(np.flatnonzero(pairs.rows == row)) for row in range(chosen.rounds + 1)]
     # The first one loads the model. It is the longest, on which packing is checked once.
@@ -113,20 +151,21 @@ def measure(chosen, pairs: Pairs, teacher: Teacher, server: Teacher | None) -> N
         with clock(clocks, WHOLE):
             alone = [p_yes_alone(teacher.model.weights, prompt, yes, no) for prompt in prompts]
         p_yes.setdefault(WHOLE, []).append(alone)
-        if server:
-            with clock(clocks, SERVER, served_time):
-                p_yes.setdefault(SERVER, []).append(server.judge(one, progress=False).p_yes)
+        for server in servers:
+            with clock(clocks, server.name, server.seconds):
+                p_yes.setdefault(server.name, []).append(server.judge(one))
     tokens = teacher.cost.prompt_tokens
     seconds = sum(clocks[PACKED])
     parameters = teacher.model.weights.num_parameters(exclude_embeddings=True)
     share = seconds_of_products(2 * parameters * tokens) / seconds
-    packed, *others = (np.ravel(each) for each in p_yes.values())
-    difference = f"p_yes differs by {np.abs(packed - others[0]).max():.2f} at most"
+    packed, whole, *others = (np.ravel(each) for each in p_yes.values())
+    difference = f"p_yes differs by {np.abs(packed - whole).max():.2f} at most"
     notes = [f"{tokens / seconds:.0f} tokens/s, {share:.0%} of the rate of large products; {difference}"]
-    if server:
-        same = np.mean((packed >= 0.5) == (others[1] >= 0.5))
-        order = spearmanr(packed, others[1], nan_policy="omit").statistic
-        notes.append(f"the same answer to {same:.0%} of {len(packed)} pairs; rank correlation {order:.3f}")
+    for other in others:
+        note = f"the same answer to {np.mean((packed >= 0.5) == (other >= 0.5)):.0%} of {len(packed)} pairs"
+        if not np.isin(other, (0, 1)).all():
+            note += f"; rank correlation {spearmanr(packed, other, nan_policy='omit').statistic:.3f}"
+        notes.append(note)
     case = f"Qwen2.5-Coder-1.5B, semanlink, {SHORTLIST} labels a document, processor time"
     for other, note in zip(list(clocks)[1:], notes, strict=True):
         rates = {"count": SHORTLIST, "unit": "pairs/s"}
