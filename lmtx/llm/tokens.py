@@ -1,4 +1,4 @@
-"""Tokens: counting and cutting texts, the chat template around a message, the words of an answer."""
+"""Tokens: counting and cutting texts, and the chat template around a message."""
 
 from datetime import datetime
 from pathlib import Path
@@ -102,23 +102,3 @@ def cut_texts(tokenizer, texts: list[str], tokens: int) -> list[str]:
         text[: offsets[-1][1]] if len(offsets) == tokens else text
         for text, offsets in zip(texts, encoded["offset_mapping"], strict=True)
     ]
-
-
-def answer_tokens(tokenizer, model: str) -> tuple[list[int], list[int]]:
-    """The ids of all single tokens that spell *yes*, and of those that spell *no*.
-
-    Case and a leading space (the marks Ġ and ▁) make no difference. Raises `TeacherError` where a
-    word has no such token.
-    """
-    spelled: dict[str, list[int]] = {"yes": [], "no": []}
-    for token, number in tokenizer.get_vocab().items():
-        word = token.lstrip("Ġ▁ ").lower()
-        if word in spelled:
-            spelled[word].append(number)
-    for word, ids in spelled.items():
-        if not ids:
-            raise TeacherError(
-                f"the tokenizer of {model} has no single token for “{word}”, so its probability cannot be "
-                "read from one forward pass; take another model, or serve this one and use teacher=openai"
-            )
-    return sorted(spelled["yes"]), sorted(spelled["no"])

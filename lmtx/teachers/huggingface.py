@@ -20,7 +20,7 @@ from lmtx.llm.cost import estimate
 from lmtx.llm.faults import TeacherError, first_line
 from lmtx.llm.local import LocalModel
 from lmtx.llm.packing import Row, Stem
-from lmtx.llm.tokens import Tokens, answer_tokens, cut_texts
+from lmtx.llm.tokens import Tokens, cut_texts
 from lmtx.teachers.base import Answers, Teacher
 from lmtx.teachers.pairs import NO, YES, DocumentPairs, Pairs
 from lmtx.teachers.prompts import Wording, document_text
@@ -37,10 +37,10 @@ _OVERHEAD = 1.5
 
 
 class HuggingFaceTeacher(Teacher):
-    """p_yes = P(yes) / (P(yes) + P(no)), read off the first token of the answer (`OddsReader`).
+    """p_yes = P(yes) / (P(yes) + P(no)), read off the first token of the answer.
 
-    The scored tokens are those of `Wording.prefix`, then those of `Wording.suffix`, within the
-    tokenizer's chat template where it has one.
+    Each is summed over all tokens that spell the word. The prompt's tokens are those of `Wording.prefix`,
+    then those of `Wording.suffix`, within the tokenizer's chat template where it has one.
 
     The weights are loaded when the first pair is asked for. Of a GGUF file whose SHA-256 the parameters
     give, nothing is: a run that the store can answer needs no model. Raises `TeacherError` when the model
@@ -54,15 +54,43 @@ class HuggingFaceTeacher(Teacher):
         self._wording = Wording.of(config.wording, config.question, config.prompt)
         self.model = LocalModel(config)
         self.max_missing = config.max_missing
+        self._checked = 0  # tokens of the longest row whose packing was checked
+        self._mass_is_checked = False
         wording = self._wording.identity("pointwise")
         identity = self.model.identity | {"document_tokens": config.document_tokens, **wording}
         if not self.model.is_pinned:
-            _ = self._reader  # a model that cannot judge is refused here
+            _ = self.packs, self._words  # a model that cannot judge is refused here
         super().__init__(config.name, identity, store, self.model.cost)
 
     @cached_property
-    def _reader(self) -> "OddsReader":
-        return OddsReader(self.model, self._stem_ids)
+    def packs(self) -> bool:
+        """Whether the prompts of a document share one reading of it; else each is read whole."""
+        try:
+            packing.attention_windows(self.model.settings)
+        except packing.UnshareableError as reason:
+            self._read_whole(reason)
+            return False
+        return True  # until `_check_packing` finds otherwise
+
+    @cached_property
+    def _words(self) -> tuple[list[int], list[int]]:
+        """The ids of all single tokens that spell *yes*, and of those that spell *no*.
+
+        Case and a leading space (the marks Ġ and ▁) make no difference.
+        """
+        spelled: dict[str, list[int]] = {"yes": [], "no": []}
+        for token, number in self.model.tokenizer.get_vocab().items():
+            word = token.lstrip("Ġ▁ ").lower()
+            if word in spelled:
+                spelled[word].append(number)
+        for word, ids in spelled.items():
+            if not ids:
+                raise TeacherError(
+                    f"the tokenizer of {self.model.name} has no single token for “{word}”, so its "
+                    "probability cannot be read from one forward pass; take another model, or serve this "
+                    "one and use teacher=openai"
+                )
+        return sorted(spelled["yes"]), sorted(spelled["no"])
 
     @cached_property
     def _stem_ids(self) -> list[int]:
@@ -71,39 +99,44 @@ class HuggingFaceTeacher(Teacher):
         first, second = self.model.ids([self._wording.prefix(text) for text in ("a", "1")])
         return [*head, *first[: _shared_start([first, second])]]
 
+    @cached_property
+    def _stem(self) -> Stem:
+        """The same, read once for the run."""
+        return packing.read_stem(self.model.weights, self._stem_ids, self.model.weights.device)
+
     def ask(self, pairs: Pairs) -> Generator[Answers]:
-        try:
-            reader = self._reader
-        except TeacherError as reason:
-            if self.max_missing == 0:
-                raise
-            self.last_fault = str(reason)
+        if self.model.missing and self.max_missing > 0:
+            self.last_fault = str(self.model.missing)
             return
         documents = pairs.by_document()
         while block := list(islice(documents, _BLOCK)):
             rows = self._rows(block)
+            self._check_packing(rows)
+            rows = self._parts(rows)
+            # The ends of the rows are in the order of the pairs.
             positions = np.concatenate([document.positions for document in block])
-            for ends, odds in reader.read(rows):
-                yield positions[ends], expit(odds), np.where(odds >= 0, YES, NO).astype(np.int8)
+            positions = np.split(positions, np.cumsum([len(row.suffixes) for row in rows])[:-1])
+            for batch in batches_by_length([len(row) for row in rows], self._config.batch_tokens):
+                odds = self._log_odds([rows[i] for i in batch], self.packs)
+                answer = np.where(odds >= 0, YES, NO).astype(np.int8)
+                yield np.concatenate([positions[i] for i in batch]), expit(odds), answer
 
     def estimate(self, pairs: Pairs) -> dict[str, Any]:
-        try:
-            reader = self._reader
-        except TeacherError:
+        if self.model.missing:
             return self._rough_estimate(pairs)
         sample, documents, all_documents = pairs.sample(_SAMPLE)
         scale = len(pairs) / len(sample)
-        requests, tokens = reader.cost(self._rows(sample.by_document()))
-        tokens = round(scale * tokens)
-        unit = "a document with its labels" if reader.packs else "a document with one label"
+        rows = self._parts(self._rows(sample.by_document()))
+        shared = len(self._stem_ids) * len(rows) if self.packs else 0
+        tokens = round(scale * (sum(map(len, rows)) - shared))
+        unit = "a document with its labels" if self.packs else "a document with one label"
         notes = [f"a request is one forward pass over {unit}"]
         if documents < all_documents:
             notes.append(f"tokens counted in {documents} of {all_documents:,} documents")
         if self.speed() is None:
             notes.append("time estimated from a trial multiplication on this machine")
-        return estimate(
-            round(scale * requests), tokens, seconds=_OVERHEAD * self.model.seconds(tokens), notes=notes
-        )
+        seconds = _OVERHEAD * self.model.seconds(tokens)
+        return estimate(round(scale * len(rows)), tokens, seconds=seconds, notes=notes)
 
     def _rough_estimate(self, pairs: Pairs) -> dict[str, Any]:
         """Without the model's tokenizer: four bytes are a token, and a label's frame takes six."""
@@ -139,56 +172,13 @@ class HuggingFaceTeacher(Teacher):
             rows += [Row(prefix, ends[start : start + room]) for start in range(0, len(ends), room)]
         return rows
 
-
-def _shared_start(ends: list[list[int]]) -> int:
-    """How many tokens all ends begin with, leaving each at least its last."""
-    most = min(map(len, ends)) - 1
-    return next((i for i in range(most) if len({end[i] for end in ends}) > 1), most)
-
-
-class OddsReader:
-    """ln P(yes) - ln P(no), each probability summed over all single tokens that spell the word.
-
-    `model`'s account is charged; `stem` are the tokens with which all prompts begin, read once. `packs` says
-    whether the prompts of a document share one reading of it; else each is read whole. Raises `TeacherError`
-    for a model without a token for *yes* and one for *no*.
-    """
-
-    def __init__(self, model: LocalModel, stem: list[int]):
-        self._model, self.packs = model, True
-        self._stem_ids = stem
-        self._checked = 0  # tokens of the longest row whose packing was checked
-        self._mass_is_checked = False
-        try:
-            packing.attention_windows(model.settings)
-        except packing.UnshareableError as reason:
-            self._read_whole(reason)
-        self._words = answer_tokens(model.tokenizer, model.name)
-
-    def cost(self, rows: list[Row]) -> tuple[int, int]:
-        """Forward passes and tokens that reading the rows takes."""
-        rows = self._parts(rows)
-        return len(rows), sum(map(len, rows)) - (len(self._stem_ids) * len(rows) if self.packs else 0)
-
-    def read(self, rows: list[Row]) -> Generator[tuple[np.ndarray, np.ndarray]]:
-        """Yield, a batch at a time, numbers of ends, int64 (n,), and their log-odds, float32 (n,).
-
-        Ends are counted from 0 over all rows.
-        """
-        self._check_packing(rows)
-        rows = self._parts(rows)
-        stops = np.cumsum([len(row.suffixes) for row in rows])
-        for batch in batches_by_length([len(row) for row in rows], self._model.config.batch_tokens):
-            ends = [np.arange(stops[i] - len(rows[i].suffixes), stops[i]) for i in batch]
-            yield np.concatenate(ends), self._log_odds([rows[i] for i in batch], self.packs)
-
     def _parts(self, rows: list[Row]) -> list[Row]:
         """The rows as they are read: each end by itself, where the model cannot share a document."""
         return rows if self.packs else [Row(row.prefix, [end]) for row in rows for end in row.suffixes]
 
     def _log_odds(self, rows: list[Row], packed: bool) -> np.ndarray:
-        """The log-odds after each end of each row: float32 (n,). One forward pass."""
-        model, weights = self._model, self._model.weights
+        """ln P(yes) - ln P(no) after each end of each row: float32 (n,). One forward pass."""
+        model, weights = self.model, self.model.weights
         padding = model.tokenizer.pad_token_id or 0  # any will do: the mask hides it
         stem = self._stem if packed and all(map(self._stem.starts, rows)) else None
         try:
@@ -203,14 +193,18 @@ class OddsReader:
             remedy = "set teacher.precision=fp32" if model.precision == "bf16" else "its weights are broken"
             raise TeacherError(f"{model.name} gives no finite probabilities in {model.precision}; {remedy}")
         if not self._mass_is_checked:
-            self._check_mass((torch.logaddexp(yes, no) - logits.logsumexp(-1)).exp().median().item())
+            self._mass_is_checked = True
+            mass = (torch.logaddexp(yes, no) - logits.logsumexp(-1)).exp().median().item()
+            if mass < _LEAST_MASS:
+                warnings.warn(
+                    f"{model.name} gives yes and no together a probability of {mass:.1%} in the first "
+                    "batch: it would rather write something else, and p_yes means little. Take a model that "
+                    "is tuned to follow instructions, or another teacher.question",
+                    stacklevel=2,
+                )
         model.cost.requests += len(rows)
         model.cost.prompt_tokens += sum(map(len, rows)) - (len(stem.ids) * len(rows) if stem else 0)
         return (yes - no).cpu().numpy()
-
-    @cached_property
-    def _stem(self) -> Stem:
-        return packing.read_stem(self._model.weights, self._stem_ids, self._model.weights.device)
 
     def _check_packing(self, rows: list[Row]) -> None:
         """Compare packed with whole prompts on the longest row yet; where they differ, pack no more.
@@ -230,7 +224,7 @@ class OddsReader:
             self._read_whole(error)
             return
         difference = float(np.abs(packed - self._log_odds([few], packed=False)).max())
-        if difference > _LIMIT[self._model.precision]:
+        if difference > _LIMIT[self.model.precision]:
             self._read_whole(f"its log-odds differ by {difference:.3f} from those of whole prompts")
         self._checked = len(row)
 
@@ -238,17 +232,13 @@ class OddsReader:
         """Go on with one prompt a pair."""
         self.packs = False
         warnings.warn(
-            f"{self._model.name} cannot read a document once for all its labels: {first_line(reason)}. Each "
+            f"{self.model.name} cannot read a document once for all its labels: {first_line(reason)}. Each "
             "pair gets a prompt of its own, several times as slow",
             stacklevel=2,
         )
 
-    def _check_mass(self, mass: float) -> None:
-        self._mass_is_checked = True
-        if mass < _LEAST_MASS:
-            warnings.warn(
-                f"{self._model.name} gives yes and no together a probability of {mass:.1%} in the first "
-                "batch: it would rather write something else, and p_yes means little. Take a model that "
-                "is tuned to follow instructions, or another teacher.question",
-                stacklevel=2,
-            )
+
+def _shared_start(ends: list[list[int]]) -> int:
+    """How many tokens all ends begin with, leaving each at least its last."""
+    most = min(map(len, ends)) - 1
+    return next((i for i in range(most) if len({end[i] for end in ends}) > 1), most)

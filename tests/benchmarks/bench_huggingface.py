@@ -84,7 +84,7 @@ def measure(arguments, teacher, documents: pa.Table, labels: pa.Table) -> None:
     pairs = Pairs.from_shortlist(documents, labels, ids.astype(np.int32))
     teacher.judge(pairs.select(np.flatnonzero(pairs.rows == 0)), progress=False)  # loads and checks the model
     model, clocks, difference = teacher.model.weights, {}, 0.0
-    yes, no = teacher._reader._words
+    yes, no = teacher._words
     for document in range(1, documents.num_rows):
         one = pairs.select(np.flatnonzero(pairs.rows == document))
         prompts = [prompt for row in teacher._rows(one.by_document()) for prompt in whole_prompts(row)]

@@ -137,7 +137,7 @@ def seconds_of_products(operations: float) -> float:
 
 def measure(chosen, pairs: Pairs, teacher: Teacher, servers: list[Server]) -> None:
     clocks, p_yes = {}, {}
-    yes, no = teacher._reader._words
+    yes, no = teacher._words
     documents = [pairs.select(np.flatnonzero(pairs.rows == row)) for row in range(chosen.rounds + 1)]
     # The first one loads the model. It is the longest, on which packing is checked once.
     documents.sort(key=lambda one: -max(map(len, teacher._rows(one.by_document()))))
