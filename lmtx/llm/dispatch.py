@@ -144,7 +144,8 @@ class Dispatcher:
     ):
         self._open_client, self._send, self._prove, self._backoff = open_client, send, prove, backoff
         self._model, self._concurrency = model, concurrency
-        self._answers: queue.SimpleQueue[tuple[Any, asyncio.Future] | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()  # at the end None
+        self._kept = asyncio.Semaphore(0)  # each answer that was kept lets a worker go on
         self._error: BaseException | None = None
         self._refusals = 0  # since the last answer
         self._proving = asyncio.Lock()
@@ -168,10 +169,12 @@ class Dispatcher:
                     items = [self._answers.get()]
                     while not self._answers.empty():
                         items.append(self._answers.get())
-                    finished = None in items
-                    if answers := [item for item in items if item is not None]:
-                        yield [answer for answer, _ in answers]
-                        self._call(self._release, [is_kept for _, is_kept in answers])
+                    if finished := items[-1] is None:
+                        items.pop()
+                    if items:
+                        yield items
+                        for _ in items:
+                            self._call(self._kept.release)
             finally:
                 self._call(self._cancel)
                 thread.join()
@@ -211,13 +214,11 @@ class Dispatcher:
                 if not isinstance(error, asyncio.CancelledError):
                     self._stop(error)
                 return
-            if answer is None:
-                continue
-            is_kept = self._loop.create_future()
-            self._answers.put((answer, is_kept))
-            await is_kept
+            if answer is not None:
+                self._answers.put(answer)
+                await self._kept.acquire()
 
-    async def _persist(self, client: Any, job: Any, send: Callable[[Any, Any], Awaitable[Any]]) -> Any:
+    async def _persist(self, client: Any, job: Any, send: Send) -> Any:
         """The answer to a job; None when it failed, or all stop. Raises an error that stops the others."""
         attempts = Attempts(self._backoff)
         while True:
@@ -261,11 +262,6 @@ class Dispatcher:
         self._stopping.set()
         for worker in self._workers:
             worker.cancel()
-
-    def _release(self, futures: list[asyncio.Future]) -> None:
-        for future in futures:
-            if not future.done():
-                future.set_result(None)
 
     def _call(self, function: Callable, *arguments: Any) -> None:
         """Run a function in the loop's thread; after its end there is nothing left to tell it."""
