@@ -19,7 +19,7 @@ import numpy as np
 import openai
 from openai.types import Batch
 
-from lmtx.llm.chat import FILTERED, Question, Reply
+from lmtx.llm.chat import FILTERED, Reply
 from lmtx.llm.dispatch import Attempts, Backoff
 from lmtx.llm.faults import BudgetError, ServerError, TeacherError, address, environment, read_fault
 from lmtx.teachers.base import Answers
@@ -73,7 +73,7 @@ class _Batches:
             self._again = []
             self._as_sent = copy(teacher.model.dialect)
             before = teacher.model.budget.reserved
-            batches = list(self._send(self._questions(iter(jobs))))
+            batches = list(self._send(self._lines(iter(jobs))))
             yield from self._collect(batches)
             teacher.model.budget.reserved = before
             if self._over_budget:
@@ -93,8 +93,8 @@ class _Batches:
 
     # --- sending ---
 
-    def _questions(self, jobs: Iterator[Job]) -> Iterator[tuple[str, Question]]:
-        """The ids and texts of requests, until a limit has no room for another."""
+    def _lines(self, jobs: Iterator[Job]) -> Iterator[bytes]:
+        """The requests as lines of an input file, until a limit has no room for another."""
         for job in jobs:
             question, request_id = self._teacher.question(job), self._id(job)
             try:
@@ -103,28 +103,25 @@ class _Batches:
                 self._over_budget = error
                 return
             self._open[request_id] = job
-            yield request_id, question
+            body = self._as_sent.body(question)
+            request = {"custom_id": request_id, "method": "POST", "url": _PATH, "body": body}
+            yield json.dumps(request).encode() + b"\n"
 
-    def _send(self, questions: Iterator[tuple[str, Question]]) -> Iterator[Batch]:
-        """Write questions to files; upload them, and create a batch of each."""
+    def _send(self, lines: Iterator[bytes]) -> Iterator[Batch]:
+        """Write lines to files; upload them, and create a batch of each."""
         with TemporaryDirectory() as folder:
             file = Path(folder) / "requests.jsonl"
-            pending = next(questions, None)
-            while pending is not None:
-                lines = size = 0
+            line = next(lines, None)
+            while line:
+                count = size = 0
                 with file.open("wb") as out:
-                    while pending is not None:
-                        body = self._as_sent.body(pending[1])
-                        request = {"custom_id": pending[0], "method": "POST", "url": _PATH, "body": body}
-                        line = json.dumps(request).encode() + b"\n"
-                        if lines == LINES or (lines and size + len(line) > BYTES):
-                            break
+                    while line and count < LINES and (not count or size + len(line) <= BYTES):
                         out.write(line)
-                        lines, size = lines + 1, size + len(line)
-                        pending = next(questions, None)
-                yield self._create(file, lines)
+                        count, size = count + 1, size + len(line)
+                        line = next(lines, None)
+                yield self._create(file, count)
 
-    def _create(self, file: Path, lines: int) -> Batch:
+    def _create(self, file: Path, requests: int) -> Batch:
         uploaded = self._persist(lambda: self._client.files.create(file=file, purpose="batch"))
 
         def create() -> Batch:
@@ -141,7 +138,7 @@ class _Batches:
 
         batch = self._persist(create)
         self._teacher.say(
-            f"batch {batch.id}: {lines:,} requests sent. You may stop here at any time: running again "
+            f"batch {batch.id}: {requests:,} requests sent. You may stop here at any time: running again "
             "takes it up"
         )
         return batch
