@@ -34,7 +34,7 @@ def made(tmp_path_factory):
     Tagger.build(encoder, label_table(random_texts(30, longest=10, seed=2))).export(folder / "tagger")
     with VerdictStore(folder / "verdicts.sqlite") as store:
         teacher = store.teacher("tiny", {"model": "tiny"})
-        keys = np.zeros((1, 16), np.uint8)
+        keys = np.zeros(1, "V16")
         store.save(teacher, keys, ["a"], ["b"], np.ones(1, np.float32), np.ones(1, np.int8))
     (folder / "docs.jsonl").write_text('{"text": "ant1"}\n')
     (folder / "labels.txt").write_text("ant1\nbee1\n")

@@ -19,7 +19,7 @@ from lmtx.llm.cost import Cost, Plan, estimate
 from lmtx.llm.faults import TeacherError
 from lmtx.teachers.pairs import NO, NONE, YES, DocumentPairs, Pairs, Verdicts, centred
 from lmtx.teachers.records import read_record, recorded_speed
-from lmtx.teachers.store import KEY_BYTES, VerdictStore, as_bytes, identity_digest
+from lmtx.teachers.store import KEY, KEY_BYTES, VerdictStore, identity_digest
 
 Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Positions of pairs, int64 (n,), their p_yes, float32 (n,), NaN for none, and their answers, int8 (n,)."""
@@ -235,10 +235,9 @@ class Teacher(Asker, ABC):
         return self.decide(Verdicts(centred(verdicts.p_yes, labels, reference), verdicts.answer), anew=True)
 
     def keys(self, pairs: Pairs) -> np.ndarray:
-        """The store's keys of the pairs: uint8 (n, 16)."""
-        keys = bytearray(KEY_BYTES * len(pairs))
+        """The store's keys of the pairs: `KEY` (n,)."""
+        keys = bytearray()
         teacher = blake2b(identity_digest(self.identity), digest_size=KEY_BYTES)
-        end = 0
         for document in pairs.by_document():
             prefix = teacher.copy()
             material = self.document_key(document)
@@ -247,9 +246,8 @@ class Teacher(Asker, ABC):
             for label in document.labels:
                 key = prefix.copy()
                 key.update(label.encode())
-                keys[end : end + KEY_BYTES] = key.digest()
-                end += KEY_BYTES
-        return np.frombuffer(keys, dtype=np.uint8).reshape(-1, KEY_BYTES)
+                keys += key.digest()
+        return np.frombuffer(keys, dtype=KEY)
 
     def _look_up(self, pairs: Pairs) -> tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray]:
         """The keys of pairs, the store's `lookup` of them, and the positions to ask for."""
@@ -268,6 +266,6 @@ def _silent(text: str) -> None:
 
 def _first_of_equal(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The first position of each distinct key, ascending, and each key's index among these."""
-    _, first, twin = np.unique(as_bytes(keys), return_index=True, return_inverse=True)
+    _, first, twin = np.unique(keys, return_index=True, return_inverse=True)
     order = np.argsort(first)
     return first[order], np.argsort(order)[twin]

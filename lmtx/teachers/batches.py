@@ -25,7 +25,7 @@ from lmtx.llm.faults import BudgetError, ServerError, TeacherError, address, env
 from lmtx.teachers.base import Answers
 from lmtx.teachers.openai import Job, OpenAITeacher, joined
 from lmtx.teachers.pairs import Pairs
-from lmtx.teachers.store import identity_digest
+from lmtx.teachers.store import KEY, identity_digest
 
 LINES, BYTES = 50_000, 190_000_000  # of one input file; the provider takes 50,000 and 200 MB
 FIRST_POLL, LAST_POLL = 5.0, 60.0  # seconds between questions after a batch
@@ -230,7 +230,7 @@ class _Batches:
         teacher, request_id = self._teacher, result["custom_id"]
         if request_id not in self._open:
             # Not asked for now: settled if its answer is stored, else left for a run that asks for it.
-            first = np.frombuffer(bytes.fromhex(request_id.partition("-")[0]), dtype=np.uint8)[None]
+            first = np.frombuffer(bytes.fromhex(request_id.partition("-")[0]), dtype=KEY)
             return bool(teacher.store.lookup(first)[2][0]), None
         job = self._open[request_id]
         if not self._missing[job.positions].all():

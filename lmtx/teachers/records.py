@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from lmtx.corpus import SPLITS, Corpus
 from lmtx.files import check_destination, replacing
 from lmtx.teachers.pairs import NO, NONE, YES, Pairs
-from lmtx.teachers.store import KEY_BYTES, StoreError, VerdictStore
+from lmtx.teachers.store import KEY, KEY_BYTES, StoreError, VerdictStore
 
 FORMAT = 1
 _PARQUET = b"PAR1"  # the first bytes of a Parquet file
@@ -158,7 +158,7 @@ def read_record(
         _check(table, file, corpus)
         p_yes = table["p_yes"].to_numpy()
         answer = np.where(np.isnan(p_yes), NONE, np.where(p_yes >= 0.5, YES, NO)).astype(np.int8)
-        keys = np.frombuffer(b"".join(table["key"].to_pylist()), dtype=np.uint8).reshape(-1, KEY_BYTES)
+        keys = np.frombuffer(b"".join(table["key"].to_pylist()), dtype=KEY)
         documents, labels = table["document"].to_pylist(), table["label"].to_pylist()
         store.save(teacher, keys, documents, labels, p_yes, answer)
     store.mark_collected(mark)

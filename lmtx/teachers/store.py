@@ -23,6 +23,7 @@ import numpy as np
 from lmtx.teachers.pairs import NONE
 
 KEY_BYTES = 16
+KEY = np.dtype(f"V{KEY_BYTES}")
 _APPLICATION = 0x4C4D5458  # "LMTX"
 _WAIT = 60.0  # seconds to wait for another process's transaction
 _KEYS, _ROWS = 10_000, 65_536  # keys in one look-up; rows of a query in memory at once
@@ -57,11 +58,6 @@ class StoreError(RuntimeError):
 def identity_digest(identity: dict[str, Any]) -> bytes:
     """The hash of a teacher's identity, independent of the order of its keys."""
     return blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=KEY_BYTES).digest()
-
-
-def as_bytes(keys: np.ndarray) -> np.ndarray:
-    """View keys, uint8 (n, 16), as byte strings (n,), which can be sorted and compared."""
-    return np.ascontiguousarray(keys).view(f"S{KEY_BYTES}").ravel()
 
 
 class VerdictStore(AbstractContextManager):
@@ -135,7 +131,7 @@ class VerdictStore(AbstractContextManager):
             return connection.execute("SELECT id FROM teachers WHERE digest = ?", (digest,)).fetchone()[0]
 
     def lookup(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Find stored verdicts by their keys, uint8 (n, 16), in any order, repeats allowed.
+        """Find stored verdicts by their keys, `KEY` (n,), in any order, repeats allowed.
 
         Returns p_yes float32 (n,), NaN for none and where nothing is stored; answer int8 (n,), -1 there; and
         whether it is stored, bool (n,).
@@ -145,10 +141,10 @@ class VerdictStore(AbstractContextManager):
         answer = np.full(n, NONE, dtype=np.int8)
         is_stored = np.zeros(n, dtype=bool)
         # In key order the B-tree is read page after page.
-        order = np.argsort(as_bytes(keys))
+        order = np.argsort(keys)
         for start in range(0, n, _KEYS):
             block = order[start : start + _KEYS]
-            wanted = [bytes(key) for key in keys[block]]
+            wanted = keys[block].tolist()
             stored = {key: (p, a) for key, p, a in self._rows("key, p_yes, answer FROM verdicts", wanted)}
             for i, key in zip(block.tolist(), wanted, strict=True):
                 if key in stored:
@@ -167,13 +163,13 @@ class VerdictStore(AbstractContextManager):
     ) -> None:
         """Keep verdicts: all of them are in the file when this returns, or none.
 
-        `keys` are uint8 (n, 16), `documents` and `labels` uids, `p_yes` float32 (n,) and `answer` int8 (n,);
+        `keys` are `KEY` (n,), `documents` and `labels` uids, `p_yes` float32 (n,) and `answer` int8 (n,);
         a none does not replace an answer.
         """
-        columns = (documents, labels, p_yes.tolist(), answer.tolist())
+        columns = (keys.tolist(), documents, labels, p_yes.tolist(), answer.tolist())
         values = [
-            (bytes(key), teacher, document, label, None if p != p else p, a)
-            for key, document, label, p, a in zip(keys, *columns, strict=True)
+            (key, teacher, document, label, None if p != p else p, a)
+            for key, document, label, p, a in zip(*columns, strict=True)
         ]
         with self._transaction() as connection:
             connection.executemany(_INSERT, values)
