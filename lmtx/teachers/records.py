@@ -166,8 +166,8 @@ def read_record(
 
 
 def recorded_speed(file: Path) -> float | None:
-    """Seconds a request took where the record was made; None where there is no record, or it does not say."""
-    spent = _header(file).get("spent", {}) if file.is_file() else {}
+    """Seconds a request took where the record was made; None where it does not say."""
+    spent = _header(file).get("spent", {})
     return spent["seconds"] / spent["requests"] if spent.get("seconds") and spent.get("requests") else None
 
 

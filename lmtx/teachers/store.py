@@ -10,7 +10,6 @@ forced to the disk: a process that is killed loses nothing; a power cut may lose
 
 import json
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -63,6 +62,7 @@ def identity_digest(identity: dict[str, Any]) -> bytes:
 class VerdictStore(AbstractContextManager):
     """The verdicts of all teachers, data sets and runs, in short transactions. A context manager.
 
+    It is for one thread at a time; others, as other processes, open the file for themselves.
     The file `path` and its folder are made when missing. Without `writing` it keeps its content, and one
     needs no right to change it. Raises `StoreError` when the file is damaged, belongs to something else, or
     cannot be opened; it is left as it is.
@@ -70,7 +70,6 @@ class VerdictStore(AbstractContextManager):
 
     def __init__(self, path: str | Path, writing: bool = True):
         self.path = Path(path)
-        self._lock = threading.Lock()
         with self._explained():
             if writing:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,22 +92,16 @@ class VerdictStore(AbstractContextManager):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def query(self, sql: str, values: tuple = ()) -> Iterator[list[tuple]]:
+    def query(self, sql: str, values: Sequence = ()) -> Iterator[list[tuple]]:
         """Yield the rows of a SELECT, some at a time."""
         with self._explained():
-            with self._lock:
-                cursor = self._connection.execute(sql, values)
-            while True:
-                with self._lock:
-                    rows = cursor.fetchmany(_ROWS)
-                if not rows:
-                    return
+            cursor = self._connection.execute(sql, values)
+            while rows := cursor.fetchmany(_ROWS):
                 yield rows
 
     def select(self, sql: str, values: Sequence = ()) -> list[tuple]:
         """All rows of a SELECT."""
-        with self._explained(), self._lock:
-            return self._connection.execute(sql, values).fetchall()
+        return [row for rows in self.query(sql, values) for row in rows]
 
     @contextmanager
     def attached(self, other: Path) -> Iterator[sqlite3.Connection]:
@@ -237,7 +230,7 @@ class VerdictStore(AbstractContextManager):
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """A short write transaction: all of the block, or nothing of it."""
-        with self._explained(), self._lock:
+        with self._explained():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
