@@ -48,10 +48,6 @@ class Asker(AbstractContextManager):
         self.say: Callable[[str], None] = _silent  # tells the user something beside the progress bar
         self._teacher = store.teacher(name, identity)
 
-    def speed(self) -> float | None:
-        """Seconds a request took in earlier runs; None without one."""
-        return self.store.speed(self._teacher)
-
     def take_record(self, file: Path, corpus: Corpus | None = None) -> None:
         """Take recorded answers into the store (see `lmtx.teachers.records`), if there is the file."""
         if read_record(self.store, self._teacher, self.identity, file, corpus):
@@ -66,15 +62,17 @@ class Asker(AbstractContextManager):
 
     def _timed(self, estimate: dict[str, Any], new: int) -> dict[str, Any]:
         """An estimate for `new` questions with its seconds as earlier runs, or those of the record, took."""
-        speed, source = self.speed(), "measured in earlier runs"
+        speed, source = self.store.speed(self._teacher), "measured in earlier runs"
         if not new:
             return estimate | {"seconds": 0.0}
         if estimate["seconds"] is None and estimate["requests"]:  # the model is not here, or cannot be timed
             speed, source = self.recorded_speed, "it took where the record was made"
         if speed is None:
             return estimate
-        notes = (*estimate["notes"], f"time as {source}")
-        return estimate | {"seconds": speed * (estimate["requests"] or new), "notes": notes}
+        # The note on how it was estimated goes.
+        notes = [note for note in estimate["notes"] if not note.startswith("time ")]
+        notes.append(f"time as {source}")
+        return estimate | {"seconds": speed * (estimate["requests"] or new), "notes": tuple(notes)}
 
     def _keep(
         self,

@@ -133,8 +133,7 @@ class HuggingFaceTeacher(Teacher):
         notes = [f"a request is one forward pass over {unit}"]
         if documents < all_documents:
             notes.append(f"tokens counted in {documents} of {all_documents:,} documents")
-        if self.speed() is None:
-            notes.append("time estimated from a trial multiplication on this machine")
+        notes.append("time estimated from trial multiplications on this machine")
         seconds = _OVERHEAD * self.model.seconds(tokens)
         return estimate(round(scale * len(rows)), tokens, seconds=seconds, notes=notes)
 
