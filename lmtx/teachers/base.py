@@ -45,7 +45,7 @@ class Asker(AbstractContextManager):
         self.name, self.identity, self.store = name, identity, store
         self.cost = cost or Cost()
         self.last_fault = ""  # of the last request that failed, for the message when too many do
-        self.say: Callable[[str], None] = _silent  # tells the user something beside the progress bar
+        self.say: Callable[[str], Any] = str  # tells the user something beside a progress bar; else nothing
         self._teacher = store.teacher(name, identity)
 
     def take_record(self, file: Path, corpus: Corpus | None = None) -> None:
@@ -54,7 +54,6 @@ class Asker(AbstractContextManager):
             self.recorded_speed = recorded_speed(file)
 
     def close(self) -> None:
-        """Close the store."""
         self.store.close()
 
     def __exit__(self, *_: object) -> None:
@@ -92,10 +91,10 @@ class Asker(AbstractContextManager):
         if not total:
             return
         does, unit, done_text = task
-        started, before, done = time.monotonic(), replace(self.cost), 0
+        started, before = time.monotonic(), replace(self.cost)
         run = self.store.start_run(self._teacher)
         bar = tqdm(total=total, desc=f"{self.name} {does}", unit=unit, disable=not progress)
-        self.say = bar.write if progress else _silent
+        self.say = bar.write if progress else str
 
         def account() -> None:
             self.store.account(run, self.cost.since(before) | {"seconds": time.monotonic() - started})
@@ -104,13 +103,13 @@ class Asker(AbstractContextManager):
             with bar, closing(answers):
                 for some in answers:
                     number = save(some)
-                    done += number
                     self.cost.verdicts += number
                     account()
                     bar.update(number)
                     if self.cost.usd:
                         bar.set_postfix_str(f"${self.cost.usd:,.4f}", refresh=False)
         except TeacherError as error:
+            done = self.cost.verdicts - before.verdicts
             raise type(error)(
                 f"{error}\n{done:,} of {total:,} new {done_text} and are kept in "
                 f"{self.store.path}; {total - done:,} are missing. Running again asks only for those"
@@ -256,10 +255,6 @@ class Teacher(Asker, ABC):
     def unknown(self, pairs: Pairs) -> np.ndarray:
         """Positions of the pairs that the store does not answer: int64 (m,)."""
         return self._look_up(pairs)[2]
-
-
-def _silent(text: str) -> None:
-    """The `say` without a progress bar."""
 
 
 def _first_of_equal(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -118,15 +118,16 @@ def agreement(first: Verdicts, second: Verdicts) -> dict[str, float]:
     from sklearn.metrics import cohen_kappa_score
 
     both = (first.answer != NONE) & (second.answer != NONE)
-    a, b = first.answer[both], second.answer[both]
-    if not len(a):
-        nothing = dict.fromkeys(("agreement", "kappa", "first_yes_rate", "second_yes_rate"), float("nan"))
-        return {"pairs": 0, **nothing}
-    varied = len(np.unique(a)) > 1 and len(np.unique(b)) > 1
+    a, b = first.answer[both] == YES, second.answer[both] == YES
+    varied = a.any() and b.any() and not a.all() and not b.all()
+
+    def share(of: np.ndarray) -> float:
+        return float(of.mean()) if len(of) else float("nan")
+
     return {
         "pairs": len(a),
-        "agreement": float((a == b).mean()),
+        "agreement": share(a == b),
         "kappa": float(cohen_kappa_score(a, b)) if varied else float("nan"),
-        "first_yes_rate": float((a == YES).mean()),
-        "second_yes_rate": float((b == YES).mean()),
+        "first_yes_rate": share(a),
+        "second_yes_rate": share(b),
     }

@@ -61,14 +61,20 @@ class EnsembleTeacher(Teacher):
         labels = corpus.labels["text"].to_pylist()
         self._lexical, self._labels_lexical = letter_vectors(lexical_view(documents), labels)
         self._named = named_labels(documents["text"].to_pylist(), labels, n_counted)
-        self.score_threshold = self._calibrate(corpus, embeddings["train"])
+        # The threshold is the score that the wanted share of the pairs in E0's shortlists reaches.
+        shortlist = search(embeddings["train"], self._labels_dense, 10, excluded=corpus.excluded["train"])
+        rows, ranks = np.nonzero(shortlist.ids >= 0)
+        scores = self.score(rows, shortlist.ids[rows, ranks])
+        # Rounded, so that a last bit of the arithmetic does not make another teacher.
+        self.score_threshold = round(float(np.quantile(scores, 1 - config.acceptance)), 4)
+        counted = "".join(f"{text}\0" for text in [*labels, *documents["text"][:n_counted].to_pylist()])
         identity = {
             "kind": "ensemble",
             "lexical_weight": config.lexical_weight,
             "naming": config.naming,
             "threshold": self.score_threshold,
             # The weights of n-grams and names come from all labels and these documents.
-            "corpus": _digest([*labels, *documents["text"][:n_counted].to_pylist()]),
+            "corpus": blake2b(counted.encode(), digest_size=8).hexdigest(),
             "encoder": blake2b(np.ascontiguousarray(self._labels_dense), digest_size=8).hexdigest(),
         }
         super().__init__(config.name, identity, store)
@@ -95,13 +101,6 @@ class EnsembleTeacher(Teacher):
         dense = np.einsum("ij,ij->i", self._dense[rows], self._labels_dense[columns])
         named = np.asarray(self._named[rows, columns]).ravel()
         return weight * lexical + (1 - weight) * dense + self._config.naming * named
-
-    def _calibrate(self, corpus: Corpus, train: np.ndarray) -> float:
-        shortlist = search(train, self._labels_dense, 10, excluded=corpus.excluded["train"])
-        rows, ranks = np.nonzero(shortlist.ids >= 0)
-        scores = self.score(rows, shortlist.ids[rows, ranks])
-        # Rounded, so that a last bit of the arithmetic does not make another teacher.
-        return round(float(np.quantile(scores, 1 - self._config.acceptance)), 4)
 
 
 def named_labels(texts: Sequence[str], labels: Sequence[str], counted: int | None = None) -> sp.csr_array:
@@ -148,10 +147,3 @@ def _contents(documents: pa.Table) -> list[bytes]:
     columns = (documents[name].to_pylist() for name in ("uid", "title", "text"))
     contents = ("\0".join(parts).encode() for parts in zip(*columns, strict=True))
     return [blake2b(content, digest_size=16).digest() for content in contents]
-
-
-def _digest(texts: Sequence[str]) -> str:
-    digest = blake2b(digest_size=8)
-    for text in texts:
-        digest.update(text.encode() + b"\0")
-    return digest.hexdigest()

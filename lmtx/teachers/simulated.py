@@ -48,12 +48,17 @@ class SimulatedTeacher(Teacher):
         self._columns = pd.Index(corpus.labels["uid"].to_pylist())
         self._truth = sp.csr_array(sp.vstack(list(truth.values()), format="csr"))
         self._truth.sort_indices()
+        digest = blake2b(digest_size=16)
+        for part in (self._truth.indptr, self._truth.indices):
+            digest.update(np.ascontiguousarray(part, dtype="<i8"))
+        for names in (self._rows, self._columns):
+            digest.update("\0".join(names).encode())
         identity = {
             "kind": "simulated",
             "true_yes": config.true_yes,
             "false_yes": config.false_yes,
             "seed": config.seed,
-            "annotations": self._digest(),
+            "annotations": digest.hexdigest(),
         }
         super().__init__(config.name, identity, store)
 
@@ -80,14 +85,6 @@ class SimulatedTeacher(Teacher):
             pair.update(f"\0{self._rows[row]}\0{self._columns[column]}".encode())
             drawn += pair.digest()
         return (np.frombuffer(drawn, dtype="<u8") >> 11) * 2.0**-53
-
-    def _digest(self) -> str:
-        digest = blake2b(digest_size=16)
-        for part in (self._truth.indptr, self._truth.indices):
-            digest.update(np.ascontiguousarray(part, dtype="<i8"))
-        for uids in (self._rows, self._columns):
-            digest.update("\0".join(uids).encode())
-        return digest.hexdigest()
 
 
 def _row_numbers(index: pd.Index, uids: list[str], noun: str) -> np.ndarray:
