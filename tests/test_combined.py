@@ -39,6 +39,7 @@ class Scripted(Teacher):
         self.asked += len(pairs)
         self.cost.requests += len(pairs)
         self.cost.prompt_tokens += 10 * len(pairs)
+        self.cost.cached_tokens += 4 * len(pairs)
         self.cost.usd = None if self.usd is None else self.cost.usd + self.usd * len(pairs)
         answer = np.where(np.isnan(p), NONE, np.where(p >= 0.5, YES, NO)).astype(np.int8)
         yield places, p[places], answer[places]
@@ -137,7 +138,8 @@ def test_costs_add_up_and_an_unknown_price_stays_unknown(combined):
     teacher, *_ = combined(A, B, usd=(0.5, 0.25))
     teacher.judge(pairs(), progress=False)
     cost = teacher.cost
-    assert (cost.requests, cost.prompt_tokens, cost.verdicts, cost.usd) == (20, 200, 10, 7.5)
+    assert (cost.requests, cost.prompt_tokens, cost.cached_tokens) == (20, 200, 80)
+    assert (cost.verdicts, cost.cached, cost.usd) == (10, 0, 7.5)
     other, *_ = combined(A, B, weights=(1.0, 1.0), usd=(None, 0.25))
     other.judge(pairs(), progress=False)
     assert other.cost.requests == 0  # the teachers' own verdicts are stored

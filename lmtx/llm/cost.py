@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from lmtx.llm.faults import BudgetError
@@ -22,11 +22,10 @@ class Cost:
     failed: int = 0  # those without an answer
     seconds: float = 0.0  # spent in `judge` or `write`
 
-    def since(self, before: "Cost") -> dict[str, Any]:
-        """The difference to an earlier state of the account: columns of the store's runs."""
-        names = ("verdicts", "requests", "prompt_tokens", "answer_tokens", "usd")
-        now, then = asdict(self), asdict(before)
-        return {name: None if now[name] is None else now[name] - then[name] for name in names}
+    def since(self, before: "Cost") -> "Cost":
+        """The difference to an earlier state of the account."""
+        now, then = vars(self), vars(before)
+        return Cost(**{name: None if now[name] is None else now[name] - then[name] for name in now})
 
 
 def total_cost(*costs: Cost) -> dict[str, float | None]:

@@ -19,7 +19,7 @@ from lmtx.llm.cost import Cost, Plan, estimate
 from lmtx.llm.faults import TeacherError
 from lmtx.teachers.pairs import NO, NONE, YES, DocumentPairs, Pairs, Verdicts, centred
 from lmtx.teachers.records import read_record, recorded_speed
-from lmtx.teachers.store import KEY, KEY_BYTES, VerdictStore, identity_digest
+from lmtx.teachers.store import KEY, KEY_BYTES, RUN_COLUMNS, VerdictStore, identity_digest
 
 Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Positions of pairs, int64 (n,), their p_yes, float32 (n,), NaN for none, and their answers, int8 (n,)."""
@@ -97,7 +97,8 @@ class Asker(AbstractContextManager):
         self.say = bar.write if progress else str
 
         def account() -> None:
-            self.store.account(run, self.cost.since(before) | {"seconds": time.monotonic() - started})
+            spent = vars(self.cost.since(before)) | {"seconds": time.monotonic() - started}
+            self.store.account(run, {name: spent[name] for name in RUN_COLUMNS})
 
         try:
             with bar, closing(answers):

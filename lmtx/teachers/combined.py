@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import expit
 
 from lmtx.config import CombinedConfig
-from lmtx.llm.cost import Plan
+from lmtx.llm.cost import Cost, Plan, total_cost
 from lmtx.teachers.base import Answers, Teacher
 from lmtx.teachers.pairs import NO, YES, Pairs, log_odds
 from lmtx.teachers.store import VerdictStore, identity_digest
@@ -47,10 +47,9 @@ class CombinedTeacher(Teacher):
         for member, weight in zip(self._members, self._weights, strict=True):
             before = replace(member.cost)
             odds += weight * log_odds(member.judge(pairs).p_yes)
-            for name, spent in member.cost.since(before).items():
-                if name != "verdicts":  # of this teacher, whatever its members knew
-                    total = getattr(self.cost, name)
-                    setattr(self.cost, name, None if total is None or spent is None else total + spent)
+            # But for the verdicts, which are this teacher's, whatever its members knew.
+            spent = replace(member.cost.since(before), verdicts=0, cached=0, failed=0, seconds=0.0)
+            self.cost = Cost(**total_cost(self.cost, spent))
             self.last_fault = member.last_fault or self.last_fault
         answered = np.flatnonzero(~np.isnan(odds))
         answer = np.where(odds[answered] >= 0, YES, NO).astype(np.int8)

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from lmtx.corpus import SPLITS, Corpus
 from lmtx.files import check_destination, replacing
 from lmtx.teachers.pairs import NO, NONE, YES, Pairs
-from lmtx.teachers.store import KEY, KEY_BYTES, StoreError, VerdictStore
+from lmtx.teachers.store import KEY, KEY_BYTES, RUN_COLUMNS, StoreError, VerdictStore
 
 FORMAT = 1
 _PARQUET = b"PAR1"  # the first bytes of a Parquet file
@@ -36,7 +36,7 @@ _EXPORT = pa.schema(
     [(name, pa.string()) for name in ("teacher", "teacher_id", "document", "label")]
     + [("p_yes", pa.float32()), ("answer", pa.string())]
 )
-_TOTALS = ("verdicts", "requests", "prompt_tokens", "answer_tokens", "seconds")
+_TOTALS = RUN_COLUMNS[:-1]  # but for the price
 _COUNTS = ("name", "teacher_id", "identity", "verdicts", "yes", "no", "none", "requests", "usd", "seconds")
 _SUMMARY = """
 SELECT name, lower(hex(digest)), identity, ifnull(v.verdicts, 0), ifnull(yes, 0), ifnull(no, 0),

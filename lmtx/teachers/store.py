@@ -45,6 +45,8 @@ INSERT INTO verdicts (key, teacher, document, label, p_yes, answer) VALUES (?, ?
 ON CONFLICT (key) DO UPDATE SET p_yes = excluded.p_yes, answer = excluded.answer
 WHERE excluded.answer != -1 OR verdicts.answer = -1
 """  # an answer is never replaced by none
+RUN_COLUMNS = ("verdicts", "requests", "prompt_tokens", "answer_tokens", "seconds", "usd")
+"""What a run took, as the account of runs has it."""
 _START = """
 INSERT INTO runs (teacher, started, seconds, verdicts, requests, prompt_tokens, answer_tokens)
 VALUES (?, ?, 0, 0, 0, 0, 0)"""
