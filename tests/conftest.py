@@ -57,6 +57,14 @@ def ask(tmp_path, monkeypatch):
     yield from asking(tmp_path, monkeypatch)
 
 
+@pytest.fixture
+def prices(tmp_path, monkeypatch):
+    """`prices(text)` writes the table of prices that is in force."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").mkdir()
+    return lambda text: (tmp_path / "conf" / "prices.yaml").write_text(text)
+
+
 def pytest_collection_modifyitems(items):
     """The longest files are first: side by side with the others they end with them."""
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))

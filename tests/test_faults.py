@@ -98,10 +98,24 @@ def test_a_server_that_goes_away_and_comes_back(ask):
         (error(429, "You exceeded your quota", code="insufficient_quota"), "quota is used up"),
         (error(429, "come tomorrow", headers={"retry-after": "86400"}), "asks to wait 24 h 0 min"),
         (error(422, "Unexpected fields in the request: {'foo'}"), "check teacher.model and teacher.extra"),
+        (error(400, "Your credit balance is too low to access the API"), "Top up the account"),
         (error(400, "maximum context length is 512 tokens"), "lower teacher.document_tokens"),
+        (error(400, "This model's maximum CONTEXT length is 512"), "lower teacher.document_tokens"),
+        (error(400, "max_tokens is too large. This model supports 4096"), "check teacher.max_tokens"),
+        (
+            error(400, "Could not finish the message because max_tokens or model output limit was reached. "
+                  "Please try again with higher max_tokens."),
+            "raise teacher.max_tokens",
+        ),
+        # What the server says, whatever its form.
+        (Reply({"error": "Model unloaded."}, 400), r"400 \(Model unloaded\.\): check teacher\.model"),
+        (Reply({"error": {"message": ["a", {"b": "deep inside"}]}}, 400), "a; deep inside"),
+        (Reply({"detail": [{"loc": ["a"], "msg": "b", "input": "the prompt"}]}, 422), r"\(a; b\)"),
+        (Reply(b"<html>\n <h1>Bad\n gateway page</h1>", 400), "Bad gateway page"),
+        (Reply(b"", 400), r"answered 400 \(nothing\)"),
+        (Reply({"error": {"message": None, "code": 1210}}, 400), "JSON with the fields error"),
     ],
-    ids=["key", "forbidden", "model", "quota", "day", "field", "context"],
-)
+)  # fmt: skip
 def test_lasting_faults_stop_at_once_with_a_remedy(ask, reply, message):
     with Server(lambda request: reply) as server:
         started = time.monotonic()
@@ -109,7 +123,7 @@ def test_lasting_faults_stop_at_once_with_a_remedy(ask, reply, message):
             ask(server)
         assert time.monotonic() - started < 15  # far below teacher.patience
         assert len(server.requests) <= 4 + 1  # one asks whether other requests are refused too
-        assert f"127.0.0.1:{server.port}" in str(caught.value)
+        assert f"127.0.0.1:{server.port}" in str(caught.value) and "the prompt" not in str(caught.value)
 
 
 def test_a_lasting_fault_later_keeps_what_came_before(ask):

@@ -126,10 +126,8 @@ def test_answers_are_kept_and_equal_questions_asked_once(writing):
         assert writing(server).stored(questions(5, 21)) == [None] * 5
 
 
-def test_plan_says_what_writing_then_takes(writing, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "conf").mkdir()
-    (tmp_path / "conf" / "prices.yaml").write_text("scripted: {prompt: 2.0, answer: 8.0}")
+def test_plan_says_what_writing_then_takes(writing, prices):
+    prices("scripted: {prompt: 2.0, answer: 8.0}")
     asked = [*questions(6), *questions(2)]
     with Server(echo) as server:
         plan = writing(server).plan(asked)

@@ -141,14 +141,6 @@ def test_extra_parameters_are_sent_and_change_the_verdicts_identity(ask):
 # --- plan, price, budgets ---
 
 
-@pytest.fixture
-def prices(tmp_path, monkeypatch):
-    """`prices(text)` writes the table of prices that is in force."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "conf").mkdir()
-    return lambda text: (tmp_path / "conf" / "prices.yaml").write_text(text)
-
-
 def test_plan_says_what_judging_then_sends(ask, prices):
     prices("scripted: {prompt: 2.0, cached: 0.5, answer: 8.0}")
     for mode, requests in (("pointwise", 18), ("listwise", 6)):

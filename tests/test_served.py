@@ -116,32 +116,6 @@ def test_an_unsupported_parameter_is_left_out_wherever_the_error_names_it(ask, p
     assert len(server.requests) <= 18 + 3 * 4  # each worker learns it once, or twice
 
 
-@pytest.mark.parametrize(
-    ("reply", "message"),
-    [
-        (Reply({"error": "Model unloaded."}, 400), r"400 \(Model unloaded\.\): check teacher\.model"),
-        (Reply({"error": {"message": ["a", {"b": "deep inside"}]}}, 400), r"a; deep inside"),
-        (Reply({"detail": [{"loc": ["a"], "msg": "b", "input": "the prompt"}]}, 422), r"\(a; b\)"),
-        (Reply(b"<html>\n <h1>Bad\n gateway page</h1>", 400), r"Bad gateway page"),
-        (Reply(b"", 400), r"answered 400 \(nothing\)"),
-        (Reply({"error": {"message": None, "code": 1210}}, 400), r"JSON with the fields error"),
-        (
-            error(400, "Could not finish the message because max_tokens or model output limit was reached. "
-                  "Please try again with higher max_tokens."),
-            r"raise teacher\.max_tokens",
-        ),
-        (error(400, "max_tokens is too large. This model supports 4096"), r"check teacher\.max_tokens"),
-        (error(400, "This model's maximum CONTEXT length is 512 tokens"), r"lower teacher\.document_tokens"),
-        (error(400, "Your credit balance is too low to access the API"), r"Top up the account"),
-    ],
-)  # fmt: skip
-def test_what_the_server_says_is_shown_with_a_remedy(ask, reply, message):
-    with Server(lambda request: reply) as server:
-        with pytest.raises(TeacherError, match=message) as caught:
-            ask(server)
-        assert len(server.requests) <= 4 + 1 and "the prompt" not in str(caught.value)
-
-
 # --- a status of 200 that is no completion ---
 
 
@@ -329,10 +303,8 @@ def test_patience_is_whole_from_the_start(ask, monkeypatch):
 # --- money ---
 
 
-def test_replies_that_cannot_be_read_are_paid_for(ask, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "conf").mkdir()
-    (tmp_path / "conf" / "prices.yaml").write_text("scripted: {prompt: 0, answer: 1}")
+def test_replies_that_cannot_be_read_are_paid_for(ask, prices):
+    prices("scripted: {prompt: 0, answer: 1}")
     paid = {"usage": {"prompt_tokens": 17, "completion_tokens": 50_000}}  # five cents
     cut = completion("<think>", finish="length")
     bodies = [{"choices": []}, {"choices": [{"message": None}]}, completion(None), cut]
