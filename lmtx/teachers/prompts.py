@@ -83,10 +83,8 @@ class Wording:
         `prompt` "question": the document, then the whole question about each label. "strict": an instruction
         that most labels do not fit, the document, then each label alone. A small model says yes to far
         fewer pairs that way, tells them apart better, and reads half as many tokens. Raises `ConfigError` for
-        an unknown kind, and for a question without `{label}`.
+        a question without `{label}`.
         """
-        if wording not in WORDINGS:
-            raise ConfigError(f"no wording {wording!r}; there are {', '.join(WORDINGS)}")
         if question is not None and "{label}" not in question:
             raise ConfigError(f"teacher.question {question!r} lacks {{label}}, which stands for the label")
         text = question or WORDINGS[wording]

@@ -47,28 +47,24 @@ LEFT JOIN (SELECT teacher, count(*) AS verdicts, sum(answer = 1) AS yes, sum(ans
 LEFT JOIN (SELECT teacher, sum(requests) AS requests, sum(usd) AS usd, sum(seconds) AS seconds
            FROM runs GROUP BY teacher) AS r ON r.teacher = t.id
 ORDER BY t.id"""
+_MINE = "JOIN other.teachers AS theirs ON theirs.id = o.teacher JOIN main.teachers AS mine USING (digest)"
 _MERGE = (
     "INSERT INTO main.teachers (digest, name, identity) SELECT digest, name, identity FROM other.teachers"
     " WHERE true ON CONFLICT DO NOTHING",
-    """
+    f"""
     INSERT INTO main.verdicts (key, teacher, document, label, p_yes, answer)
-    SELECT v.key, mine.id, v.document, v.label, v.p_yes, v.answer FROM other.verdicts AS v
-    JOIN other.teachers AS theirs ON theirs.id = v.teacher
-    JOIN main.teachers AS mine ON mine.digest = theirs.digest WHERE true
+    SELECT o.key, mine.id, o.document, o.label, o.p_yes, o.answer FROM other.verdicts AS o {_MINE} WHERE true
     ON CONFLICT (key) DO UPDATE SET p_yes = excluded.p_yes, answer = excluded.answer
     WHERE verdicts.answer = -1 AND excluded.answer != -1""",
-    """
+    f"""
     INSERT INTO main.texts (key, teacher, text)
-    SELECT x.key, mine.id, x.text FROM other.texts AS x
-    JOIN other.teachers AS theirs ON theirs.id = x.teacher
-    JOIN main.teachers AS mine ON mine.digest = theirs.digest WHERE true
+    SELECT o.key, mine.id, o.text FROM other.texts AS o {_MINE} WHERE true
     ON CONFLICT DO NOTHING""",
-    """
+    f"""
     INSERT INTO main.runs (teacher, started, seconds, verdicts, requests, prompt_tokens, answer_tokens, usd)
-    SELECT mine.id, r.started, r.seconds, r.verdicts, r.requests, r.prompt_tokens, r.answer_tokens, r.usd
-    FROM other.runs AS r JOIN other.teachers AS theirs ON theirs.id = r.teacher
-    JOIN main.teachers AS mine ON mine.digest = theirs.digest
-    WHERE NOT EXISTS (SELECT 1 FROM main.runs AS m WHERE m.teacher = mine.id AND m.started = r.started)""",
+    SELECT mine.id, o.started, o.seconds, o.verdicts, o.requests, o.prompt_tokens, o.answer_tokens, o.usd
+    FROM other.runs AS o {_MINE}
+    WHERE NOT EXISTS (SELECT 1 FROM main.runs AS m WHERE m.teacher = mine.id AND m.started = o.started)""",
     "INSERT INTO main.collected SELECT batch FROM other.collected WHERE true ON CONFLICT DO NOTHING",
 )
 
