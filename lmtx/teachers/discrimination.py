@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
 from lmtx.corpus import Corpus
 from lmtx.index import Shortlist
@@ -68,15 +67,12 @@ def tells_apart(
     random_ids[barred | (random_ids[:, :, None] == near_ids[:, None, :]).any(axis=2)] = -1
     if (random_ids < 0).all():
         return None
-    near, far = (_p_yes(teacher, documents, corpus.labels, ids) for ids in (near_ids, random_ids))
+    # Judge both: NaN for pads and without a verdict.
+    near, far = (np.full(ids.shape, np.nan) for ids in (near_ids, random_ids))
+    for p_yes, ids in ((near, near_ids), (far, random_ids)):
+        pairs = Pairs.from_shortlist(documents, corpus.labels, ids)
+        p_yes[ids >= 0] = teacher.judge(pairs, progress=False).p_yes
     return Discrimination(power(near, far), best_power(near, far), _yes_rate(near), _yes_rate(far))
-
-
-def _p_yes(teacher: Teacher, documents: pa.Table, labels: pa.Table, ids: np.ndarray) -> np.ndarray:
-    """Judge shortlists, int32 (n, k): float (n, k), NaN for pads and without a verdict."""
-    p_yes = np.full(ids.shape, np.nan)
-    p_yes[ids >= 0] = teacher.judge(Pairs.from_shortlist(documents, labels, ids), progress=False).p_yes
-    return p_yes
 
 
 def _yes_rate(p_yes: np.ndarray) -> float:

@@ -123,7 +123,17 @@ class HuggingFaceTeacher(Teacher):
 
     def estimate(self, pairs: Pairs) -> dict[str, Any]:
         if self.model.missing:
-            return self._rough_estimate(pairs)
+            # Without its tokenizer: four bytes are a token, and a label's frame takes six.
+            tokens = requests = 0
+            count = Tokens(None).count
+            for document in pairs.by_document():
+                text = count(document_text(document.title, document.text))
+                labels = sum(count(self._wording.suffix(label)) + 6 for label in document.labels)
+                tokens += min(text, self._config.document_tokens) + labels
+                requests += 1
+            note = f"{self._config.model} is not on this machine: four bytes are counted as a token"
+            return estimate(requests, tokens, notes=[note])
+        # With it: count the tokens of a sample.
         sample, documents, all_documents = pairs.sample(_SAMPLE)
         scale = len(pairs) / len(sample)
         rows = self._parts(self._rows(sample.by_document()))
@@ -136,18 +146,6 @@ class HuggingFaceTeacher(Teacher):
         notes.append("time estimated from trial multiplications on this machine")
         seconds = _OVERHEAD * self.model.seconds(tokens)
         return estimate(round(scale * len(rows)), tokens, seconds=seconds, notes=notes)
-
-    def _rough_estimate(self, pairs: Pairs) -> dict[str, Any]:
-        """Without the model's tokenizer: four bytes are a token, and a label's frame takes six."""
-        tokens = requests = 0
-        count = Tokens(None).count
-        for document in pairs.by_document():
-            text = count(document_text(document.title, document.text))
-            labels = sum(count(self._wording.suffix(label)) + 6 for label in document.labels)
-            tokens += min(text, self._config.document_tokens) + labels
-            requests += 1
-        notes = (f"{self._config.model} is not on this machine: four bytes are counted as a token",)
-        return estimate(requests, tokens, notes=notes)
 
     def _rows(self, documents: Iterable[DocumentPairs]) -> list[Row]:
         """The prompts of documents; their ends are in the order of the documents' pairs."""
