@@ -189,9 +189,9 @@ class Teacher(Asker, ABC):
         `max_missing` of the pairs have no verdict (`TooFewAnswersError`). Answers until then are
         stored, and not asked again.
         """
+        # Look up the pairs. Of the unknown ones ask about equal ones (documents may repeat) once.
         keys, (p_yes, answer, is_stored), unknown = self._look_up(pairs)
         self.cost.cached += len(pairs) - len(unknown)
-        # Equal pairs (documents may repeat) are asked once.
         first, twin = _first_of_equal(keys[unknown])
         new = unknown[first]
 
@@ -202,10 +202,12 @@ class Teacher(Asker, ABC):
             p_yes[rows], answer[rows], is_stored[rows] = new_p, new_answer, True
             return len(rows)
 
+        # Ask, keep each answer as it arrives, and give it to the equal pairs too.
         task = ("judges", "pair", "pairs were answered")
         self._keep(self.ask(pairs.select(new)), save, len(new), task, progress)
         for column in (p_yes, answer, is_stored):
             column[unknown] = column[new][twin]
+        # Too few answers are an error; else the threshold decides.
         failed = int((~is_stored).sum())
         self.cost.failed += failed
         neither = int((answer == NONE).sum()) - failed

@@ -138,15 +138,18 @@ def read_record(
     """
     if not file.is_file():
         return 0
+    # Is it of this teacher?
     told = _header(file)
     if (recorded := told["identity"]) != identity:
         differs = [key for key in {*recorded, *identity} if recorded.get(key) != identity.get(key)]
         other = f"{told['teacher']} with another {', '.join(sorted(differs))}"
         warnings.warn(f"{file} is not used: it records {other}", stacklevel=2)
         return 0
+    # Was it taken over before?
     mark = f"record {hashlib.sha256(file.read_bytes()).hexdigest()}"
     if store.is_collected(mark):
         return pq.read_metadata(file).num_rows
+    # Take it over.
     table = pq.read_table(file)
     if "text" in table.column_names:
         store.save_texts(teacher, dict(zip(*(table[c].to_pylist() for c in ("key", "text")), strict=True)))
