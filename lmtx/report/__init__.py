@@ -3,18 +3,15 @@
 `load` reads the result files once; everything else is made from the `Results` that it returns.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lmtx.files import replacing
 from lmtx.report.render import (
     GAP,
     HTML,
     Cell,
-    Table,
     gain,
     listed,
     markdown_lines,
@@ -27,17 +24,11 @@ from lmtx.report.render import (
 from lmtx.report.results import Results, cycles, each_once, gain_of_lmtx, load, measured, sizes
 from lmtx.report.schema import Result, Run
 
-if TYPE_CHECKING:
-    from lmtx.report.drawing import Drawing
-
 __all__ = ["SHORT", "Results", "load", "readme_table", "summary", "update_readme", "write"]
 
 SHORT = ("zero-shot", "hybrid-tfidf", "maclr", "supervised", "lmtx", "hybrid-lmtx-tfidf")
 """The rows of the README: E0, the rivals, the ceiling, LMTX, and its fusion with words."""
-MARKERS = ("<!-- main-table -->", "<!-- /main-table -->")
 _METRICS = ("P@1", "P@5", "R@10", "R@100")
-# Only a teacher that is asked over a connection or loaded gives this table a row.
-_BY_TEACHER = ("t3_prediction",)
 _HOST = {"memory_gib": "Memory (GiB)", "gpu": "GPU"}
 
 
@@ -45,16 +36,17 @@ def write(results: Results, reports: str | Path, alone: bool = False) -> list[Pa
     """Write every table, figure and `index.html` into the folder `reports`.
 
     T1 to T4 hold every data set that has results, `results.dataset` first; T5, T6, the figures and the page's
-    title are about that one. A missing result is a labelled gap; a table or figure without any
-    number gets no file, and the page names the command that runs it, but for a page that is to stand `alone`,
-    without its files, as that of `make full`. The same results give the same bytes;
-    other files in `reports/tables` and `reports/figures` go.
+    title are about that one. A missing result is a labelled gap. A table or figure without any number gets no
+    file; the page names the command that runs it. A page that stands `alone`, without its files, as that of
+    `make full`, names none. The same results give the same bytes; other files in `reports/tables` and
+    `reports/figures` go.
 
     Returns the paths written, that of the page last.
     """
     # matplotlib takes a second to load, and `load` has no use for it.
-    from lmtx.report import ablation_tables, ablations, diagrams, figures, tables
+    from lmtx.report import ablation_tables, ablations, diagrams, drawing, figures, tables
 
+    # In the order of the page.
     sections = [
         figures.main_comparison(results),
         tables.t1(results),
@@ -74,34 +66,29 @@ def write(results: Results, reports: str | Path, alone: bool = False) -> list[Pa
         figures.f6_curriculum(results),
         ablation_tables.variants(results),
     ]
+    shown = [section for section in sections if not section.empty]
+    # Only a teacher that is asked over a connection or loaded gives T3 a row.
+    not_run = [s for s in sections if s.empty and s.name != "t3_prediction" and not alone]
     reports = Path(reports)
-    paths = [
-        path for section in sections if not section.empty for path in section.save(reports / section.folder)
-    ]
+    paths = [path for section in shown for path in section.save(reports / section.folder)]
     for old in {file for path in paths for file in path.parent.iterdir()} - {*paths}:
         if not old.name.startswith("."):
             old.unlink()
-    with replacing(reports / "index.html") as scratch:
-        scratch.write_text(_page(results, sections, alone), encoding="utf-8", newline="\n")
-    return [*paths, reports / "index.html"]
-
-
-def _page(results: Results, sections: "Sequence[Table | Drawing]", alone: bool) -> str:
-    """The tables and figures in the order given, below the summary; those without numbers last, by name."""
-    from lmtx.report.drawing import COLOURS
-
     statistics = results.statistics[results.dataset]
-    return HTML.get_template("page.html.j2").render(
+    page = HTML.get_template("page.html.j2").render(
         dataset=results.dataset,
         summary=summary(results),
-        sections=[section for section in sections if not section.empty],
-        not_run=[s for s in sections if s.empty and s.name not in _BY_TEACHER and not alone],
+        sections=shown,
+        not_run=not_run,
         provenance=provenance(results),
         missing=[r for r in results.systems if r.stopped is not None],
         manifest=_lines(statistics.manifest) if statistics else None,
-        light=COLOURS,
+        light=drawing.COLOURS,
         alone=alone,
     )
+    with replacing(reports / "index.html") as scratch:
+        scratch.write_text(page, encoding="utf-8", newline="\n")
+    return [*paths, reports / "index.html"]
 
 
 def summary(results: Results, names: Collection[str] | None = None) -> dict[str, str]:
@@ -190,13 +177,13 @@ def update_readme(readme: str | Path, results: Results, names: Collection[str] |
     """
     readme = Path(readme)
     text = readme.read_text(encoding="utf-8")
-    start, end = MARKERS
-    pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
-    if text.count(start) != 1 or text.count(end) != 1 or not pattern.search(text):
+    start, end = "<!-- main-table -->", "<!-- /main-table -->"
+    before, _, rest = text.partition(start)
+    if text.count(start) != 1 or text.count(end) != 1 or end not in rest:
         raise ValueError(f"{readme} needs one {start} and, after it, one {end}")
-    table = readme_table(results, names)
+    text = f"{before}{start}\n{readme_table(results, names)}{rest[rest.index(end) :]}"
     with replacing(readme) as scratch:
-        scratch.write_text(pattern.sub(lambda _: f"{start}\n{table}{end}", text), encoding="utf-8")
+        scratch.write_text(text, encoding="utf-8")
 
 
 def provenance(results: Results) -> list[tuple[dict[str, str], list[dict[str, str]]]]:
