@@ -222,7 +222,7 @@ def _curve(axes: Axes, frame: pd.DataFrame, x: str, y: str) -> None:
         drawing.percent_axis(axes.yaxis, 5)
     else:
         axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_formatter(drawing.AMOUNT)
+        axes.yaxis.set_major_formatter(lambda amount, _: f"{amount:,.10g}")
 
 
 def _rows(axes: Axes, frame: pd.DataFrame, names: Sequence[str], column: str) -> None:

@@ -4,7 +4,7 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from textwrap import fill
 from typing import ClassVar
@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from lmtx.report.render import csv, percent, save
 
@@ -33,12 +33,7 @@ COLOURS = {
 """Okabe and Ito's palette, told apart with any colour vision; darkened, so that small text has a contrast of
 4.5 : 1 on white. On the page each colour is a variable of this name, lighter in a dark theme."""
 INK, MUTED, GRID, PAPER, BLUE, ORANGE, GREEN, PURPLE = COLOURS.values()
-_FILE = Path(__file__).with_name("templates") / "figures.mplstyle"
-# The style of this package on matplotlib's defaults, whatever the notebook around has set.
-_style = partial(style.context, _FILE, after_reset=True)
-PERCENT = FuncFormatter(lambda fraction, _: f"{100 * fraction:.4g}")
-"""Writes the fractions of an axis as percent, without the sign."""
-AMOUNT = FuncFormatter(lambda value, _: f"{value:,.10g}")
+_STYLE = Path(__file__).with_name("templates") / "figures.mplstyle"
 # Every field that would differ between two runs, or name the machine, is left out.
 _METADATA = {
     "png": {"Software": None},
@@ -70,7 +65,8 @@ class Drawing:
 
     @cached_property
     def figure(self) -> Figure:
-        with _style():
+        # On matplotlib's defaults, whatever the notebook around has set.
+        with style.context(_STYLE, after_reset=True):
             figure = Figure(figsize=(self.size[0], 2) if self.empty else self.size, layout="constrained")
             figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
             FigureCanvasAgg(figure)  # on no screen
@@ -108,7 +104,7 @@ class Drawing:
 
     def _render(self, kind: str, **options) -> bytes:
         stream, figure = io.BytesIO(), self.figure
-        with _style():
+        with style.context(_STYLE, after_reset=True):
             figure.savefig(stream, format=kind, metadata=_METADATA[kind], **options)
         return stream.getvalue()
 
@@ -116,7 +112,7 @@ class Drawing:
 def percent_axis(axis: Axis, ticks: int = 6) -> None:
     """Write an axis of fractions in percent, with at most so many intervals between ticks."""
     axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 5, 10]))
-    axis.set_major_formatter(PERCENT)
+    axis.set_major_formatter(lambda fraction, _: f"{100 * fraction:.4g}")
 
 
 def row_axes(axes: Axes, label: str, ticks: int = 6) -> None:
