@@ -1,6 +1,6 @@
 """The figures that compare the systems and the cycles of LMTX, from their results."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from textwrap import fill
 
 import pandas as pd
@@ -11,7 +11,7 @@ from lmtx.report import drawing
 from lmtx.report.drawing import BLUE, GREEN, MUTED, ORANGE, PURPLE, Drawing
 from lmtx.report.render import frame_of, percent, points
 from lmtx.report.results import Results, cycles, each_once, from_zero, gain_of_lmtx, measured, on_documents
-from lmtx.report.schema import Interval, Result
+from lmtx.report.schema import Result
 
 COMPARED = {"P@1": "Top label is right", "R@10": "True labels in the top ten"}
 _FAMILY_COLOURS = {"lmtx": BLUE, "baseline": ORANGE, "hybrid": PURPLE}
@@ -37,7 +37,7 @@ def main_comparison(results: Results) -> Drawing:
     """
     dataset, systems = results.dataset, results.systems
     shown = [r for r in each_once(systems) if r.metrics]
-    frame = _frame(shown, ("system", "label", "family", "zero_shot", "n"), COMPARED, lambda r: r.metrics)
+    frame = _frame(shown, ("system", "label", "family", "zero_shot", "n"), [*COMPARED])
     caption = f"{on_documents(dataset, systems)}{_INTERVALS}." if shown else f"{dataset}."
     if not frame["zero_shot"].all():
         caption += " † reads annotations."
@@ -59,8 +59,7 @@ def main_comparison(results: Results) -> Drawing:
 def by_frequency(results: Results) -> Drawing:
     """The contribution of labels of each frequency to every system's P@5; the three add up to it."""
     shown = [r for r in each_once(results.systems) if r.by_frequency]
-    fields, shares = ("system", "label", "zero_shot", "n"), ("P@5", *_BUCKETS)
-    frame = _frame(shown, fields, shares, lambda r: r.metrics | r.by_frequency)
+    frame = _frame(shown, ("system", "label", "zero_shot", "n"), ["P@5", *_BUCKETS])
     caption = f"{results.dataset}."
     if shown:
         caption = (
@@ -168,16 +167,14 @@ def _rare_sentence(frame: pd.DataFrame) -> str:
     return sentence
 
 
-def _frame(
-    systems: Sequence[Result],
-    fields: Sequence[str],
-    names: Collection[str],
-    intervals: Callable[[Result], Mapping[str, Interval]],
-) -> pd.DataFrame:
-    """A row a system, its fields and the intervals of these names, in the order of the first of them."""
-    rows = [{f: getattr(r, f) for f in fields} | {m: intervals(r).get(m) for m in names} for r in systems]
+def _frame(systems: Sequence[Result], fields: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
+    """A row a system, its fields and its intervals of these names, in the order of the first of them."""
+    rows = []
+    for r in systems:
+        intervals = r.metrics | r.by_frequency
+        rows.append({f: getattr(r, f) for f in fields} | {name: intervals.get(name) for name in names})
     frame = frame_of(rows, (*fields, *names), names)
-    return frame.sort_values(next(iter(names)), kind="stable", na_position="first")
+    return frame.sort_values(names[0], kind="stable", na_position="first")
 
 
 def _systems(axes: Axes, frame: pd.DataFrame, name: str) -> None:
