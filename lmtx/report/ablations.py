@@ -103,13 +103,23 @@ def teacher_map(results: Results) -> Drawing:
     rates = ("true_yes", "false_yes")
     frame = _frame(groups, lambda g: {rate: getattr(g.settings, rate) for rate in rates} | {"gain": _gain(g)})
     frame = frame[frame["drawn"] == "mark"] if groups else frame
+    gains = [(g.settings, gain) for g in groups if (gain := _gain(g))]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        lines, columns = (sorted(frame[rate].unique()) for rate in rates)
-        strongest = frame["gain"].abs().max() or 1
-        for row in frame[frame["gain"].notna()].to_dict("records"):
-            _cell(axes, columns.index(row["false_yes"]), lines.index(row["true_yes"]), row, strongest)
+        lines, columns = (sorted({getattr(g.settings, rate) for g in groups}) for rate in rates)
+        strongest = max((abs(gain.value) for _, gain in gains), default=0) or 1
+        for settings, gain in gains:
+            x, y = columns.index(settings.false_yes), lines.index(settings.true_yes)
+            # The larger the difference, the stronger the colour; the text stays readable on the strongest.
+            colour, alpha = BLUE if gain.value >= 0 else ORANGE, 0.06 + 0.5 * abs(gain.value) / strongest
+            square = {"xy": (x - 0.5, y - 0.5), "width": 1, "height": 1}
+            axes.add_patch(Rectangle(**square, facecolor=colour, alpha=alpha, edgecolor="none"))
+            axes.add_patch(Rectangle(**square, fill=False, edgecolor=PAPER, linewidth=2))
+            middle = {"ha": "center", "va": "center"}
+            weight = "normal" if gain.within_noise else "bold"
+            axes.text(x, y + 0.16, percent(gain.value, sign=True), fontweight=weight, **middle)
+            axes.text(x, y - 0.2, span(gain, sign=True), fontsize=7.5, color=INK, **middle)
         axes.set_xticks(range(len(columns)), [f"{100 * rate:.3g}" for rate in columns])
         axes.set_yticks(range(len(lines)), [f"{100 * rate:.3g}" for rate in lines])
         axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.5, len(lines) - 0.5))
@@ -123,9 +133,8 @@ def teacher_map(results: Results) -> Drawing:
             " P@1 minus zero-shot, in points; bold: the interval leaves 0 out. Simulated: these teachers "
             "read the annotations and err at the rates given; no real one does."
         )
-        gains = [gain for g in groups if (gain := _gain(g))]
-        message = f"{sum(gain.low > 0 for gain in gains)} of {len(gains)} simulated teachers lift the student"
-        message += " clearly above zero-shot"
+        clear = sum(gain.low > 0 for _, gain in gains)
+        message = f"{clear} of {len(gains)} simulated teachers lift the student clearly above zero-shot"
     size, title = (7.6, 2.9 + 0.6 * len({g.settings.true_yes for g in groups})), "How good a teacher must be"
     nothing = None if groups else _missing(results)
     return Drawing("teacher_map", title, message, caption, frame, size, draw, nothing, STAGE)
@@ -255,16 +264,3 @@ def _zero_line(axes: Axes, results: Results, name: str, level: bool) -> None:
     else:
         axes.axvline(value, **look)
         axes.annotate("zero-shot", (value, 0), (3, 3), xycoords=axes.get_xaxis_transform(), **note)
-
-
-def _cell(axes: Axes, x: int, y: int, row: dict, strongest: float) -> None:
-    """A cell of the map: stronger colour, larger difference; the text stays readable on the strongest."""
-    gain = Interval(value=row["gain"], low=row["gain_low"], high=row["gain_high"])
-    colour, alpha = BLUE if gain.value >= 0 else ORANGE, 0.06 + 0.5 * abs(gain.value) / strongest
-    square = {"xy": (x - 0.5, y - 0.5), "width": 1, "height": 1}
-    axes.add_patch(Rectangle(**square, facecolor=colour, alpha=alpha, edgecolor="none"))
-    axes.add_patch(Rectangle(**square, fill=False, edgecolor=PAPER, linewidth=2))
-    middle = {"ha": "center", "va": "center"}
-    weight = "normal" if gain.within_noise else "bold"
-    axes.text(x, y + 0.16, percent(gain.value, sign=True), fontweight=weight, **middle)
-    axes.text(x, y - 0.2, span(gain, sign=True), fontsize=7.5, color=INK, **middle)

@@ -1,5 +1,6 @@
 """The method as two drawings: F1, a training pair of each method, and F2, the loop of LMTX."""
 
+from functools import partial
 from itertools import pairwise
 from textwrap import shorten, wrap
 
@@ -58,7 +59,17 @@ def f1_pairs(results: Results) -> Drawing:
 
     def draw(figure: Figure) -> None:
         for axes, row in zip(figure.subplots(1, len(rows), squeeze=False)[0], rows, strict=True):
-            _pair(axes, row)
+            name, how, colour = _MAKERS[row["system"]]
+            axes.set_axis_off()
+            axes.set(xlim=(0, 1), ylim=(0, 1))
+            axes.text(0, 1, name, fontweight="bold", color=colour, va="top", fontsize=10.5)
+            axes.text(0, 0.935, "\n".join(wrap(how, _WRAP)), color=MUTED, va="top", fontsize=8.5)
+            for top, role in ((0.77, "anchor"), (0.24, "positive")):
+                axes.text(0, top, role, color=MUTED, va="bottom", fontsize=8)
+                text = shorten(row[role], _WRAP * _LINES, placeholder=" …")
+                box = {"boxstyle": "round,pad=0.4", "facecolor": PAPER, "edgecolor": colour}
+                shown = "\n".join(wrap(text, _WRAP)[:_LINES]).replace("$", r"\$")
+                axes.text(0.02, top - 0.02, shown, color=INK, va="top", fontsize=7.5, bbox=box)
 
     frame = pd.DataFrame(rows, columns=["document", "system", "anchor", "positive"])
     missing = None if rows else "The stages that train write some of their pairs."
@@ -87,31 +98,14 @@ def f2_loop(results: Results) -> Drawing:
         caption += " This run's numbers are not known yet."
     frame = pd.DataFrame({"quantity": list(facts), "value": pd.Series(list(facts.values()), dtype=float)})
     message = "The teacher judges, the student learns; at prediction the teacher is gone"
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        axes.set_axis_off()
-        axes.set(xlim=(-0.03, _WIDTH + 0.03), ylim=(0, _HEIGHT))
-        _loop(axes, facts)
-
-    return Drawing("f2_loop", "F2 The loop", message, caption, frame, (7.6, 4.6), draw)
+    return Drawing("f2_loop", "F2 The loop", message, caption, frame, (7.6, 4.6), partial(_loop, facts))
 
 
-def _pair(axes: Axes, row: dict) -> None:
-    name, how, colour = _MAKERS[row["system"]]
+def _loop(facts: dict[str, float | None], figure: Figure) -> None:
+    axes = figure.subplots()
     axes.set_axis_off()
-    axes.set(xlim=(0, 1), ylim=(0, 1))
-    axes.text(0, 1, name, fontweight="bold", color=colour, va="top", fontsize=10.5)
-    axes.text(0, 0.935, "\n".join(wrap(how, _WRAP)), color=MUTED, va="top", fontsize=8.5)
-    for top, role in ((0.77, "anchor"), (0.24, "positive")):
-        axes.text(0, top, role, color=MUTED, va="bottom", fontsize=8)
-        text = shorten(row[role], _WRAP * _LINES, placeholder=" …")
-        box = {"boxstyle": "round,pad=0.4", "facecolor": PAPER, "edgecolor": colour}
-        shown = "\n".join(wrap(text, _WRAP)[:_LINES]).replace("$", r"\$")
-        axes.text(0.02, top - 0.02, shown, color=INK, va="top", fontsize=7.5, bbox=box)
+    axes.set(xlim=(-0.03, _WIDTH + 0.03), ylim=(0, _HEIGHT))
 
-
-def _loop(axes: Axes, facts: dict[str, float | None]) -> None:
     # This run's numbers as the boxes hold them; a missing one leaves a text without it.
     present = {key: value for key, value in facts.items() if value is not None}
     numbers = {"shortlist": "j ", "texts": "texts alone", "documents_used": "", "yes_rate": "", "check": ""}
