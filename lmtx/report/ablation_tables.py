@@ -33,7 +33,6 @@ from lmtx.report.schema import Cycle
 # The axes that a figure or table of their own shows; every other one, a user's too, is a variant.
 _SHOWN_ELSEWHERE = {BASE, "main", "teacher", "question", "curriculum", "map", *AXES}
 _VARIANTS = {"targets": "Targets", "labels": "Label text"}
-_COSTS = ("requests", "prompt_tokens", "answer_tokens", "usd")
 _SHARES = {
     "yes_rate": "Yes\nrate",
     "pseudo_precision": "Precision\nof yes",
@@ -263,7 +262,8 @@ def _numbers(group: Group) -> dict:
 
 def _costs(group: Group) -> dict:
     """Costs summed over a group's runs."""
-    return {key: total(getattr(point.cost, key) for point in group.points) for key in _COSTS}
+    fields = ("requests", "prompt_tokens", "answer_tokens", "usd")
+    return {field: total(getattr(point.cost, field) for point in group.points) for field in fields}
 
 
 def _teacher(group: Group) -> str:

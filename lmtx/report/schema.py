@@ -6,9 +6,6 @@
 
 from pydantic import BaseModel
 
-# A note with these words marks a system that is not zero-shot; it is never "the best".
-READS_ANNOTATIONS = "reads annotations"
-
 
 class Interval(BaseModel, frozen=True):
     """A figure with its 95 % interval; fractions. `best`: it is the best of its column in a table."""
@@ -105,8 +102,8 @@ class Result(Run, frozen=True):
 
     @property
     def zero_shot(self) -> bool:
-        """Whether the system works without annotations."""
-        return not any(READS_ANNOTATIONS in note for note in self.notes)
+        """Whether the system works without annotations; one that reads them has a note."""
+        return not any("reads annotations" in note for note in self.notes)
 
     @property
     def minus_lmtx(self) -> Interval | None:

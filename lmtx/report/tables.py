@@ -9,10 +9,6 @@ from lmtx.report.render import GAP, Cell, Column, Table, cents, share, starred, 
 from lmtx.report.results import Results, cycles, each_once, measured, on_documents
 from lmtx.report.schema import Cost, Result
 
-MAIN_METRICS = ("P@1", "P@3", "P@5", "R@1", "R@3", "R@5", "R@10", "R@100")
-TAIL_METRICS = ("P@1", "PSP@1", "P@3", "PSP@3", "P@5", "PSP@5")
-# The systems of T3, which asks for the price of a language model at prediction time.
-AT_PREDICTION = ("lmtx", "rerank", "icxml")
 Rows = Iterator[tuple]  # of a result, its values by key, and further notes
 _WORK = ("encode", "label", "train", "check")
 _COST = [
@@ -59,7 +55,7 @@ def t2(results: Results) -> Table:
     """T2: the main comparison, one row a system, the data sets below each other."""
     return _comparison(
         results,
-        MAIN_METRICS,
+        ("P@1", "P@3", "P@5", "R@1", "R@3", "R@5", "R@10", "R@100"),
         "t2_main",
         "T2 Main comparison",
         "Percent, with 95 % bootstrap intervals over test documents; the best system that reads no "
@@ -72,7 +68,7 @@ def t2_tail(results: Results) -> Table:
     """T2 by propensity: PSP@k, where finding a rare label weighs more, beside P@k."""
     return _comparison(
         results,
-        TAIL_METRICS,
+        ("P@1", "PSP@1", "P@3", "PSP@3", "P@5", "PSP@5"),
         "t2_tail",
         "T2 Rare labels",
         "Percent; PSP@k weighs each hit by the inverse of how likely its label is annotated (Jain et al., "
@@ -154,7 +150,7 @@ def t3(results: Results) -> Table:
     def rows(dataset: str, systems: list[Result]) -> Rows:
         lmtx, by_model = measured(systems, "lmtx"), any(r.bill and r.bill.requests for r in systems)
         for r in systems if by_model else ():
-            if r.system not in AT_PREDICTION:
+            if r.system not in ("lmtx", "rerank", "icxml"):
                 continue
             # The teacher of LMTX is gone at prediction time: it sends nothing.
             bill, work = (Cost(), ["rank"]) if r is lmtx else (r.bill, ["encode", "rank"])
