@@ -100,16 +100,11 @@ def precision_by_frequency(
     return results
 
 
-def label_names(reader: str, texts: Sequence[str]) -> list[str]:
-    """Return the labels' names without descriptions; those of the reader `debian` are "facet: title"."""
-    return [text.partition(": ")[2 if reader == "debian" else 0] for text in texts]
-
-
 def literal_pairs(truth: sp.csr_array, documents: pa.Table, names: Sequence[str]) -> sp.csr_array:
     """Select the annotated pairs whose label the document spells out: boolean CSR (n, L).
 
     A pair is literal if the document's title or text has the words of the label's name in sequence, in any
-    case and with any punctuation. `names` are the L `label_names`.
+    case and with any punctuation. `names` are those of the L labels, without descriptions.
     """
 
     def spaced(text: str) -> str:
@@ -243,7 +238,9 @@ def score_systems(
     `truth` and `train_truth` are the annotations of the test and of the training documents.
     """
     settings, excluded = config.evaluation, corpus.excluded["test"]
-    names = label_names(config.dataset.reader, corpus.labels["text"].to_pylist())
+    # A label's text is "name: description", and "facet: name" in debian.
+    part = 2 if config.dataset.reader == "debian" else 0
+    names = [text.partition(": ")[part] for text in corpus.labels["text"].to_pylist()]
     literal = literal_pairs(truth, corpus.test, names)
     propensity = label_propensities(train_truth, config.dataset.propensity)
     against = {"against_lmtx": best}
