@@ -81,19 +81,21 @@ def precision_by_frequency(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Split P@k by the labels' frequency; the buckets of a system add up to its P@k.
 
-    `rankings` and `truth` are those of `score`; documents without a true label do not count. `counts` are the
-    `label_counts` of the training side. Returns system name -> bucket of `FREQUENCIES` -> {"value", "low",
-    "high"}.
+    `rankings` and `truth` are those of `score`, but `truth` holds no excluded pair; documents without a true
+    label do not count. `counts` are the `label_counts` of the training side. Returns system name -> bucket of
+    `FREQUENCIES` -> {"value", "low", "high"}.
     """
     results = {}
     for system, ids in rankings.items():
         annotated_rows = np.flatnonzero(np.diff(truth[: len(ids)].indptr))
+        # Which of the first k labels are hits, and how many lie in each bucket.
         first = ids[annotated_rows, :k]
         hits = truth[annotated_rows[:, None], np.maximum(first, 0)].toarray() & (first >= 0)
         shares = {}
         for bucket, (low, high) in FREQUENCIES.items():
             inside = (counts[first] >= low) & (counts[first] <= high)
             shares[bucket] = (hits & inside).sum(axis=1) / k
+        # The interval of a share is that of its difference to nothing.
         nothing = dict.fromkeys(shares, np.zeros(len(annotated_rows)))
         draws = {"bootstrap": config.bootstrap, "seed": config.seed}
         results[system] = paired_differences(shares, nothing, **draws)
@@ -241,9 +243,11 @@ def score_systems(
     # A label's text is "name: description", and "facet: name" in debian.
     part = 2 if config.dataset.reader == "debian" else 0
     names = [text.partition(": ")[part] for text in corpus.labels["text"].to_pylist()]
-    literal = literal_pairs(truth, corpus.test, names)
     propensity = label_propensities(train_truth, config.dataset.propensity)
     against = {"against_lmtx": best}
+    # An excluded pair is no candidate, so an annotation of it is none to find.
+    truth = sp.csr_array(truth > excluded)
+    literal = literal_pairs(truth, corpus.test, names)
     scores = score(rankings, truth, settings, against, excluded=excluded, propensity=propensity)
     splits = {
         "by_frequency": precision_by_frequency(rankings, truth, label_counts(train_truth), settings),

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 from pytest import approx
-from tiny_encoders import document_table
+from tiny_encoders import document_table, label_table
 
 from lmtx.config import EvaluationConfig, load_config
 from lmtx.config.sections import HybridConfig
+from lmtx.corpus import Corpus
 from lmtx.evaluation import (
     by_literalness,
     fuse_systems,
@@ -22,6 +23,7 @@ from lmtx.evaluation import (
     pseudo_label_quality,
     same_answers,
     score,
+    score_systems,
     total_cost,
     write_systems,
 )
@@ -203,6 +205,19 @@ def test_buckets_of_labels_add_up_to_p5():
     p5 = evaluate(ids, truth, cutoffs=(5,), bootstrap=100)["metrics"]["P@5"]["value"]
     assert sum(part["value"] for part in scores.values()) == approx(p5)
     assert all(part["low"] <= part["value"] <= part["high"] for part in scores.values())
+
+
+def test_the_buckets_add_up_to_p5_where_a_document_s_only_annotation_is_excluded():
+    """As a page that is annotated with itself, where that is no candidate: no bucket counts the document."""
+    truth, excluded = csr([[0, 1], [2]], 6), csr([[], [2]], 6)
+    documents, labels = document_table(["a", "b"]), label_table("abcdef")
+    corpus = Corpus(documents[:0], documents[:0], documents, labels, {"test": excluded})
+    settings = {"evaluation": EvaluationConfig(cutoffs=[5], bootstrap=100, seed=1)}
+    config = load_config(Path(__file__).parents[1] / "params.yaml").model_copy(update=settings)
+    rankings = {"lmtx-c1": np.array([[0, 1, 2, 3, 4, 5], [0, 1, 3, 4, 5, -1]], np.int32)}
+    (scores,) = score_systems(config, rankings, "lmtx-c1", corpus, truth, csr([[0]] * 3, 6)).values()
+    assert (scores["n"], scores["metrics"]["P@5"]["value"]) == (1, 0.4)
+    assert sum(part["value"] for part in scores["by_frequency"].values()) == approx(0.4)
 
 
 # --- what stands in the text, and what does not -------------------------------------------------
