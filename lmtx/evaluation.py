@@ -249,11 +249,9 @@ def score_systems(
     truth = sp.csr_array(truth > excluded)
     literal = literal_pairs(truth, corpus.test, names)
     scores = score(rankings, truth, settings, against, excluded=excluded, propensity=propensity)
-    splits = {
-        "by_frequency": precision_by_frequency(rankings, truth, label_counts(train_truth), settings),
-        "by_literalness": by_literalness(rankings, truth, literal, settings, against, excluded=excluded),
-    }
-    return {s: {name: split[s] for name, split in splits.items()} | scores[s] for s in rankings}
+    buckets = precision_by_frequency(rankings, truth, label_counts(train_truth), settings)
+    kinds = by_literalness(rankings, truth, literal, settings, against, excluded=excluded)
+    return {s: {"by_frequency": buckets[s], "by_literalness": kinds[s]} | scores[s] for s in rankings}
 
 
 def headline(scores: Mapping[str, dict]) -> dict[str, dict[str, float]]:
