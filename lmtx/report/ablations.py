@@ -1,6 +1,7 @@
 """The figures of the ablations, from the runs of their points: one for each axis, and the map of teachers."""
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 import pandas as pd
@@ -66,11 +67,11 @@ PANELS = {
 def of_axis(results: Results, name: str) -> Drawing:
     """The figure of an axis of `AXES`; a gap where none of its points was run."""
     axis = AXES[name]
-    groups = [g for g in on_axis(results.points, name) if getattr(g.settings, axis.setting) is not None]
+    value = attrgetter(f"settings.{axis.setting}")
+    groups = [g for g in on_axis(results.points, name) if value(g) is not None]
     # A curve runs by its numbers, and rows by P@1, the highest on top.
-    by_p1 = {id(g): m.value if (m := g.metric("P@1")) else 0.0 for g in groups}
-    groups.sort(key=lambda g: getattr(g.settings, axis.setting) if axis.label else by_p1[id(g)])
-    frame = _frame(groups, lambda g: {axis.setting: getattr(g.settings, axis.setting)})
+    groups.sort(key=value if axis.label else lambda g: p1.value if (p1 := g.metric("P@1")) else 0.0)
+    frame = _frame(groups, lambda g: {axis.setting: value(g)})
     panels = [*COMPARED, *_MORE.get(name, ())]
 
     def curves(figure: Figure) -> None:
@@ -82,11 +83,10 @@ def of_axis(results: Results, name: str) -> Drawing:
             axes.set_xlabel(axis.label)
 
     def rows(figure: Figure) -> None:
-        values = [getattr(g.settings, axis.setting) for g in groups]
         for axes, column in zip(figure.subplots(1, len(panels), sharey=True), panels, strict=True):
             _zero_line(axes, results, column, level=False)
             _rows(axes, frame, [g.name for g in groups], column)
-            axes.set_yticks(range(len(values)), [value.replace(" + ", "\n+ ") for value in values])
+            axes.set_yticks(range(len(groups)), [value(g).replace(" + ", "\n+ ") for g in groups])
 
     caption = f"{ran_on(results.dataset, groups)}."
     if groups:

@@ -205,7 +205,7 @@ def _whole_curriculum(systems: list[Result]) -> list[Result]:
     """The systems with LMTX's cost summed over its cycles: all of them are paid for, one is kept."""
     ran = [r for r in cycles(systems).values() if r.stopped is None]
     if len(ran) < 2:
-        return each_once(systems) if ran else systems
+        return each_once(systems)
     steps = dict.fromkeys(step for r in ran for step, value in r.seconds.items() if value is not None)
     whole = {
         "label": "LMTX, all cycles",
