@@ -50,12 +50,11 @@ RANKINGS = {
     "lmtx-c1": np.array([[0, 1], [1, 2], [0, 1], [4, 3]], np.int32),  # 2 of 3 first, all in two
     "zero-shot": np.array([[0, 4], [0, 1], [1, 0], [4, 2]], np.int32),  # 1 of 3 first
 }
+OPTIONS = {"cutoffs": (1, 2), "propensity": np.ones(5), "bootstrap": 200, "seed": 5}  # those of `scored`
 
 
-LMTX = {"against_lmtx": "lmtx-c1"}
-
-
-def scored(rankings=RANKINGS, against=LMTX, excluded=NONE):
+def scored(rankings=RANKINGS, excluded=NONE):
+    against = {"against_lmtx": "lmtx-c1"}
     return score(rankings, TRUTH, CONFIG, against, excluded=excluded, propensity=np.ones(5))
 
 
@@ -70,8 +69,7 @@ def test_every_system_is_scored_on_the_documents_with_annotations_and_beside_the
     assert value["zero-shot"]["R@2"] == approx((1 + 1 / 2) / 3)
     assert value["tfidf"]["P@1"] == 0
     assert {m.partition("@")[2] for m in value["tfidf"]} == {"1", "2"}
-    options = {"cutoffs": (1, 2), "propensity": np.ones(5), "bootstrap": 200, "seed": 5}
-    expected = evaluate(RANKINGS["lmtx-c1"], TRUTH, **options)
+    expected = evaluate(RANKINGS["lmtx-c1"], TRUTH, **OPTIONS)
     assert results["lmtx-c1"]["metrics"] == expected["metrics"]
     # Differences are the system minus the reference.
     assert results["lmtx-c1"]["against_lmtx"] is None
@@ -112,8 +110,7 @@ def test_a_ranking_of_fewer_documents_is_measured_and_compared_on_these_alone():
     whole = {name: RANKINGS[name] for name in ("lmtx-c1", "zero-shot")}
     results = scored(whole | first, excluded=excluded)
     assert [results[name]["n"] for name in ("lmtx-c1", "zero-shot", "rerank")] == [3, 3, 2]
-    options = {"cutoffs": (1, 2), "propensity": np.ones(5), "bootstrap": 200, "seed": 5}
-    alone = evaluate(first["rerank"], TRUTH[:2], excluded=excluded[:2], **options)
+    alone = evaluate(first["rerank"], TRUTH[:2], excluded=excluded[:2], **OPTIONS)
     assert results["rerank"]["metrics"] == alone["metrics"]
     assert results["rerank"]["metrics"]["P@1"]["value"] == 1 / 2
     # lmtx-c1 has both of these right at first, and two of three over all.

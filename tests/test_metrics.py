@@ -120,37 +120,28 @@ def test_pads_are_misses_and_short_rankings_of_few_labels_are_complete():
 
 
 @pytest.mark.parametrize(
-    ("ids", "message"),
-    [
-        ([[0, 1], [2, 2]], "document 1 holds label id 2 more than once"),
-        ([[0, 1], [2, 5]], "document 1 has label id 5 at rank 2; ids run from 0 to 4"),
-        ([[0, 1], [-2, 3]], "document 1 has label id -2 at rank 1"),
-        ([[0, 1], [-1, 3]], r"document 1 has a pad \(-1\) at rank 1 before an id"),
-        ([[0], [1]], "1 deep, too short for a cutoff of 2"),
-        ([[0, 1]], r"truth has the shape \(2, 5\), not \(1, 5\)"),
-        ([0, 1], "integer array"),
-        ([[0.0, 1.0], [2.0, 3.0]], "integer array"),
-    ],
-)
-def test_a_ranking_that_cannot_be_scored_says_why(ids, message):
-    with pytest.raises(ValueError, match=message):
-        evaluate(np.array(ids), csr([[0], [1]], 5), cutoffs=(1, 2))
-
-
-@pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"truth": csr([[]], 2)}, "no document has a true label"),
-        ({"truth": np.ones((1, 2))}, "truth must be a scipy sparse array"),
-        ({"excluded": csr([[1]], 3)}, "excluded has the shape"),
+        ({"ids": [[0, 1], [2, 2]]}, "document 1 holds label id 2 more than once"),
+        ({"ids": [[0, 1], [2, 5]]}, "document 1 has label id 5 at rank 2; ids run from 0 to 4"),
+        ({"ids": [[0, 1], [-2, 3]]}, "document 1 has label id -2 at rank 1"),
+        ({"ids": [[0, 1], [-1, 3]]}, r"document 1 has a pad \(-1\) at rank 1 before an id"),
+        ({"ids": [[0], [1]]}, "1 deep, too short for a cutoff of 2"),
+        ({"ids": [[0, 1]]}, r"truth has the shape \(2, 5\), not \(1, 5\)"),
+        ({"ids": [0, 1]}, "integer array"),
+        ({"ids": [[0.0, 1.0], [2.0, 3.0]]}, "integer array"),
+        ({"truth": csr([[], []], 5)}, "no document has a true label"),
+        ({"truth": np.ones((2, 5))}, "truth must be a scipy sparse array"),
+        ({"excluded": csr([[1], []], 3)}, "excluded has the shape"),
         ({"propensity": np.ones(3)}, r"propensity has the shape \(3,\)"),
         ({"cutoffs": (0, 1)}, "cutoffs"),
         ({"bootstrap": 0}, "bootstrap"),
     ],
 )
-def test_other_input_that_cannot_be_scored_says_why(changed, message):
+def test_input_that_cannot_be_scored_says_why(changed, message):
+    given = {"ids": [[0, 1], [2, 3]], "truth": csr([[0], [1]], 5), "cutoffs": (1, 2), **changed}
     with pytest.raises(ValueError, match=message):
-        evaluate(**{"ids": np.array([[0, 1]]), "truth": csr([[0]], 2), "cutoffs": (1,), **changed})
+        evaluate(np.array(given.pop("ids")), **given)
 
 
 def test_intervals_agree_with_scipy(random_case):
