@@ -8,19 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from lmtx.files import replacing
-from lmtx.report.render import (
-    GAP,
-    HTML,
-    Cell,
-    gain,
-    listed,
-    markdown_lines,
-    number,
-    percent,
-    points,
-    share,
-    total,
-)
+from lmtx.report.render import GAP, HTML, Cell, gain, listed, markdown_lines, number, points, share, total
 from lmtx.report.results import Results, cycles, each_once, gain_of_lmtx, load, measured, sizes
 from lmtx.report.schema import Result, Run
 
@@ -236,7 +224,7 @@ def _sums(name: str, runs: Sequence[Run]) -> dict[str, str]:
 
 
 def _p1(r: Result) -> str:
-    return percent(r.metrics["P@1"].value)
+    return share(r.metrics["P@1"]).text
 
 
 def _lines(values: dict, prefix: str = "") -> Iterable[tuple[str, str]]:
