@@ -55,8 +55,7 @@ class Encoder:
 
     def save(self, folder: str | Path, card: dict) -> None:
         """Save as a sentence-transformers folder (safetensors, fp32) with `card` in `lmtx.json`."""
-        with replacing(folder) as scratch:
-            scratch.mkdir()
+        with replacing(folder, folder=True) as scratch:
             self.model.save(scratch)
             write_json(scratch / CARD, card)
             for file in scratch.rglob("*.safetensors"):  # which safetensors lets only its owner read

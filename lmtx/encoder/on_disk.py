@@ -43,8 +43,7 @@ def embed(encoder: Encoder, texts: Mapping[str, Tokens], folder: str | Path) -> 
             launch(embed_launched, handed, str(folder.resolve()), processes=processes, device=encoder.device)
     _make(encoder, plan)
     seconds = 0.0
-    with replacing(folder) as scratch:
-        scratch.mkdir()
+    with replacing(folder, folder=True) as scratch:
         for name, tokens in texts.items():
             shape = len(tokens), encoder.dimension
             vectors = np.lib.format.open_memmap(scratch / f"{name}.npy", "w+", np.float32, shape)

@@ -32,8 +32,7 @@ class Tokens(Sequence):
     @classmethod
     def write(cls, folder: str | Path, texts: Iterable[Sequence[int]]) -> "Tokens":
         """Write token ids to ids.npy and ends.npy in `folder`, as they come, and open them there."""
-        with replacing(folder) as scratch:
-            scratch.mkdir()
+        with replacing(folder, folder=True) as scratch:
             ends = array("q")
             total = 0
             with (scratch / "ids.npy").open("wb") as file:

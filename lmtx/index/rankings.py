@@ -33,8 +33,7 @@ class Shortlist:
 
     def save(self, folder: str | Path) -> None:
         """Write ids.npy and scores.npy; `folder` appears whole or not at all."""
-        with replacing(folder) as scratch:
-            scratch.mkdir()
+        with replacing(folder, folder=True) as scratch:
             np.save(scratch / "ids.npy", self.ids)
             np.save(scratch / "scores.npy", self.scores)
 
