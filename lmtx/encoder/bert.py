@@ -70,6 +70,8 @@ class Bert(nn.Module):
         self.max_seq_length = limit
         self.weights = nn.ParameterDict({name.replace(".", "/"): weights[name] for name in weights})
         self._files = files  # of the folder, beside the weights
+        self._words = Tokenizer.from_buffer(files["tokenizer.json"])
+        self._words.no_padding()
 
     @classmethod
     def open(cls, folder: Path) -> "Bert | None":
@@ -101,7 +103,6 @@ class Bert(nn.Module):
         if {weight.dtype for weight in weights.values()} != {torch.float32}:
             return None
         model = cls(config, weights, int(settings.get("max_seq_length") or limit), files)
-        _ = model._words  # a damaged tokenizer is an error here, and not at the first text
         try:
             model([[config["pad_token_id"]]])
         except (KeyError, RuntimeError):  # weights that are not there or do not fit each other
@@ -126,12 +127,6 @@ class Bert(nn.Module):
             for name in self._files.keys() & {"config.json", *_TOKENIZER}:
                 (Path(scratch) / name).write_bytes(self._files[name])
             return AutoTokenizer.from_pretrained(scratch)
-
-    @cached_property
-    def _words(self) -> Tokenizer:
-        tokenizer = Tokenizer.from_buffer(self._files["tokenizer.json"])
-        tokenizer.no_padding()
-        return tokenizer
 
     def token_ids(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
         """Token ids of texts cut at `max_tokens`, special tokens included."""

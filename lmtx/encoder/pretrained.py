@@ -68,7 +68,13 @@ def open_model(source: Path | str, device: str):
     Raises `EncoderError`: see `lmtx.encoder.Encoder.load`.
     """
     if device != "auto":
-        _check_device(device)
+        try:
+            torch.empty(1, device=device).cpu()
+        except (RuntimeError, AssertionError) as error:
+            raise EncoderError(
+                f"encoder.device={device} cannot be used ({str(error).splitlines()[0]}); "
+                "set encoder.device to auto, cpu, cuda or cuda:N"
+            ) from None
     if not isinstance(source, Path):
         try:
             model = _open(source, local=True)  # in the hub's cache, without asking the hub
@@ -104,17 +110,6 @@ def _open(source: Path | str, *, local: bool):
         raise EncoderError(
             f"the model {source} cannot be loaded ({str(error).partition(chr(10))[0]}); {remedy}"
         ) from error
-
-
-def _check_device(device: str) -> None:
-    """Raise `EncoderError` unless torch can use `device`."""
-    try:
-        torch.empty(1, device=device).cpu()
-    except (RuntimeError, AssertionError) as error:
-        raise EncoderError(
-            f"encoder.device={device} cannot be used ({str(error).splitlines()[0]}); "
-            "set encoder.device to auto, cpu, cuda or cuda:N"
-        ) from None
 
 
 def _check_hub(name: str) -> None:
