@@ -35,50 +35,27 @@ _WORD = re.compile(r"[^\W_]+")
 def rank(
     inputs: Inputs,
     *,
-    documents: Positive | None = 2240,
-    epochs: Positive = 1,
-    batch_size: Positive = 32,
+    documents: Positive | None = 2240,  # training documents of stage 1, drawn with `seed`; None: all
+    epochs: Positive = 1,  # over them
+    batch_size: Positive = 32,  # this and the next three are those of both stages
     learning_rate: float = 3e-5,
     warmup_steps: Natural = 10,
-    temperature: float = 0.05,
-    blanked: Fraction = 0.9,
-    clusters: Positive = 64,
-    refreshes: Natural = 2,
-    random_labels: Natural = 8,
-    self_documents: Positive | None = 960,
+    temperature: float = 0.05,  # of the contrastive loss
+    blanked: Fraction = 0.9,  # of the draws, in which the title's words are blanked out of the content
+    clusters: Positive = 64,  # at the start of stage 1
+    refreshes: Natural = 2,  # how often they are replaced by twice as many
+    random_labels: Natural = 8,  # that join each batch of stage 1 as negatives
+    self_documents: Positive | None = 960,  # as `documents`, of stage 2
     self_epochs: Positive = 1,
-    trusted: Fraction = 0.5,
-    e0_share: Fraction = 0.5,
-    seed: Natural = 108,
+    trusted: Fraction = 0.5,  # of the documents, the surest, whose first label is a positive of stage 2
+    e0_share: Fraction = 0.5,  # of a stage's initial weights in its trained ones
+    seed: Natural = 108,  # of the samples, the order, the draws and the clusters
 ) -> Ranked:
     """Rank labels with E0 trained in MACLR's two stages.
-
-    Parameters
-    ----------
-    documents, self_documents
-        Training documents of stage 1 and of stage 2, drawn with `seed`; None: all.
-    epochs, self_epochs
-        Passes over them.
-    batch_size, learning_rate, warmup_steps, temperature
-        Of both stages; warm-up in steps, temperature of the contrastive loss.
-    blanked
-        Share of the draws in which the title's words are blanked out of the content.
-    clusters, refreshes
-        Clusters at the start of stage 1, and how often they are replaced by twice as many.
-    random_labels
-        Labels that join each batch of stage 1 as negatives.
-    trusted
-        Share of the documents, those with the highest scores, whose first label by the encoder of stage 1
-        is a pseudo-positive of stage 2.
-    e0_share
-        Share of a stage's initial weights in its trained ones.
-    seed
-        Of the samples, the order, the draws and the clusters.
 
     Raises `Unavailable` when no training document has a title.
     """
     settings = TrainingConfig(
-        documents=documents,
         batch_size=batch_size,
         epochs=epochs,
         learning_rate=learning_rate,
@@ -154,34 +131,30 @@ class TitlePairs:
     def batches(self, settings: TrainingConfig) -> Iterator[Batch]:
         """Yield every document once an epoch; `settings.seed` determines order and draws."""
         rng = np.random.default_rng(settings.seed)
+        config, n_labels = self.encoder.config, len(self.labels)
         refreshed_at = refresh_steps(steps_for(len(self.titles), settings), self.refreshes)
         for step, rows in enumerate(row_batches(self.trainable, settings, rng)):
             if step in refreshed_at:
                 clusters = self.find_clusters(refreshed_at.index(step))
-            yield self._batch(rows, clusters, rng)
-
-    def _batch(self, rows: np.ndarray, clusters: np.ndarray, rng: np.random.Generator) -> Batch:
-        config = self.encoder.config
-        # Contents, most of them without their title's words.
-        contents = [
-            blank_out(self.contents[row], self.titles[row], self.blank)
-            if rng.random() < self.blanked
-            else self.contents[row]
-            for row in rows
-        ]
-        titles = self.encoder.tokenize([self.titles[row] for row in rows], config.label_tokens)
-        # A document's positive is a random title of its cluster; the cluster's other titles are no negatives.
-        same_cluster = np.equal.outer(clusters[rows], clusters[rows])
-        positives = np.array([rng.choice(np.flatnonzero(row)) for row in same_cluster])
-        # Random labels are negatives, but for a document's own label.
-        n_labels = len(self.labels)
-        joined = rng.choice(n_labels, min(self.random_labels, n_labels), replace=False)
-        return Batch(
-            self.encoder.tokenize(contents, config.document_tokens),
-            [*titles, *(self.labels[label] for label in joined)],
-            positives,
-            np.hstack([same_cluster | alike(titles), self.excluded[rows][:, joined].toarray()]),
-        )
+            # Contents, most of them without their title's words.
+            contents = [
+                blank_out(self.contents[row], self.titles[row], self.blank)
+                if rng.random() < self.blanked
+                else self.contents[row]
+                for row in rows
+            ]
+            titles = self.encoder.tokenize([self.titles[row] for row in rows], config.label_tokens)
+            # A document's positive is a random title of its cluster; its other titles are no negatives.
+            same_cluster = np.equal.outer(clusters[rows], clusters[rows])
+            positives = np.array([rng.choice(np.flatnonzero(row)) for row in same_cluster])
+            # Random labels are negatives, but for a document's own label.
+            joined = rng.choice(n_labels, min(self.random_labels, n_labels), replace=False)
+            yield Batch(
+                self.encoder.tokenize(contents, config.document_tokens),
+                [*titles, *(self.labels[label] for label in joined)],
+                positives,
+                np.hstack([same_cluster | alike(titles), self.excluded[rows][:, joined].toarray()]),
+            )
 
 
 def find_clusters(

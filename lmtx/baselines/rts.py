@@ -23,41 +23,23 @@ _SHOWN = 20  # documents among the examples
 def rank(
     inputs: Inputs,
     *,
-    documents: Positive | None = 2240,
+    documents: Positive | None = 2240,  # training documents, drawn with `seed`; None: all
     epochs: Positive = 1,
     batch_size: Positive = 32,
     learning_rate: float = 3e-5,
     warmup_steps: Natural = 10,
-    temperature: float = 0.05,
-    title_share: Fraction = 0.9,
-    shortest: Positive = 8,
-    e0_share: Fraction = 0.5,
-    seed: Natural = 108,
+    temperature: float = 0.05,  # of the contrastive loss
+    title_share: Fraction = 0.9,  # of the draws, in which the title replaces the second segment
+    shortest: Positive = 8,  # minimum number of tokens of a segment
+    e0_share: Fraction = 0.5,  # of E0 in the trained weights
+    seed: Natural = 108,  # of the sample, the order and the segments
 ) -> Ranked:
     """Rank labels with E0 trained on random segments of the training documents.
-
-    Parameters
-    ----------
-    documents
-        Training documents, drawn with `seed`; None: all.
-    epochs, batch_size, learning_rate, warmup_steps
-        Of the training; warm-up in steps.
-    temperature
-        Of the contrastive loss.
-    title_share
-        Share of the draws in which the title replaces the second segment.
-    shortest
-        Minimum number of tokens of a segment.
-    e0_share
-        Share of E0 in the trained weights.
-    seed
-        Of the sample, the order and the segments.
 
     Raises `ConfigError` when a label has fewer tokens than `shortest`, and `Unavailable` when no document has
     a title or is long enough for two segments.
     """
     settings = TrainingConfig(
-        documents=documents,
         batch_size=batch_size,
         epochs=epochs,
         learning_rate=learning_rate,
@@ -159,20 +141,15 @@ class Segments:
 
     def batches(self, settings: TrainingConfig) -> Iterator[Batch]:
         rng = np.random.default_rng(settings.seed)
+        before, after = self.frame
         for rows in row_batches(self.trainable, settings, rng):
-            yield self._batch(rows, rng)
-
-    def _batch(self, rows: np.ndarray, rng: np.random.Generator) -> Batch:
-        documents, labels = [], []
-        for row in rows:
-            segment, other = self.draw(row, rng)
-            label = self.titles[row][: self.longest[1]] if other is None else self.contents[row][other]
-            documents.append(self._framed(self.contents[row][segment]))
-            labels.append(self._framed(label))
-        return Batch(documents, labels, np.arange(len(rows)), alike(labels))
-
-    def _framed(self, tokens: list[int]) -> list[int]:
-        return [*self.frame[0], *tokens, *self.frame[1]]
+            documents, labels = [], []
+            for row in rows:
+                segment, other = self.draw(row, rng)
+                label = self.titles[row][: self.longest[1]] if other is None else self.contents[row][other]
+                documents.append([*before, *self.contents[row][segment], *after])
+                labels.append([*before, *label, *after])
+            yield Batch(documents, labels, np.arange(len(rows)), alike(labels))
 
     def _titled(self, row: int) -> bool:
         return bool(self.titles[row] and self.contents[row])

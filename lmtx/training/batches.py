@@ -55,7 +55,26 @@ class PseudoLabels:
         rng = np.random.default_rng(settings.seed)
         no_negatives = self.positives + self.excluded
         for rows in row_batches(self.trainable, settings, rng):
-            yield self._batch(rows, no_negatives, settings, rng)
+            # Draw one of each document's positives, anew in every epoch.
+            drawn = np.array([rng.choice(_row(self.positives, row)) for row in rows])
+            # Labels that the teacher rejected join as hard negatives.
+            joined, most = [], settings.rejected_negatives
+            for rejected in (_row(self.rejected, row) for row in rows if most):
+                joined.append(rng.choice(rejected, min(len(rejected), most), replace=False))
+            columns = np.unique(np.concatenate([drawn, *joined]))
+            positives = np.searchsorted(columns, drawn)
+            # A document's other positives are none of its negatives, nor are excluded pairs.
+            ignored = no_negatives[rows][:, columns].toarray()
+            if settings.negatives == "rejected":
+                ignored |= ~self.rejected[rows][:, columns].toarray()
+            elif settings.negatives == "random":
+                # Leave each document some of its negatives, drawn at random, by ignoring the others too.
+                for row, positive in zip(ignored, positives, strict=True):
+                    negatives = np.setdiff1d(np.flatnonzero(~row), positive)
+                    row[rng.permutation(negatives)[settings.hard_negatives :]] = True
+            weights = None if self.p_yes is None else np.float32(self.p_yes[rows, drawn]).ravel()
+            documents, labels = [self.documents[row] for row in rows], [self.labels[c] for c in columns]
+            yield Batch(documents, labels, positives, ignored, weights)
 
     def save(self, folder: Path) -> None:
         """Write all of it to `folder`, for the processes that share a training."""
@@ -71,30 +90,6 @@ class PseudoLabels:
         files = {name: folder / f"{name}.npz" for name in _MATRICES}
         matrices = {name: sp.load_npz(file) for name, file in files.items() if file.is_file()}
         return cls(Tokens.load(folder / "documents"), Tokens.load(folder / "labels"), **matrices)
-
-    def _batch(
-        self, rows: np.ndarray, no_negatives: sp.csr_array, settings: TrainingConfig, rng: np.random.Generator
-    ) -> Batch:
-        # Draw one of each document's positives, anew in every epoch.
-        drawn = np.array([rng.choice(_row(self.positives, row)) for row in rows])
-        # Labels that the teacher rejected join as hard negatives.
-        joined, most = [], settings.rejected_negatives
-        for rejected in (_row(self.rejected, row) for row in rows if most):
-            joined.append(rng.choice(rejected, min(len(rejected), most), replace=False))
-        columns = np.unique(np.concatenate([drawn, *joined]))
-        positives = np.searchsorted(columns, drawn)
-        # A document's other positives are none of its negatives, nor are excluded pairs.
-        ignored = no_negatives[rows][:, columns].toarray()
-        if settings.negatives == "rejected":
-            ignored |= ~self.rejected[rows][:, columns].toarray()
-        elif settings.negatives == "random":
-            # Leave each document some of its negatives, drawn at random, by ignoring the others too.
-            for row, positive in zip(ignored, positives, strict=True):
-                negatives = np.setdiff1d(np.flatnonzero(~row), positive)
-                row[rng.permutation(negatives)[settings.hard_negatives :]] = True
-        weights = None if self.p_yes is None else np.float32(self.p_yes[rows, drawn]).ravel()
-        documents = [self.documents[row] for row in rows]
-        return Batch(documents, [self.labels[column] for column in columns], positives, ignored, weights)
 
 
 def row_batches(rows: np.ndarray, settings: TrainingConfig, rng: np.random.Generator) -> Iterator[np.ndarray]:
