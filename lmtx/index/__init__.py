@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from lmtx.index.rankings import Shortlist, fuse, fuse_scores, rank_blocks, top, without
+from lmtx.index.rankings import Shortlist, fuse, fuse_scores, rank_blocks, without
 
 __all__ = [
     "Shortlist",
@@ -17,7 +17,6 @@ __all__ = [
     "rank_blocks",
     "search",
     "search_with_letters",
-    "top",
     "without",
 ]
 

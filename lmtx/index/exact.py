@@ -16,7 +16,6 @@ others get another search with four times as many candidates. So both precisions
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
@@ -67,7 +66,7 @@ def exact(
     bf16 = resolve_precision(precision, device) == "bf16"
     first_pass = torch.bfloat16 if bf16 else torch.float32
     memory = torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else _MEMORY
-    stored_labels = _Labels.put(labels, scales, device, first_pass, memory)
+    stored_labels = _Labels(labels, scales, device, first_pass, memory)
     # Hold more candidates than wanted, for as many queries at once as fit with theirs.
     n_candidates = 2 * k + 16
     size = max(1, memory // (16 * queries.shape[1] + 64 * min(n_candidates, len(labels))))
@@ -94,39 +93,33 @@ def _whole_sums() -> Iterator[None]:
         matmul.allow_bf16_reduced_precision_reduction = before
 
 
-@dataclass(frozen=True)
 class _Labels:
-    """The labels' vectors, their device, and the type that the first pass rounds them to.
+    """The labels' vectors, on `device` or, where they take more than `memory` bytes, on the CPU.
 
-    `stored` is on `device`, or on the CPU where it does not fit. `block` is the number of queries and labels
+    `first_pass` is the type that the first pass rounds them to, and `block` the number of queries and labels
     that are multiplied at once.
     """
 
-    stored: torch.Tensor
-    scales: torch.Tensor | None
-    device: torch.device
-    first_pass: torch.dtype
-    block: tuple[int, int]
-
-    @classmethod
-    def put(
-        cls,
+    def __init__(
+        self,
         labels: np.ndarray,
         scales: np.ndarray | None,
         device: torch.device,
         first_pass: torch.dtype,
         memory: int,
-    ) -> "_Labels":
+    ):
+        self.device, self.first_pass = device, first_pass
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nor is it written
             stored = torch.from_numpy(labels if min(labels.strides) >= 0 else np.ascontiguousarray(labels))
-        if stored.nbytes <= memory:
-            stored = stored.to(device)
-        scales = None if scales is None else torch.from_numpy(np.float32(scales)).to(stored.device)
-        columns = 65536 if device.type != "cpu" else _CPU_BLOCK[1]
-        # A product is in bf16 or fp32, and the search for the best takes as much again a few times.
-        rows = _CPU_BLOCK[0] if device.type == "cpu" else max(64, min(8192, memory // (columns * 16)))
-        return cls(stored, scales, device, first_pass, (rows, columns))
+        self.stored = stored.to(device) if stored.nbytes <= memory else stored
+        self.scales = None
+        if scales is not None:
+            self.scales = torch.from_numpy(np.float32(scales)).to(self.stored.device)
+        self.block = _CPU_BLOCK
+        if device.type != "cpu":
+            # A product is in bf16 or fp32, and the search for the best takes as much again a few times.
+            self.block = max(64, min(8192, memory // (65536 * 16))), 65536
 
     def __len__(self) -> int:
         return len(self.stored)
