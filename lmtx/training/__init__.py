@@ -7,7 +7,7 @@ the labels that the teacher accepted.
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -145,7 +145,9 @@ def _train(
             # Step: each process has the gradients of its own texts, and needs their sum.
             optimizer.zero_grad(set_to_none=True)
             accelerator.backward(value)
-            sum_gradients(accelerator, model.parameters())
+            if accelerator.num_processes > 1:
+                gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+                vector_to_parameters(accelerator.reduce(parameters_to_vector(gradients), "sum"), gradients)
             optimizer.step()
             schedule.step()
 
@@ -218,10 +220,3 @@ def forward_shared(
     shares = list(accelerator.gather(own.detach()).view(world, each, -1))
     shares[rank] = own
     return torch.stack(shares, dim=1).reshape(world * each, -1)[:n]
-
-
-def sum_gradients(accelerator: Accelerator, parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Replace the gradients of each process by their sum over the group."""
-    if accelerator.num_processes > 1:
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        vector_to_parameters(accelerator.reduce(parameters_to_vector(gradients), "sum"), gradients)
