@@ -65,7 +65,21 @@ def rank(config: BaselineConfig, inputs: Inputs) -> Ranked:
     `Unavailable` when the baseline cannot run with these parameters.
     """
     function = import_module(f"lmtx.baselines.{config.kind}").rank
-    return function(inputs, **_options(function, config))
+    # Its keyword arguments, with their types and defaults, are the section that the options must fit.
+    accepted = {
+        name: (parameter.annotation, parameter.default)
+        for name, parameter in inspect.signature(function, eval_str=True).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    model = create_model(config.kind, __base__=Section, **accepted)
+    try:
+        options = model.model_validate(config.options)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        fault["loc"] = ("options", *fault["loc"])
+        text = sentence(fault, {"options": config.options})
+        raise ConfigError(f"baselines: kind {config.kind}: {text}") from None
+    return function(inputs, **{name: getattr(options, name) for name in accepted})
 
 
 def judging_teacher(inputs: Inputs, system: str) -> Teacher:
@@ -91,21 +105,3 @@ def share_note(ranked: int, corpus: Corpus) -> tuple[str, ...]:
     """Remark that a system ranks only the first `ranked` test documents; empty if these are all."""
     total = corpus.test.num_rows
     return () if ranked == total else (f"measured on the first {ranked:,} of {total:,} test documents",)
-
-
-def _options(function: Any, config: BaselineConfig) -> dict[str, Any]:
-    """Check the options of `config` against the keyword arguments of `function`, and fill in defaults."""
-    accepted = {
-        name: (parameter.annotation, parameter.default)
-        for name, parameter in inspect.signature(function, eval_str=True).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
-    model = create_model(config.kind, __base__=Section, **accepted)
-    try:
-        options = model.model_validate(config.options)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        fault["loc"] = ("options", *fault["loc"])
-        text = sentence(fault, {"options": config.options})
-        raise ConfigError(f"baselines: kind {config.kind}: {text}") from None
-    return {name: getattr(options, name) for name in accepted}

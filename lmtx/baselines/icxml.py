@@ -234,22 +234,19 @@ class _Rounds:
         texts = [candidate for document in documents for candidate in document.candidates]
         if not texts:
             return
-        vectors, labels = self._encode(texts), self._label_vectors
+        # E0 embeds them as labels, each once.
+        if new := [text for text in dict.fromkeys(texts) if text not in self._vectors]:
+            with self._inputs.clock("encode"):
+                tokens = self._inputs.encoder.label_tokens
+                self._vectors |= zip(new, self._encoder.encode(new, tokens, "candidates"), strict=True)
+        vectors = np.stack([self._vectors[text] for text in texts])
         with self._inputs.clock("rank"):
-            nearest = search(vectors, labels, self._nearest, excluded=sp.csr_array(self._excluded[rows])).ids
+            excluded = sp.csr_array(self._excluded[rows])
+            nearest = search(vectors, self._label_vectors, self._nearest, excluded=excluded).ids
         # A document is shown column after column of its candidates' rows, each label once.
         ends = np.cumsum([len(document.candidates) for document in documents])
         for document, ids in zip(documents, np.split(nearest, ends[:-1]), strict=True):
             document.shown = tuple(dict.fromkeys(ids.T[ids.T >= 0].tolist()))
-
-    def _encode(self, texts: list[str]) -> np.ndarray:
-        """Embed candidates by E0 as labels: float32 (n, d)."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
-        if new:
-            with self._inputs.clock("encode"):
-                tokens = self._inputs.encoder.label_tokens
-                self._vectors |= zip(new, self._encoder.encode(new, tokens, "candidates"), strict=True)
-        return np.stack([self._vectors[text] for text in texts])
 
 
 def _items(lines: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from lmtx.baselines import Inputs, Ranked, judging_teacher, share_note
 from lmtx.config import Positive
 from lmtx.index import Shortlist, search
-from lmtx.teachers import NO, NONE, YES, Pairs, Verdicts
+from lmtx.teachers import NO, NONE, YES, Pairs
 
 _ORDER = {YES: 0, NONE: 1, NO: 2}
 
@@ -39,25 +39,20 @@ def rank(inputs: Inputs, *, shortlist: Positive = 10, documents: Positive | None
         print(teacher.plan(pairs))
         with inputs.clock("ask"):
             verdicts = teacher.judge(pairs)
+        # Order the judged ones by their verdicts; pads come last.
+        listed = judged >= 0
+        p_yes = np.full(judged.shape, -np.inf)
+        group = np.full(judged.shape, len(_ORDER))
+        p_yes[listed] = np.where(np.isnan(verdicts.p_yes), 0.5, verdicts.p_yes)
+        group[listed] = [_ORDER[answer] for answer in verdicts.answer.tolist()]
+        order = np.lexsort((-p_yes, group), axis=1)
+        ids, scores = retrieved.ids.copy(), np.minimum(retrieved.scores, 1)
+        ids[:, :shortlist] = np.take_along_axis(judged, order, axis=1)
+        scores[:, :shortlist] = 1 + np.take_along_axis(p_yes, order, axis=1)
         notes = (*teacher.notes, f"asks {teacher.name} at prediction time")
         return Ranked(
-            _reordered(retrieved, judged, verdicts, inputs.depth),
+            Shortlist(ids[:, : inputs.depth], scores[:, : inputs.depth]),
             cost=asdict(teacher.cost),
             bill={name: value for name, value in teacher.bill(pairs).items() if name != "notes"},
             notes=notes + share_note(len(judged), corpus),
         )
-
-
-def _reordered(retrieved: Shortlist, judged: np.ndarray, verdicts: Verdicts, depth: int) -> Shortlist:
-    """Order the first columns of `retrieved`, `judged` int32 (n, j), by the verdicts on them."""
-    listed = judged >= 0
-    p_yes = np.full(judged.shape, -np.inf)
-    group = np.full(judged.shape, len(_ORDER))  # pads come last
-    p_yes[listed] = np.where(np.isnan(verdicts.p_yes), 0.5, verdicts.p_yes)
-    group[listed] = [_ORDER[answer] for answer in verdicts.answer.tolist()]
-    order = np.lexsort((-p_yes, group), axis=1)
-    ids, scores = retrieved.ids.copy(), np.minimum(retrieved.scores, 1)
-    width = judged.shape[1]
-    ids[:, :width] = np.take_along_axis(judged, order, axis=1)
-    scores[:, :width] = 1 + np.take_along_axis(p_yes, order, axis=1)
-    return Shortlist(ids[:, :depth], scores[:, :depth])
