@@ -112,8 +112,7 @@ def propose(
 ) -> Shortlist:
     """Shortlist labels for the teacher to judge, for these rows of the training documents.
 
-    `encoder` proposes; None: E0, whose embeddings are `e0`. With a `lexical_weight` letters count too: the
-    teacher also sees labels that the encoder alone would not propose.
+    `encoder` proposes; None: E0, whose embeddings are `e0`. With a `lexical_weight` letters count too.
     """
     documents, excluded = corpus.train.take(rows), corpus.excluded["train"][rows]
     vectors, label_vectors = e0["train"][rows], e0["labels"]
@@ -211,8 +210,7 @@ def train_student(
 ) -> tuple[Encoder, TrainingLog]:
     """Train an encoder on these rows of the training documents; matrices are CSR (n, L), boolean or p_yes.
 
-    `accepted` pairs are positives, and neither they nor `spared` ones are negatives. `p_yes` weighs the
-    positives with `training.soft_targets`.
+    Neither `accepted` pairs, the positives, nor `spared` ones are negatives. `p_yes`: see `soft_targets`.
     """
     # Start from E0; from the student before only if the curriculum does not restart.
     student = Encoder.load(config.encoder)
@@ -247,9 +245,11 @@ def check(
     teacher.threshold = threshold(judged)
     reference = judged["said"].to_numpy(), judged["label"].to_numpy()
     verdicts = teacher.centre(teacher.judge(pairs, progress=False), pairs.columns, reference)
-    yes, none = (np.isin(np.arange(n), pairs.rows[verdicts.answer == a]) for a in (YES, NONE))
+    answers = np.full(n, NO)  # of a document without a candidate
+    answers[pairs.rows] = verdicts.answer
+    accepted = pa.array(answers == YES, mask=answers == NONE)
     named = corpus.labels["text"].take(pa.array(first_ids[:, 0], mask=first_ids[:, 0] < 0))
-    return pa.table({"document_uid": documents["uid"], "label": named, "accepted": pa.array(yes, mask=none)})
+    return pa.table({"document_uid": documents["uid"], "label": named, "accepted": accepted})
 
 
 def rank(encoder: Encoder, corpus: Corpus, depth: int, label_vectors: np.ndarray | None = None) -> Shortlist:
