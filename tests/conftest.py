@@ -49,6 +49,14 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A sentence encoder small enough for a test, in a folder that no test changes."""
+    from tiny_encoders import save_tiny_encoder
+
+    return save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")
+
+
 @pytest.fixture
 def ask(tmp_path, monkeypatch):
     """`ask(server, pairs, **config)` judges by a scripted server; see `judging.asking`."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from tiny_encoders import document_table, encoder_config, label_table, random_texts, save_tiny_encoder
+from tiny_encoders import document_table, encoder_config, label_table, random_texts
 
 from lmtx import curriculum
 from lmtx.config import load_presets
@@ -33,11 +33,6 @@ class ByLabel(Teacher):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")
-
-
-@pytest.fixture(scope="module")
 def corpus():
     documents, labels = document_table(random_texts(40, seed=1)), label_table(random_texts(12, 8, seed=2))
     excluded = sp.lil_array((40, 12), dtype=bool)
@@ -48,7 +43,7 @@ def corpus():
 
 
 @pytest.fixture
-def setting(model, corpus, tmp_path):
+def setting(folder, corpus, tmp_path):
     """A configuration, E0's embeddings and a teacher that accepts the even labels."""
     config = load_presets(
         ["dataset=own"], ["training.documents=20", "shortlist.size=4", "training.batch_size=8"]
@@ -56,9 +51,9 @@ def setting(model, corpus, tmp_path):
 
     def changed(**changes):
         settings = config.curriculum.model_copy(update=changes)
-        return config.model_copy(update={"encoder": encoder_config(model), "curriculum": settings})
+        return config.model_copy(update={"encoder": encoder_config(folder), "curriculum": settings})
 
-    e0 = Encoder.load(encoder_config(model))
+    e0 = Encoder.load(encoder_config(folder))
     embeddings = {"train": e0.encode_documents(corpus.train), "labels": e0.encode_labels(corpus.labels)}
     with VerdictStore(tmp_path / "verdicts.sqlite") as store:
         yield changed, embeddings, ByLabel([0.9, 0.1] * 6, store)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_encoders import encoder_config, random_texts, save_tiny_encoder
+from tiny_encoders import encoder_config, random_texts
 
 from lmtx.encoder import Encoder, on_disk
 from lmtx.encoder.on_disk import embed, embed_share
@@ -17,11 +17,6 @@ from lmtx.encoder.tokens import Tokens
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = 8
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture

@@ -44,11 +44,6 @@ TEXTS = random_texts(40)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")
-
-
-@pytest.fixture(scope="module")
 def encoder(folder):
     return Encoder.load(encoder_config(folder))
 

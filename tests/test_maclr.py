@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 from sklearn.cluster import MiniBatchKMeans
 from test_baselines import make_corpus
-from tiny_encoders import document_table, encoder_config, save_tiny_encoder
+from tiny_encoders import document_table, encoder_config
 
 from lmtx import baselines
 from lmtx.baselines import Inputs, Unavailable
@@ -18,11 +18,6 @@ from lmtx.encoder import Encoder
 
 SETTINGS = TrainingConfig(batch_size=4, learning_rate=1e-3, seed=3)
 TOPICS = ("ant", "bee", "cat")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from test_baselines import make_corpus
-from tiny_encoders import encoder_config, save_tiny_encoder
+from tiny_encoders import encoder_config
 
 from lmtx import baselines
 from lmtx.baselines import Inputs, Unavailable
@@ -13,11 +13,6 @@ from lmtx.encoder import Encoder
 
 SETTINGS = TrainingConfig(batch_size=4, learning_rate=1e-3, seed=3, epochs=2)
 FRAME = [2], [3]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")
 
 
 def texts(n, seed=0, words=40):

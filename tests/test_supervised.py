@@ -6,7 +6,7 @@ import scipy.sparse as sp
 from test_baselines import make_corpus
 from test_config import ROOT
 from test_training import training_config
-from tiny_encoders import encoder_config, save_tiny_encoder
+from tiny_encoders import encoder_config
 
 from lmtx.config import load_config
 from lmtx.encoder import Encoder
@@ -14,11 +14,6 @@ from lmtx.index import search
 from lmtx.supervised import SupervisedError, train_supervised
 
 TOPICS = ("ant", "bee", "cat")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")
 
 
 def documents(topics, seed):

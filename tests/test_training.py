@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from safetensors.torch import load_file
-from tiny_encoders import encoder_config, save_tiny_encoder
+from tiny_encoders import encoder_config
 
 from lmtx.config import TrainingConfig
 from lmtx.encoder import Encoder
@@ -339,11 +339,6 @@ def test_pairs_without_an_answer_bring_no_label_into_a_batch():
 # --- the loop ----------------------------------------------------------------------------------
 
 TOPICS = ("ant", "bee", "cat", "dog", "elk", "fox")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")
 
 
 def topical(encoder, n=48):
