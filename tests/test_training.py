@@ -1,11 +1,7 @@
 """Training: the loss of the formula, batches that follow the teacher, and a loop that learns and repeats."""
 
-import inspect
 import math
-import pkgutil
-import re
 from dataclasses import replace
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -506,43 +502,3 @@ def test_a_loss_of_its_own_is_trained_with(folder):
     assert not same(weights(student), weights(other))
     assert len(log.losses) == 6
     assert np.mean(log.losses[-2:]) < np.mean(log.losses[:2])
-
-
-# --- zero-shot ---------------------------------------------------------------------------------
-
-ANNOTATIONS = re.compile(r"truth|annot|gold|relevan|target|^y($|_)|qrels")
-BLIND = ["encoder", "training", "curriculum", "baselines"]
-
-
-def signatures(module):
-    """Names that a module's public functions, classes and methods take or hold, each with its owner."""
-    for name, value in vars(module).items():
-        if name[0] == "_" or getattr(value, "__module__", None) != module.__name__ or not callable(value):
-            continue
-        if inspect.isclass(value) and issubclass(value, Exception):
-            continue
-        members = [value]
-        if inspect.isclass(value):
-            public = [member for n, member in inspect.getmembers(value, callable) if n[0] != "_"]
-            members += [m for m in public if getattr(m, "__module__", "").startswith("lmtx")]  # not inherited
-            yield from ((f"{name}.{held}", held) for held in getattr(value, "__annotations__", ()))
-        for member in members:
-            if inspect.isfunction(member) or inspect.ismethod(member) or inspect.isclass(member):
-                yield from ((f"{name}({taken})", taken) for taken in inspect.signature(member).parameters)
-
-
-@pytest.mark.parametrize("name", BLIND)
-def test_nothing_that_encodes_trains_or_ranks_takes_annotations(name):
-    module = import_module(f"lmtx.{name}")
-    below = [
-        import_module(f"lmtx.{name}.{m.name}") for m in pkgutil.iter_modules(getattr(module, "__path__", []))
-    ]
-    taken = dict(found for m in [module, *below] for found in signatures(m))
-    assert len(taken) > 3
-    assert [owner for owner, parameter in taken.items() if ANNOTATIONS.search(parameter)] == []
-    assert all("load_truth" not in vars(m) for m in [module, *below])
-
-
-def test_the_search_for_annotations_finds_them():
-    taken = dict(signatures(import_module("lmtx.metrics")))
-    assert "evaluate(truth)" in [owner for owner, parameter in taken.items() if ANNOTATIONS.search(parameter)]
