@@ -486,11 +486,11 @@ def test_auto_means_bf16_only_where_the_processor_has_it(monkeypatch):
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's limits are set")
 @pytest.mark.parametrize(("mebibytes", "kept"), [(16, True), (64, False)])
-def test_memory_of_one_product_is_kept_for_the_next(mebibytes, kept):
+def test_memory_of_one_product_of_an_encoder_is_kept_for_the_next(folder, mebibytes, kept):
     """Of 256 MiB that are freed in a new process, in smaller blocks all, in large ones nothing."""
     script = (
-        "import resource, torch; from lmtx.devices import resolve_device\n"
-        "resolve_device('cpu'); torch.ones(1)\n"
+        "import resource, torch; from lmtx.encoder.pretrained import Path, open_model\n"
+        f"open_model(Path({str(folder)!r}), 'cpu'); torch.ones(1)\n"
         "pages = lambda: int(open('/proc/self/statm').read().split()[1])\n"
         "held = lambda: pages() * resource.getpagesize() / 2**20\n"
         "before = held()\n"

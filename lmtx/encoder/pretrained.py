@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from lmtx.config import EncoderConfig
+from lmtx.devices import resolve_device
 from lmtx.encoder.bert import Bert
 from lmtx.files import CARD
 
@@ -87,8 +88,9 @@ def open_model(source: Path | str, device: str):
         raise EncoderError(
             f"no model in {source}; set encoder.model to a sentence-transformers folder or hub name"
         )
-    best = torch.accelerator.current_accelerator(check_available=True) or "cpu"
-    return model.to(best if device == "auto" else device)
+    if device == "auto":
+        device = str(torch.accelerator.current_accelerator(check_available=True) or "cpu")
+    return model.to(resolve_device(device))
 
 
 def _open(source: Path | str, *, local: bool):
