@@ -60,17 +60,10 @@ def search(
         "auto": bf16 where the hardware multiplies it, but fp32 for fewer than 64 queries on a CPU, and where
         faiss searches. The labels are the same.
 
-    Returns
-    -------
-    A `Shortlist` of min(k, L) columns; of equal scores the lower label id comes first. Where several labels
-    equal the last column's score, `lmtx.index.exact` (a GPU, bf16, int8, or few queries) keeps the lowest
-    ids, and faiss (many queries on a CPU, or a graph) keeps any.
-
-    Raises
-    ------
-    ValueError
-        When the shapes do not fit, k is less than 1, `way` is unknown, or a vector holds a NaN; its row is
-        named.
+    Returns a `Shortlist` of min(k, L) columns; of equal scores the lower label id comes first. Where several
+    labels equal the last column's score, `lmtx.index.exact` (a GPU, bf16, int8, or few queries) keeps the
+    lowest ids, and faiss (many queries on a CPU, or a graph) keeps any. Raises `ValueError` when the shapes
+    do not fit, k is less than 1, `way` is unknown, or a vector holds a NaN; its row is named.
     """
     if queries.ndim != 2 or labels.ndim != 2:
         raise ValueError(f"queries are {queries.shape} and labels {labels.shape}; both must have rows")

@@ -63,8 +63,7 @@ def exact(
     nearest = Shortlist.empty(len(queries), k)
     if precision == "auto" and device.type == "cpu" and len(queries) < _FEW:
         precision = "fp32"
-    bf16 = resolve_precision(precision, device) == "bf16"
-    first_pass = torch.bfloat16 if bf16 else torch.float32
+    first_pass = torch.bfloat16 if resolve_precision(precision, device) == "bf16" else torch.float32
     memory = torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else _MEMORY
     stored_labels = _Labels(labels, scales, device, first_pass, memory)
     # Hold more candidates than wanted, for as many queries at once as fit with theirs.

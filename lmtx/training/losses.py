@@ -31,20 +31,21 @@ def triplet_loss(
     weights
         float (B,): how much each document counts in the mean. None: all the same.
 
-    Returns
-    -------
-    Scalar, with gradient through the similarities (the softmax weights carry none). A document with fewer
-    than `hard_negatives` negatives counts zeros for the missing ones.
+    Returns a scalar, with gradient through the similarities (the softmax weights carry none). A document with
+    fewer than `hard_negatives` negatives counts zeros for the missing ones.
     """
+    # N: the labels of largest similarity among those that may be negatives.
     positive = similarity.gather(1, positives[:, None])
     is_positive = torch.zeros_like(similarity, dtype=torch.bool).scatter_(1, positives[:, None], True)
     blocked = is_positive if ignored is None else is_positive | ignored
     candidates = similarity.masked_fill(blocked, -torch.inf)
     negatives = candidates.topk(min(hard_negatives, candidates.shape[1]), dim=1).values
+    # v_n, and w_n without a gradient.
     violation = (negatives - positive + margin).clamp(min=0)
     with torch.no_grad():
         logits = torch.where(violation > 0, negatives / temperature, 0.0)
         hardness = logits.masked_fill(negatives == -torch.inf, -torch.inf).softmax(dim=1).nan_to_num(0.0)
+    # The mean over documents and N.
     if weights is None:
         return (hardness * violation).sum() / (similarity.shape[0] * hard_negatives)
     return (weights @ (hardness * violation)).sum() / (weights.sum() * hard_negatives)
