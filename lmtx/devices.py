@@ -20,9 +20,9 @@ def resolve_device(device: str) -> torch.device:
 def _keep_freed_memory() -> None:
     """Let glibc keep up to 512 MiB that are free, for the next product of matrices.
 
-    It would return the memory of each product, and the system would clear every page of it for the next one,
-    a fifth of an encoder's time. Blocks of more than 32 MiB are still returned. Other C libraries are left
-    as they are.
+    Otherwise it returns the memory of each product, and the system clears every page of it for the next one,
+    which takes a fifth of an encoder's time. Blocks of more than 32 MiB are still returned. Other C libraries
+    are left as they are.
     """
     with suppress(AttributeError, OSError, TypeError):  # no mallopt, no library
         c_library = ctypes.CDLL(None)

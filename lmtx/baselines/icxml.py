@@ -131,11 +131,13 @@ class _Rounds:
         self._vectors: dict[str, np.ndarray] = {}  # of candidates, which the plan has embedded
         # In fp32: rounded to bf16, the model would be shown other labels, for which no answer is recorded.
         self._encoder = Encoder.load(inputs.encoder.model_copy(update={"precision": "fp32"}))
+        # A prompt begins with its document, and says what a label is as the teacher's question does.
         wording = Wording.of(inputs.teacher.wording, inputs.teacher.question)
         self._question = _QUESTION.format(question=wording.question.replace("{label}", "[label]"))
         tests = inputs.corpus.test[:documents]
         texts = map(document_text, tests["title"].to_pylist(), tests["text"].to_pylist())
         prefixes = [wording.prefix(text) for text in writer.cut(list(texts))]
+        # The labels nearest to each document show what labels look like.
         with inputs.clock("encode"):
             queries = self._encoder.encode_documents(tests, "test documents")
             self._label_vectors = self._encoder.encode_labels(inputs.corpus.labels, "labels")

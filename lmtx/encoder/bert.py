@@ -97,7 +97,7 @@ class Bert(nn.Module):
             return None
         config |= {"pooling": "mean" if "mean" in modes[0] else "cls", "normalized": len(modules) == 3}
         limit = min(config["max_position_embeddings"], words.get("model_max_length") or 10**9)
-        # Copies: the file may be replaced, and bits may hang on where in it the numbers lie.
+        # Copies: the file may be replaced, and the last bits depend on where in it the numbers lie.
         weights = {name: weight.clone() for name, weight in load_file(folder / WEIGHTS).items()}
         weights.pop("embeddings.position_ids", None)  # which older versions saved
         if {weight.dtype for weight in weights.values()} != {torch.float32}:
@@ -135,11 +135,13 @@ class Bert(nn.Module):
 
     def forward(self, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
         """Vectors (n, d) of one batch of token ids."""
+        # Pad the texts to one length.
         lengths, pad = torch.tensor([len(row) for row in tokens]), self.config["pad_token_id"]
         ids = pad_sequence(list(map(torch.tensor, tokens)), batch_first=True, padding_value=pad)
         mask = torch.arange(ids.shape[1]) < lengths[:, None]
         ids, mask = ids.to(self.device), mask.to(self.device)
 
+        # Embed: the words, the type of text (there is one), and the places.
         words, types, places = (
             self.weights[f"embeddings/{each}_embeddings/weight"]
             for each in ("word", "token_type", "position")
@@ -148,11 +150,12 @@ class Bert(nn.Module):
         texts = _LookUp.apply(words, ids, pad) if ids.is_cpu else functional.embedding(ids, words, pad)
         hidden = texts + functional.embedding(torch.zeros_like(ids), types)
         hidden = self._dropout(self._norm("embeddings", hidden + places[: ids.shape[1]]))
-        # Of texts of one length, every token attends to every other.
+        # Attend. Of texts of one length, every token attends to every other.
         attended = None if lengths.min() == lengths.max() else mask[:, None, None, :]
         for n in range(self.config["num_hidden_layers"]):
             hidden = self._layer(f"encoder/layer/{n}", hidden, attended)
 
+        # Pool: the first token, [CLS], or the mean of a text's own tokens.
         pooled = hidden[:, 0]
         if self.config["pooling"] == "mean":
             own = mask[:, :, None].to(hidden.dtype)

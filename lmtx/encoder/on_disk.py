@@ -116,7 +116,7 @@ def _make(encoder: Encoder, plan: list[_Block], quiet: bool = False) -> None:
 
 
 def _fingerprint(encoder: Encoder) -> "hashlib._Hash":
-    """SHA-256 of what vectors hang on beside the texts: weights, architecture, precision, batches."""
+    """SHA-256 of what vectors depend on beside the texts: weights, architecture, precision, batches."""
     configs = [str(module.config) for module in encoder.model.modules() if hasattr(module, "config")]
     settings = [encoder.precision, encoder.config.batch_tokens, repr(encoder.model), *configs]
     fingerprint = hashlib.sha256(repr(settings).encode())

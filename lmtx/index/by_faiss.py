@@ -15,9 +15,8 @@ LINKS = 32
 """Neighbours of a label in the graph (`M`)."""
 BREADTH = 200
 """Candidates of a label at its insertion (`efConstruction`)."""
-# Of a call; faiss takes 4,096 at once, so in a multiple the products are those of one call.
-_QUERIES = 1 << 15
-_LABELS = 1 << 14
+_QUERIES = 1 << 15  # of a call: a multiple of faiss's own 4,096, which gives the products of a single call
+_LABELS = 1 << 14  # that are read at once
 _BLOCK = 4096  # labels or queries of the graph
 
 
