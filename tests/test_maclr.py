@@ -12,7 +12,7 @@ from tiny_encoders import document_table, encoder_config
 
 from lmtx import baselines
 from lmtx.baselines import Inputs, Unavailable
-from lmtx.baselines.maclr import TitlePairs, blank_out, find_clusters, pseudo_positives, refresh_steps
+from lmtx.baselines.maclr import TitlePairs, blank_out, find_clusters, pseudo_positives
 from lmtx.config import BaselineConfig, TrainingConfig
 from lmtx.encoder import Encoder
 
@@ -119,19 +119,21 @@ def test_clusters_are_those_of_scikit_learn_on_the_current_embeddings(encoder):
     assert clusters(9).max() < 50  # no more clusters than documents
 
 
-def test_clusters_are_refreshed_at_even_distances(encoder):
-    assert refresh_steps(100, 2) == [0, 33, 66]
-    assert refresh_steps(10, 0) == [0]
-    assert refresh_steps(2, 5) == [0, 1]
+@pytest.mark.parametrize(
+    ("epochs", "refreshes", "expected"),
+    [(4, 3, [0, 3, 6, 9]), (11, 3, [0, 8, 16, 24]), (4, 0, [0]), (1, 5, [0, 1, 2])],
+)
+def test_clusters_are_refreshed_at_even_distances(encoder, epochs, refreshes, expected):
+    """Three steps an epoch; no more refreshes than steps."""
     calls, seen = [], 0
     source = replace(
-        pairs(encoder, texts(36)),
-        refreshes=3,
-        find_clusters=lambda stage: calls.append((seen, stage)) or np.arange(36),
+        pairs(encoder, texts(18)),
+        refreshes=refreshes,
+        find_clusters=lambda stage: calls.append((seen, stage)) or np.arange(18),
     )
-    for _ in source.batches(TrainingConfig(batch_size=6, learning_rate=1e-3, seed=0, epochs=2)):
+    for _ in source.batches(TrainingConfig(batch_size=6, learning_rate=1e-3, seed=0, epochs=epochs)):
         seen += 1
-    assert (seen, calls) == (12, [(0, 0), (3, 1), (6, 2), (9, 3)])
+    assert (seen, calls) == (3 * epochs, [(step, stage) for stage, step in enumerate(expected)])
 
 
 # --- label regularisation ----------------------------------------------------------------------

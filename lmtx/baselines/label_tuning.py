@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 import torch
+from torch.nn.functional import normalize
 
 from lmtx import curriculum
 from lmtx.baselines import Inputs, Ranked, judging_teacher
@@ -47,7 +48,7 @@ def rank(
     with inputs.clock("train"):
         for batch in source.batches(training):
             chosen = torch.tensor(batch.labels).ravel()
-            similarity = queries[torch.tensor(batch.documents).ravel()] @ _unit(tuned[chosen]).T
+            similarity = queries[torch.tensor(batch.documents).ravel()] @ normalize(tuned[chosen], dim=-1).T
             loss = triplet_loss(
                 similarity,
                 torch.as_tensor(batch.positives),
@@ -61,11 +62,7 @@ def rank(
             optimizer.step()
             losses.append(loss.item())
     with inputs.clock("rank"):
-        labels = _unit(tuned).detach().numpy()
+        labels = normalize(tuned, dim=-1).detach().numpy()
         ranking = search(vectors["test"], labels, inputs.depth, excluded=corpus.excluded["test"])
     cost = asdict(teacher.cost)
     return Ranked(ranking, cost=cost, notes=teacher.notes, seed=training.seed, losses=tuple(losses))
-
-
-def _unit(vectors: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.normalize(vectors, dim=-1)

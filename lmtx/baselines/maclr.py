@@ -132,7 +132,9 @@ class TitlePairs:
         """Yield every document once an epoch; `settings.seed` determines order and draws."""
         rng = np.random.default_rng(settings.seed)
         config, n_labels = self.encoder.config, len(self.labels)
-        refreshed_at = refresh_steps(steps_for(len(self.titles), settings), self.refreshes)
+        # Clusters are found before the first step, and again before up to `refreshes` evenly spaced ones.
+        steps, parts = steps_for(len(self.titles), settings), self.refreshes + 1
+        refreshed_at = sorted({steps * stage // parts for stage in range(parts)})
         for step, rows in enumerate(row_batches(self.trainable, settings, rng)):
             if step in refreshed_at:
                 clusters = self.find_clusters(refreshed_at.index(step))
@@ -171,11 +173,6 @@ def find_clusters(
         vectors = encoder.encode(texts, encoder.config.label_tokens, f"clusters {stage + 1}")
     number = min(number * 2**stage, len(vectors))
     return MiniBatchKMeans(number, random_state=seed, n_init=1).fit_predict(vectors)
-
-
-def refresh_steps(steps: int, refreshes: int) -> list[int]:
-    """Return the steps before which clusters are found: 0, and up to `refreshes` evenly spaced ones."""
-    return sorted({steps * stage // (refreshes + 1) for stage in range(refreshes + 1)})
 
 
 def pseudo_positives(encoder: Encoder, inputs: Inputs, rows: np.ndarray, trusted: float) -> PseudoLabels:
