@@ -102,8 +102,7 @@ class Segments:
         Segments come from all of the text that the model can take, which is more than the encoder reads
         for a ranking.
         """
-        tokenizer, limit = encoder.model.tokenizer, encoder.model.max_seq_length
-        read = partial(tokenizer, add_special_tokens=False, truncation=True, max_length=limit)
+        tokenizer, read = encoder.model.tokenizer, _reader(encoder)
         # The frame: the special tokens on either side of a tokenized word.
         word = tokenizer("a", add_special_tokens=False)["input_ids"]
         framed = tokenizer("a")["input_ids"]
@@ -158,23 +157,23 @@ class Segments:
         return len(self.contents[row]) >= 2 * self.shortest
 
 
+def _reader(encoder: Encoder) -> partial:
+    """The tokenizer, without special tokens, for as much of a text as the model can take."""
+    limit = encoder.model.max_seq_length
+    return partial(encoder.model.tokenizer, add_special_tokens=False, truncation=True, max_length=limit)
+
+
 def _examples(
     encoder: Encoder, documents: pa.Table, title_share: float, shortest: int, seed: int
 ) -> Iterator[dict[str, str]]:
     """Yield a pair of each trainable document, as text."""
     source = Segments.of(encoder, documents, title_share=title_share, shortest=shortest)
-    rng = np.random.default_rng(seed)
+    rng, read = np.random.default_rng(seed), _reader(encoder)
     for row in source.trainable:
         document = documents.slice(row, 1).to_pylist()[0]
         segment, other = source.draw(row, rng)
         # From tokens back to characters.
-        offsets = encoder.model.tokenizer(
-            document["text"],
-            add_special_tokens=False,
-            truncation=True,
-            max_length=encoder.model.max_seq_length,
-            return_offsets_mapping=True,
-        )["offset_mapping"]
+        offsets = read(document["text"], return_offsets_mapping=True)["offset_mapping"]
         anchor, positive = (
             document["title"]
             if span is None
