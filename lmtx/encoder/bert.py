@@ -97,7 +97,7 @@ class Bert(nn.Module):
             return None
         config |= {"pooling": "mean" if "mean" in modes[0] else "cls", "normalized": len(modules) == 3}
         limit = min(config["max_position_embeddings"], words.get("model_max_length") or 10**9)
-        # Copies: the file may be replaced, and the last bits depend on where in it the numbers lie.
+        # Copies: the file may be replaced, and the last bits may depend on where in it the numbers lie.
         weights = {name: weight.clone() for name, weight in load_file(folder / WEIGHTS).items()}
         weights.pop("embeddings.position_ids", None)  # which older versions saved
         if {weight.dtype for weight in weights.values()} != {torch.float32}:
