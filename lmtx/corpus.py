@@ -72,10 +72,7 @@ class Corpus:
         with replacing(folder, folder=True) as scratch:
             for name in (*SPLITS, "labels"):
                 table = getattr(self, name)
-                with (
-                    pa.OSFile(str(scratch / f"{name}.arrow"), "wb") as sink,
-                    pa.ipc.new_file(sink, table.schema) as out,
-                ):
+                with pa.ipc.new_file(scratch / f"{name}.arrow", table.schema) as out:
                     out.write_table(table, max_chunksize=65_536)
             for split in SPLITS:
                 sp.save_npz(scratch / f"excluded-{split}.npz", self.excluded[split])

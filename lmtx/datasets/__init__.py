@@ -6,7 +6,7 @@ for the reader's files, which is there as long as the `Reading`.
 """
 
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,19 +28,19 @@ class Reading:
     corpus: Corpus  # documents and labels, without annotations
     truth: dict[str, sp.csr_array]  # the annotations of each split: boolean CSR (n_docs, L)
     manifest: dict[str, Any]  # counts and origin, as plain data for a JSON file
-    files: dict[str, Path] = field(default_factory=dict)  # tables as Arrow files, which `save` moves
-    scratch: TemporaryDirectory | None = None  # the folder of `files`
+    scratch: TemporaryDirectory | None = None  # where a reader left tables as Arrow files, TABLE.arrow
 
     def save(self, corpus: str | Path, truth: str | Path) -> None:
         """Write the corpus and, in another folder, the annotations; each appears whole or not at all.
 
-        The tables of the corpus stay readable, but only one `save` can move `files`.
+        Tables that are files already are moved, not copied; those of this corpus stay readable.
         """
-        spooled = {split: self.corpus.documents(split).slice(0, 0) for split in self.files}
+        files = list(Path(self.scratch.name).glob("*.arrow")) if self.scratch else []
+        moved = {file.stem: self.corpus.documents(file.stem).slice(0, 0) for file in files}
         with replacing(corpus) as scratch:
-            replace(self.corpus, **spooled).save(scratch)
-            for split, file in self.files.items():
-                shutil.move(file, scratch / f"{split}.arrow")
+            replace(self.corpus, **moved).save(scratch)
+            for file in files:
+                shutil.move(file, scratch / file.name)
         save_truth(truth, self.truth)
 
 

@@ -109,7 +109,7 @@ def assemble(
     for split in ("train", "test"):
         if not corpus.documents(split).num_rows:
             raise CorpusError(f"{name}: no document is left for {split}; at least one is needed")
-    return Reading(corpus, truth, manifest | _counts(corpus, truth, sides), files)
+    return Reading(corpus, truth, manifest | _counts(corpus, truth, sides))
 
 
 def _divide(path: Path, assigned: np.ndarray, files: Sequence[Path]) -> None:
@@ -119,8 +119,7 @@ def _divide(path: Path, assigned: np.ndarray, files: Sequence[Path]) -> None:
     """
     with ExitStack() as opened:
         reader = pa.ipc.open_file(opened.enter_context(pa.OSFile(str(path))))
-        sinks = [opened.enter_context(pa.OSFile(str(file), "wb")) for file in files]
-        writers = [opened.enter_context(pa.ipc.new_file(sink, reader.schema)) for sink in sinks]
+        writers = [opened.enter_context(pa.ipc.new_file(file, reader.schema)) for file in files]
         start = 0
         for batch in map(reader.get_batch, range(reader.num_record_batches)):
             assigned_in_batch = assigned[start : start + len(batch)]

@@ -92,7 +92,7 @@ def spool(
     path = scratch / f"{len(list(scratch.iterdir()))}.spool"
     positions, ends, ids, digest = array("q"), array("q", [0]), array("i"), hashlib.sha256()
     batch, characters, left_out = [], 0, 0
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, DOCUMENT_SCHEMA) as writer:
+    with pa.ipc.new_file(path, DOCUMENT_SCHEMA) as writer:
 
         def flush() -> None:
             columns = [whole(column) for column in zip(*batch, strict=True)]
