@@ -25,7 +25,10 @@ PREPARE = "apt-get update -o Acquire::Languages=en && apt-get install -y --no-in
 _UNDONE = "TO" + "DO"  # ends tags that say nothing yet
 PROGRAM = "role::program"
 _CAT = ("/usr/lib/apt/apt-helper", "cat-file")
-_FIELDS = ("Package", "Source", "Tag", "Description", "Description-en", "Description-md5", "Facet")
+# The fields that are read of a stanza, each with the indented lines that continue it.
+_FIELD = re.compile(
+    r"^(Package|Source|Tag|Description|Description-en|Description-md5|Facet):(.*(?:\n[ \t].*)*)", re.MULTILINE
+)
 
 Stanza = dict[str, str]
 
@@ -47,13 +50,13 @@ def read(config: DebianConfig, root: Path, scratch: Path) -> Reading:
         sources.setdefault(name, []).append(package)
     documents = []
     for name in sorted(sources):
-        tags = {tag for package in sources[name] for tag in _tags(package.get("Tag", "")) if tag in titles}
+        tags = {tag for package in sources[name] for tag in _tags(package.get("Tag", ""))}
+        topics = tags & titles.keys()
         main = min(sources[name], key=lambda package: (package["Package"] != name, package["Package"]))
         text = descriptions.get(main.get("Description-md5", ""))
-        is_program = any(PROGRAM in _tags(package.get("Tag", "")) for package in sources[name])
-        if is_program and tags and text:
-            documents.append((name, text, tags))
-    used = sorted({tag for _, _, tags in documents for tag in tags})
+        if PROGRAM in tags and topics and text:
+            documents.append((name, text, topics))
+    used = sorted({tag for _, _, topics in documents for tag in topics})
     ids = {tag: i for i, tag in enumerate(used)}
     groups = near_duplicates([text for _, text, _ in documents])
     manifest = {
@@ -63,7 +66,7 @@ def read(config: DebianConfig, root: Path, scratch: Path) -> Reading:
         "near_duplicates": len(documents) - int(groups.max()) - 1,
     }
     labels = label_table(used, [titles[tag] for tag in used])
-    annotated = ((name, name, text, [ids[tag] for tag in tags]) for name, text, tags in documents)
+    annotated = ((name, name, text, [ids[tag] for tag in topics]) for name, text, topics in documents)
     return assemble_held_out(config, labels, "the package lists", annotated, scratch, groups, manifest)
 
 
@@ -105,7 +108,7 @@ def _vocabulary() -> dict[str, str]:
         raise CorpusError(f"no vocabulary of tags at {VOCABULARY}; as root: {PREPARE}")
     facets, tags = {}, {}
     for stanza in _stanzas(VOCABULARY.read_text(encoding="utf-8")):
-        title = stanza.get("Description", "").partition("\n")[0]
+        title = stanza.get("Description", "").partition("\n")[0].strip()
         if "Facet" in stanza:
             facets[stanza["Facet"]] = title
         elif "Tag" in stanza:
@@ -122,7 +125,7 @@ def _tags(field: str) -> list[str]:
     field = re.sub(
         r"([\w:-]+::)\{([^}]*)\}", lambda m: ", ".join(m[1] + part for part in m[2].split(",")), field
     )
-    return [tag.strip() for tag in field.replace("\n", " ").split(",") if tag.strip()]
+    return [tag.strip() for tag in field.split(",") if tag.strip()]
 
 
 def _plain(description: str) -> str:
@@ -134,17 +137,7 @@ def _plain(description: str) -> str:
 def _stanzas(text: str) -> Iterator[Stanza]:
     """Yield the paragraphs of a file in Debian's control format, with the fields that are read here."""
     for paragraph in text.split("\n\n"):
-        stanza: Stanza = {}
-        name = ""
-        for line in paragraph.splitlines():
-            if line.startswith((" ", "\t")):
-                if name in stanza:
-                    stanza[name] += "\n" + line
-            else:
-                name, _, value = line.partition(":")
-                if name in _FIELDS:
-                    stanza[name] = value.strip()
-        if stanza:
+        if stanza := {name: value.strip() for name, value in _FIELD.findall(paragraph)}:
             yield stanza
 
 
