@@ -99,11 +99,19 @@ def lines(
             for number, line in enumerate(_split(content), start=1):
                 if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
                     raise CorpusError(f"{source_name(path)} is UTF-16 text; save it as UTF-8")
-                text = _decoded(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, number, faults)
-                if text is not None:
-                    yield number, text if keep_ends else text.rstrip("\r\n")
                 if bar and number % STEP == 0:
                     progress.update(raw.tell() - progress.n)
+                line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+                try:
+                    text = line.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    if not faults.latin1:
+                        byte = f"byte {line[error.start]:#04x} at {error.start}"
+                        faults.add(number, f"{byte} is not UTF-8; save it as UTF-8")
+                        continue
+                    faults.latin1_lines += 1
+                    text = line.decode("latin-1")
+                yield number, text if keep_ends else text.rstrip("\r\n")
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             name = source_name(path)
             raise CorpusError(
@@ -140,22 +148,9 @@ def _split(content: Iterable[bytes]) -> Iterator[bytes]:
         yield from [line] if number or line.endswith(b"\n") else line.splitlines(keepends=True)
 
 
-def _decoded(line: bytes, number: int, faults: Faults) -> str | None:
-    """Decode a line; None: it is a fault."""
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if faults.latin1:
-            faults.latin1_lines += 1
-            return line.decode("latin-1")
-        byte = line[error.start]
-        faults.add(number, f"byte {byte:#04x} at {error.start} is not UTF-8; save it as UTF-8")
-        return None
-
-
-def json_rows(numbered: Iterable[tuple[int, str]], faults: Faults, example: str) -> Iterator[Row]:
+def json_rows(path: Path, faults: Faults, bar: bool = True, example: str = '{"text": "…"}') -> Iterator[Row]:
     """Yield the objects of JSON lines with the numbers of their lines; errors show the `example`."""
-    for number, line in numbered:
+    for number, line in lines(path, faults, bar=bar):
         if not line.strip():
             continue
         try:

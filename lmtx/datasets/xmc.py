@@ -63,7 +63,7 @@ def read(config: FolderConfig, root: Path, scratch: Path) -> Reading:
 
 
 def _documents(path: Path, n_labels: int, faults: Faults) -> Iterator[RawDocument]:
-    for position, (number, row) in enumerate(json_rows(lines(path, faults), faults, EXAMPLE)):
+    for position, (number, row) in enumerate(json_rows(path, faults, example=EXAMPLE)):
         if fault := _fault(row, n_labels):
             faults.add(number, fault)
             continue
@@ -91,7 +91,7 @@ def _labels(path: Path, faults: Faults) -> tuple[list[str], list[str]]:
     """Return the uids and the texts of the labels."""
     uids, texts = [], []
     if ".json" in path.suffixes:
-        for position, (number, row) in enumerate(json_rows(lines(path, faults), faults, EXAMPLE)):
+        for position, (number, row) in enumerate(json_rows(path, faults, example=EXAMPLE)):
             title, content = row.get("title") or "", row.get("content") or ""
             if not (isinstance(title, str) and isinstance(content, str)):
                 faults.add(number, f"`title` or `content` is not a text: {str(row)[:60]}")
