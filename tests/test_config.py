@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lmtx.config import ConfigError, compose, find_upwards, load_config
+from lmtx.config import ConfigError, compose, find_upwards, load_config, load_price
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
@@ -170,6 +170,13 @@ def test_a_limit_in_dollars_needs_a_price(study):
         with pytest.raises(ConfigError, match=r"no price of 'a-model-without-a-price': add it there"):
             load_config(overrides=chosen)
     assert load_config(overrides=["teacher=openai", "teacher.max_cost=5"]).teacher.max_cost == 5
+
+
+def test_a_table_of_prices_that_is_none_is_named(study):
+    for content, expected in (("- 1\n", "expected lines such as `MODEL: "), ("a: [\n", "is not valid YAML")):
+        (study / "conf" / "prices.yaml").write_text(content)
+        with pytest.raises(ConfigError, match=expected):
+            load_price("any")
 
 
 def test_edits_of_the_file_stay_where_a_preset_does_not_set_the_value(study):
