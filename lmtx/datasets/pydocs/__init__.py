@@ -23,10 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import scipy.sparse as sp
 
 from lmtx.config import PydocsConfig
-from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA, SPLITS, Corpus, CorpusError, csr_from_lists
+from lmtx.corpus import DOCUMENT_SCHEMA, LABEL_SCHEMA, Corpus, CorpusError, csr_from_lists
 from lmtx.datasets import Reading
 
 EXAMPLES = 20  # unresolved entries that the manifest shows
@@ -61,16 +60,22 @@ def read(config: PydocsConfig, root: Path, scratch: Path) -> Reading:
         for i, page in enumerate(pages)
     }
     splits = _split(truth, config)
-    labels = pa.table(
-        {"uid": list(ids), "text": [f"{page['uid']}: {_one_line(page['summary'])}" for page in pages]},
-        LABEL_SCHEMA,
-    )
-    tables = {split: _table([pages[ids[uid]] for uid in splits[split]]) for split in SPLITS}
-    excluded = {s: csr_from_lists([[ids[uid]] for uid in splits[s]], len(ids)) for s in SPLITS}
-    matrices = {s: csr_from_lists([truth[uid] for uid in splits[s]], len(ids)) for s in SPLITS}
+    texts = {page["uid"]: "\n".join(filter(None, (page["summary"], page["body"]))) for page in pages}
+    tables = {
+        split: pa.table({"uid": uids, "title": uids, "text": [texts[uid] for uid in uids]}, DOCUMENT_SCHEMA)
+        for split, uids in splits.items()
+    }
+    names = [f"{page['uid']}: {_one_line(page['summary'])}" for page in pages]
+    labels = pa.table({"uid": list(ids), "text": names}, LABEL_SCHEMA)
+    excluded = {s: csr_from_lists([[ids[uid]] for uid in uids], len(ids)) for s, uids in splits.items()}
+    annotated = {split: [truth[uid] for uid in uids] for split, uids in splits.items()}
+    matrices = {split: csr_from_lists(rows, len(ids)) for split, rows in annotated.items()}
     corpus = Corpus(**tables, labels=labels, excluded=excluded).validate("pydocs")
     manifest = _manifest(scanned, pages, truth, splits)
-    manifest["content_sha256"] = _content_hash(corpus, matrices)
+    # The content is the documents, the labels and the annotations, in order.
+    rows = [[list(row.values()) for row in table.to_pylist()] for table in (*tables.values(), labels)]
+    content = json.dumps([rows, list(annotated.values())])
+    manifest["content_sha256"] = hashlib.sha256(content.encode()).hexdigest()
     return Reading(corpus, matrices, manifest)
 
 
@@ -128,12 +133,6 @@ def _by_hash(uids: Iterable[str], salt: str) -> list[str]:
     return sorted(uids, key=lambda uid: hashlib.sha256(f"{salt}\0{uid}".encode()).digest())
 
 
-def _table(pages: list[dict[str, Any]]) -> pa.Table:
-    texts = ["\n".join(filter(None, (page["summary"], page["body"]))) for page in pages]
-    uids = [page["uid"] for page in pages]
-    return pa.table({"uid": uids, "title": uids, "text": texts}, DOCUMENT_SCHEMA)
-
-
 def _one_line(summary: str) -> str:
     """Return the summary, or its first sentence if the summary is a long paragraph."""
     sentence = re.match(r"(\S+ ){3,}?\S+[.!?](?= [A-Z])", summary)
@@ -174,13 +173,3 @@ def _manifest(
         "see_also_unresolved": len(unresolved),
         "unresolved_examples": unresolved[:: max(1, len(unresolved) // EXAMPLES)][:EXAMPLES],
     }
-
-
-def _content_hash(corpus: Corpus, truth: dict[str, sp.csr_array]) -> str:
-    """Return the SHA-256 of uids, titles, texts, labels and annotations, in order."""
-    digest = hashlib.sha256()
-    tables = [corpus.documents(split) for split in SPLITS] + [corpus.labels]
-    rows = [[list(row.values()) for row in table.to_pylist()] for table in tables]
-    pairs = [truth[split].tolil().rows.tolist() for split in SPLITS]
-    digest.update(json.dumps([rows, pairs]).encode())
-    return digest.hexdigest()

@@ -7,6 +7,7 @@ import inspect
 import re
 from dataclasses import dataclass
 from itertools import pairwise
+from textwrap import dedent
 
 CUT = {"see also", "example", "examples", "reference", "references", "array api standard support"}
 # Directives whose body is prose; the others (plots, code, images, version notes) are markup or noise.
@@ -54,11 +55,10 @@ def parse(docstring: str) -> Docstring:
 
 
 def entries(lines: list[str]) -> list[str]:
-    """Return the names that the lines of a See Also section list; descriptions are not searched.
+    """Return the names that the lines of a See Also section list; descriptions, indented, are not searched.
 
     A line that is prose instead of an entry gives the names it marks up.
     """
-    lines = inspect.cleandoc("\n".join(["", *lines])).splitlines()
     all_names: list[str] = []
     continues = False
     for line in lines:
@@ -130,11 +130,7 @@ def _cut_sections(lines: list[str]) -> tuple[list[str], list[str]]:
         if name == "see also":
             opening = _DIRECTIVE.match(lines[i].strip()) or _SEE_ALSO.match(lines[i].strip())
             inline = opening.groups()[-1] if opening else None
-            listed += [
-                "",
-                (inline or "").strip(),
-                *inspect.cleandoc("\n".join(["", *lines[start:end]])).splitlines(),
-            ]
+            listed += ["", (inline or "").strip(), *dedent("\n".join(lines[start:end])).splitlines()]
         i = end
     return remaining, listed
 
