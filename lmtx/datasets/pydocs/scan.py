@@ -68,7 +68,7 @@ class Name:
     inherited: bool  # by that class from another public class
 
 
-@dataclass
+@dataclass(eq=False)  # each is itself alone, in sets and as a key
 class Item:
     """One public object, shown under the best of its names: packages re-export it, and classes inherit it."""
 
@@ -93,12 +93,12 @@ class Catalogue:
             self._mentions[library] = Counter(word for text in texts for word in re.findall(r"\w+", text))
             self._add_members(library)
         self.identical = self._merge_identical()
-        self._endings = defaultdict(dict)  # library and ending of a name -> the items that have it, by id
+        self._endings = defaultdict(set)  # library and ending of a name -> the items that have it
         for item in self.items():
             for name in item.names:
                 parts = name.text.split(".")
                 for start in range(1, len(parts)):
-                    self._endings[item.library, ".".join(parts[start:])][id(item)] = item
+                    self._endings[item.library, ".".join(parts[start:])].add(item)
 
     def name(self, item: Item) -> str:
         """Choose the name under which an item is shown."""
@@ -119,7 +119,7 @@ class Catalogue:
 
     def items(self) -> list[Item]:
         """Return the items, each once, in order of discovery."""
-        return list({id(item): item for item in self.by_id.values()}.values())
+        return list(dict.fromkeys(self.by_id.values()))
 
     def resolve(self, item: Item, written: str) -> Item | None:
         """Return the item that `written` means in the docstring of `item`; None if there is none."""
@@ -131,9 +131,8 @@ class Catalogue:
             elif target is not None:
                 return target
         # At last, the only object of the library whose name ends so.
-        endings = self._endings.get((item.library, ".".join(path)), {})
-        others = [other for other in endings.values() if other is not item]
-        return itself or (others[0] if len(others) == 1 else None)
+        others = self._endings.get((item.library, ".".join(path)), set()) - {item}
+        return itself or (others.pop() if len(others) == 1 else None)
 
     def _namespaces(self, item: Item) -> list[Any]:
         """Return where to search: the libraries (None), the item's classes, the modules that define it and
@@ -171,14 +170,14 @@ class Catalogue:
     def _merge_identical(self) -> int:
         """Merge items of a library that share last name and docstring, as of a wrapper; return how many."""
         first: dict[tuple, Item] = {}
-        into: dict[int, Item] = {}
+        into: dict[Item, Item] = {}
         for item in filter(lambda item: item.docstring.strip(), self.items()):
             words = " ".join(item.docstring.split())
             equal = first.setdefault((item.library, self.name(item).rpartition(".")[2], words), item)
             if equal is not item:
                 equal.names += item.names
-                into[id(item)] = equal
-        self.by_id = {key: into.get(id(item), item) for key, item in self.by_id.items()}
+                into[item] = equal
+        self.by_id = {key: into.get(item, item) for key, item in self.by_id.items()}
         return len(into)
 
     def _modules(self, library: str) -> Iterator[tuple[str, types.ModuleType]]:
