@@ -30,23 +30,14 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents in three splits, and the label set.
+    """Documents in three splits, and the label set."""
 
-    Attributes
-    ----------
-    train, dev, test
-        Tables with the columns uid, title, text; row order is document order everywhere.
-    labels
-        Table of L rows with the columns uid, text; a label's row number is its id.
-    excluded
-        Split -> boolean CSR array (n_docs, L): pairs that are never candidates, such as a document's own
-        label. Shortlists, rankings and the metrics' truth have none of them.
-    """
-
-    train: pa.Table
+    train: pa.Table  # columns uid, title, text; row order is document order everywhere
     dev: pa.Table
     test: pa.Table
-    labels: pa.Table
+    labels: pa.Table  # L rows with the columns uid, text; a label's row number is its id
+    # Split -> boolean CSR (n_docs, L): pairs that are never candidates, such as a document's own label.
+    # Shortlists, rankings and the metrics' truth have none of them.
     excluded: dict[str, sp.csr_array]
 
     def documents(self, split: str) -> pa.Table:

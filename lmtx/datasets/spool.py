@@ -5,7 +5,6 @@ go to an Arrow file in batches, label ids to compact arrays.
 """
 
 import hashlib
-import re
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,6 @@ from lmtx.datasets.lines import Faults, whole
 TRAIN, DEV, TEST = range(3)
 _BATCH_ROWS, _BATCH_CHARACTERS = 4096, 1 << 24  # of documents in memory at once
 _COMPARED = 512  # documents that are compared with all at once
-_WORD = re.compile(r"\w+")
 
 RawDocument = tuple[int, str, str, str, Iterable[int]]  # position in its source, uid, title, text, label ids
 
@@ -146,8 +144,8 @@ def near_duplicates(texts: Sequence[str], similarity: float = 0.8) -> np.ndarray
     from scipy.sparse.csgraph import connected_components  # these take a second to import
     from sklearn.feature_extraction.text import CountVectorizer
 
-    vectorizer = CountVectorizer(analyzer=lambda text: _WORD.findall(text.lower()), binary=True)
-    words = sp.csr_array(vectorizer.fit_transform([*texts, "a"]), dtype=np.float32)[:-1]
+    vectorizer = CountVectorizer(token_pattern=r"\w+", binary=True)
+    words = sp.csr_array(vectorizer.fit_transform([*texts, "a"]), dtype=np.float32)[:-1]  # at least one word
     sizes = np.asarray(words.sum(axis=1)).ravel()
     pairs = []
     for start in range(0, len(texts), _COMPARED):
