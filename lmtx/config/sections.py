@@ -202,10 +202,7 @@ class Config(Section):
         return self
 
     def at(self, point: str) -> "Config":
-        """Return the parameters of a point of the ablations.
-
-        These are the study's, changed by `ablation.set` and then by the point's own `set`.
-        """
+        """Return the study's parameters, changed by `ablation.set` and then by the point's own `set`."""
         return Config.model_validate(self._values_at(point))
 
     def _values_at(self, point: str) -> dict[str, Any]:

@@ -74,8 +74,7 @@ def statistics(
 ) -> dict[str, Any]:
     """Describe a data set in numbers: sizes, text lengths in words, and counts of the test annotations.
 
-    `words` holds the `word_counts` of each split and of the labels, `truth` the annotations of each split,
-    boolean CSR (n_docs, L). The name and the reader's manifest become entries.
+    `words` holds the `word_counts` of each split and of the labels, `truth` what `Reading.truth` does.
     """
     annotated = np.diff(truth["test"].indptr)
     annotated = annotated[annotated > 0]

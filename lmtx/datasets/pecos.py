@@ -1,9 +1,7 @@
 """The raw text and matrices that PECOS and X-Transformer publish (`xmc-base`).
 
-A folder holds `X.trn.txt` and `X.tst.txt`, a document a line; `output-items.txt`, a label a line; and
-`Y.trn.npz`, `Y.tst.npz`, SciPy matrices of documents × labels. The texts are those of AttentionXML, whose
-own names for the files (`train_raw_texts.txt`, `train_texts.txt`) are known here too. Where a document has
-a title, as products have, the mark /SEP/ stands between it and the text.
+The files are described in data/README.md. The texts are those of AttentionXML, whose own names for the files
+(`train_raw_texts.txt`, `train_texts.txt`) are known here too. Products have titles, before the mark /SEP/.
 
 Sources: the README of PECOS' `xmc.xtransformer` and `xmc-base` archives; `deepxml/data_utils.py` of
 AttentionXML for the mark.

@@ -1,11 +1,7 @@
-"""The JSONL files of the Extreme Classification Repository.
+"""The JSONL files of the Extreme Classification Repository, as data/README.md describes them.
 
-A folder holds `trn.json`, `tst.json` and `lbl.json`, each plain or with `.gz`: an object a line with `uid`,
-`title`, `content` and, for documents, `target_ind`, the numbers of the annotated labels counted from 0
-in the order of `lbl.json` (their weights `target_rel` are all 1). AmazonCat-13K has `Yf.txt`, a label a line,
-in the place of `lbl.json`. `filter_labels_train.txt` and `filter_labels_test.txt` list pairs "document
-label", both counted from 0, that are to be ignored: a page and itself, under another number. Some of the
-files are UTF-8, some Latin-1.
+The weights of annotated labels, `target_rel`, are all 1 and are not read. The pairs of the filter files are
+a page and itself, under another number. Some of the files are UTF-8, some Latin-1.
 
 Sources: the repository's page (manikvarma.org/downloads/XC/XMLRepository.html); for the field and
 file names the data preparation of NGAME and of DEXA, which both use; for the filter files their tools
