@@ -139,6 +139,13 @@ def test_lists_that_are_not_here_are_named_with_the_remedy(machine, index, relea
     assert expected in message(config(release))
 
 
+def test_lists_without_tags_are_named(machine):
+    """As those of a system that is made from Debian may be."""
+    for lists in ("lists/packages", "lists/more"):
+        machine[lists] = machine[lists].replace("Tag:", "Untag:")
+    assert "bookworm have no program with a topic and an English description" in message(config())
+
+
 def test_without_the_vocabulary_the_message_says_how_to_get_it(machine):
     debian.VOCABULARY.unlink()
     error = message(config())

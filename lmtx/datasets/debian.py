@@ -40,7 +40,7 @@ def read(config: DebianConfig, root: Path, scratch: Path) -> Reading:
     side.
 
     Raises `CorpusError` without apt, with the lists of another release than `config.release`, or without
-    English descriptions or the vocabulary; the message gives the commands that bring them.
+    tags, English descriptions or the vocabulary; the message gives the remedy.
     """
     packages, descriptions = _lists(config.release)
     titles = _vocabulary()
@@ -56,6 +56,11 @@ def read(config: DebianConfig, root: Path, scratch: Path) -> Reading:
         text = descriptions.get(main.get("Description-md5", ""))
         if PROGRAM in tags and topics and text:
             documents.append((name, text, topics))
+    if not documents:
+        raise CorpusError(
+            f"the package lists of {config.release} have no program with a topic and an English description; "
+            "take another data set, or run the study in a Debian container"
+        )
     used = sorted({tag for _, _, topics in documents for tag in topics})
     ids = {tag: i for i, tag in enumerate(used)}
     groups = near_duplicates([text for _, text, _ in documents])
