@@ -50,7 +50,8 @@ def read(config: SemanlinkConfig, root: Path, scratch: Path) -> Reading:
     """
     links, tags = (_load(name) for name in FILES)
     names = {uri: uri.rpartition("/")[2] for uri in tags}
-    usable = [link for link in links if link["title"].strip() and any(tag in tags for tag in link["tag"])]
+    usable = [link for link in links if link["title"].strip() and link["tag"]]
+    # The labels are the tags that a link has.
     left_out = set() if config.form_tags else NOT_CONTENT
     used = sorted({tag for link in usable for tag in link["tag"] if names[tag] not in left_out})
     ids = {tag: i for i, tag in enumerate(used)}
@@ -59,7 +60,7 @@ def read(config: SemanlinkConfig, root: Path, scratch: Path) -> Reading:
         title, text = _clean(link["title"]), _clean(link["comment"] or link["arxiv_summary"])
         annotated = [ids[tag] for tag in set(link["tag"]) if tag in ids]
         documents.append((link["document"], title, text, annotated))
-    groups = near_duplicates([_clean(link["title"]) for link in usable])
+    groups = near_duplicates([title for _, title, *_ in documents])
     labels = label_table([names[tag] for tag in used], [_label(tags[tag], config.describe) for tag in used])
     all_pairs = sum(len(set(link["tag"])) for link in usable)
     manifest = {
