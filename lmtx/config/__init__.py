@@ -183,6 +183,7 @@ def _choose(values: dict[str, Any], choices: list[str], conf: Path) -> dict[str,
     names = [name for name in (dataset.get("name"), dataset.get("reader")) if name]
     present = [f"dataset={name}" for name in names if (conf / "dataset" / f"{name}.yaml").is_file()][:1]
     chosen = {choice.partition("=")[0] for choice in choices}
+    # An edit is where the file differs from the presets that it was composed of.
     unedited = _compose_choices(present, conf)
     composed = _compose_choices([*([] if "dataset" in chosen else present), *choices], conf)
     merged = _merge(values, unedited, composed)

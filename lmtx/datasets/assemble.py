@@ -89,14 +89,17 @@ def assemble(
     none. The manifest's entries are joined by the counts of all readers. Raises `CorpusError`, which names
     the data set, when train, test or the labels are empty, or a uid stands twice.
     """
+    # Check first: the rest takes minutes for millions of documents.
     sides = [main] if test is None else [main, test]
     for side in sides:
         side.check_uids()
     check_table(labels, "labels", name)
+    # Documents: those of `main` are distributed over files, the file of `test` stays whole.
     files = {split: main.path.with_name(f"{split}.arrow") for split in SPLITS}
     divided = SPLITS if test is None else SPLITS[:TEST]
     _divide(main.path, assigned, [files[split] for split in divided])
     main.path.unlink()
+    # Annotations and excluded pairs, the same way.
     annotated, never_candidates = main.truth(labels.num_rows), main.excluded_pairs(labels.num_rows)
     rows = {split: np.flatnonzero(assigned == number) for number, split in enumerate(divided)}
     truth = {split: annotated[rows[split]] for split in divided}

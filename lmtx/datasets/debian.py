@@ -44,10 +44,12 @@ def read(config: DebianConfig, root: Path, scratch: Path) -> Reading:
     """
     packages, descriptions = _lists(config.release)
     titles = _vocabulary()
+    # The binary packages that are built of a source package belong together.
     sources: dict[str, list[Stanza]] = {}
     for package in packages:
         name = package.get("Source", package["Package"]).split()[0]
         sources.setdefault(name, []).append(package)
+    # A document is a source with a program, a topic and a description; the main package describes it.
     documents = []
     for name in sorted(sources):
         tags = {tag for package in sources[name] for tag in _tags(package.get("Tag", ""))}

@@ -46,6 +46,7 @@ def read(path: Path, language: str | None = None, describe: Describe = "name") -
     graph = _parse(path)
     concepts = sorted(c for c in graph.subjects(RDF.type, SKOS.Concept) if isinstance(c, URIRef))
     names = {concept: _by_language(graph.objects(concept, SKOS.prefLabel)) for concept in concepts}
+    # The language: as asked for, or that of most concepts.
     counts = Counter(tag for concept in concepts for tag in names[concept])
     languages = sorted(counts, key=lambda tag: (-counts[tag], tag))
     if not languages:
@@ -56,6 +57,7 @@ def read(path: Path, language: str | None = None, describe: Describe = "name") -
             f"{path} has no skos:prefLabel in the language {language!r}; there are: "
             f"{', '.join(map(repr, languages))}"
         )
+    # A concept with a name in it, or in none, is a label.
     rows, left_out = [], {}
     for concept in concepts:
         name = _in(names[concept], language)
