@@ -257,19 +257,10 @@ def test_labels_that_look_alike_are_one_or_named(files, capsys):
 
 
 @pytest.mark.parametrize(
-    ("content", "expected"),
+    ("labels", "expected"),
     [
         (b"", "labels.txt holds no labels"),
         (b"red\nbl\xe9u\n", "labels.txt, line 2: byte 0xe9 at 2 is not UTF-8; save it as UTF-8"),
-    ],
-)
-def test_labels_that_cannot_be_used_are_named(files, content, expected):
-    assert expected in message(own(), files(labels_txt=content, documents_jsonl=DOCUMENTS))
-
-
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
         ([{"uid": 1, "text": "a"}, {"uid": 1, "text": "b"}], "line 2: uid '1' stands for 'a' already"),
         ([{"text": "a"}, {"text": "a", "description": "d"}], "line 2: label 'a' stands for 'a' already"),
         ([{"text": "a", "description": 5}], "line 1: `description` is 5, not a text"),
@@ -279,9 +270,10 @@ def test_labels_that_cannot_be_used_are_named(files, content, expected):
         ),
     ],
 )
-def test_labels_that_cannot_be_told_apart_are_named(files, rows, expected):
-    root = files(labels_jsonl=rows, documents_jsonl=DOCUMENTS)
-    assert expected in message(own(labels="labels.jsonl"), root)
+def test_labels_that_cannot_be_used_or_told_apart_are_named(files, labels, expected):
+    name = "labels.txt" if isinstance(labels, bytes) else "labels.jsonl"
+    root = files(documents_jsonl=DOCUMENTS, **{name.replace(".", "_"): labels})
+    assert expected in message(own(labels=name), root)
 
 
 def test_ten_thousand_broken_lines_are_one_message(files):
