@@ -124,10 +124,9 @@ def spool(
 
 def hashes(uids: pa.ChunkedArray, salt: str) -> np.ndarray:
     """Hash each uid, the same everywhere: uint64 (n,), the head of the SHA-256 of "salt\\0uid"."""
-    hashed = np.empty(len(uids), np.uint64)
-    for i, uid in enumerate(uid for chunk in uids.chunks for uid in chunk.to_pylist()):
-        hashed[i] = int.from_bytes(hashlib.sha256(f"{salt}\0{uid}".encode()).digest()[:8])
-    return hashed
+    salted = (f"{salt}\0{uid}".encode() for chunk in uids.chunks for uid in chunk.to_pylist())
+    heads = (int.from_bytes(hashlib.sha256(text).digest()[:8]) for text in salted)
+    return np.fromiter(heads, np.uint64, len(uids))
 
 
 def lowest(hashed: np.ndarray, rows: np.ndarray, n: int | None) -> np.ndarray:
