@@ -130,19 +130,15 @@ def _folder(path: Path, faults: Faults, bar: bool) -> Iterator[Row]:
         except UnicodeDecodeError as error:
             faults.add(number, f"byte {error.start} is not UTF-8; save it as UTF-8")
             continue
-        labels, fault = _annotations(file)
-        if fault:
-            faults.add(number, fault)
-        else:
-            yield number, {"text": text, "uid": faults.file} | labels
-
-
-def _annotations(file: Path) -> tuple[dict[str, list[str]], str | None]:
-    """The `labels` in Annif's .tsv or .key file beside a document, if there is one; and its first fault."""
-    for suffix, read in ((".tsv", _vocabulary), (".key", _text)):
-        beside = file.with_suffix(suffix)
-        if beside.is_file():
-            faults = Faults(Path(beside.name))
-            labels = [row.get("uid", row["text"]) for _, row in read(beside, faults, False)]
-            return {"labels": labels}, faults.shown[0] if faults.count else None
-    return {}, None
+        row = {"text": text, "uid": faults.file}
+        # The annotations are in Annif's file beside the document, if there is one.
+        beside = next(filter(Path.is_file, (file.with_suffix(".tsv"), file.with_suffix(".key"))), None)
+        if beside is not None:
+            faults_beside = Faults(Path(beside.name))
+            read = _vocabulary if beside.suffix == ".tsv" else _text
+            labels = [label for _, label in read(beside, faults_beside, False)]
+            if faults_beside.count:
+                faults.add(number, faults_beside.shown[0])
+                continue
+            row["labels"] = [label.get("uid", label["text"]) for label in labels]
+        yield number, row
