@@ -36,9 +36,6 @@ Stanza = dict[str, str]
 def read(config: DebianConfig, root: Path, scratch: Path) -> Reading:
     """Read the package lists of this machine; `root` does not matter.
 
-    The splits follow hashes of the source packages' names, with near-duplicate descriptions on the same
-    side.
-
     Raises `CorpusError` without apt, with the lists of another release than `config.release`, or without
     tags, English descriptions or the vocabulary; the message gives the remedy.
     """

@@ -1,9 +1,4 @@
-"""One's own files: documents, labels and, where there are any, annotations (see data/README.md).
-
-The columns of the documents are `text` and, where there are any, `uid`, `title` and `labels`; those of the
-labels are `text` and, where there are any, `uid`, `description` and `notation`. A label then reads
-"text: description".
-"""
+"""One's own files: documents, labels and, where there are any, annotations, as data/README.md has them."""
 
 import difflib
 import json
@@ -30,11 +25,8 @@ GUESSED_AMONG = 20_000  # labels; among more, an unknown one is not compared wit
 def read(config: OwnConfig, root: Path, scratch: Path) -> Reading:
     """Read `config.documents`, `config.labels` and `config.test`, relative to `root`.
 
-    The test documents are the first `test_documents` (null: all) of the file `config.test`. Others are kept
-    apart by hashes of their uids, which are their line numbers where they have none: for the test, where
-    `config.test` is null, up to `test_documents` of those that have annotations, or, where none has, of
-    all, but never more than half; for dev up to `dev_documents`, but never more than half of the rest.
-    Without any annotation the truth is empty: systems are trained and rank, and no metric has a value.
+    The test documents are the first `test_documents` (null: all) of the file `config.test`. Without one, and
+    for dev, documents are kept apart as data/README.md says. Without any annotation the truth is empty.
 
     Raises `CorpusError` when a file is missing, or rows cannot be used: their number, and the first five by
     file, line, value and remedy.

@@ -42,9 +42,7 @@ _MARKUP = re.compile(r"</?[A-Za-z][^<>]*>")
 def read(config: SemanlinkConfig, root: Path, scratch: Path) -> Reading:
     """Read the links and tags that the installed package holds; `root` does not matter.
 
-    Links without a title or a tag are left out, and tags that no link has. The splits follow hashes of
-    the links' addresses, with near-duplicate titles on the same side; the `test_documents` test documents are
-    annotated ones.
+    Links without a title or a tag are left out, and tags that no link has.
 
     Raises `CorpusError` when the package is not installed, or a file is not that of version 2.2.1.
     """

@@ -35,10 +35,8 @@ LONG = 25  # words; a label ends after its first sentence then
 def read(config: PydocsConfig, root: Path, scratch: Path) -> Reading:
     """Read the documentation of `config.libraries`, which must be installed; no file is read.
 
-    Hashes of the names decide the splits: test takes the `test_documents` annotated documents of lowest
-    hash, dev the `dev_documents` of lowest hash, with another salt, among the rest, and train the remaining
-    ones (`train_documents` of them; None: all). So few documents change their split when a new version of a
-    library adds or drops some.
+    Hashes of the names decide the splits, so that few documents change theirs when a new version of a library
+    adds or drops some.
 
     Raises `CorpusError` when a library is not installed or fails to import, or there are too few documents.
     """
@@ -112,7 +110,7 @@ def _scan_elsewhere(libraries: list[str]) -> dict[str, Any]:
 
 
 def _split(truth: dict[str, list[int]], config: PydocsConfig) -> dict[str, list[str]]:
-    """Return the uids of each split, in the order of their hashes."""
+    """Return the uids of each split, in the order of their hashes, which are salted with its name."""
     annotated = _by_hash((uid for uid, labels in truth.items() if labels), "test")
     rest = len(truth) - config.test_documents - config.dev_documents
     if len(annotated) < config.test_documents or rest < 1:
