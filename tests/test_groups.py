@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from readings import BASE, documents
 
+from lmtx.config import HeldOutConfig
 from lmtx.datasets import spool as module
+from lmtx.datasets.assemble import assemble_held_out, label_table
 from lmtx.datasets.lines import Faults
 from lmtx.datasets.spool import DEV, TEST, TRAIN, hashes, near_duplicates, split_by_group, spool
 
@@ -119,6 +122,16 @@ def test_without_near_duplicates_the_sizes_are_exact(spooled):
     more = split_by_group(side, np.arange(300), 50, 25, 120)
     assert (more[found == TRAIN] == TRAIN).all()  # a larger training side holds the smaller one
     np.testing.assert_array_equal(more[found >= DEV], found[found >= DEV])
+
+
+def test_a_document_without_a_text_leaves_the_others_their_groups(tmp_path):
+    """A reader numbers the groups of all its documents; those without a text are left out afterwards."""
+    texts = ["", *("a text" for _ in range(10))]
+    found = ((f"u{i}", "", text, [0]) for i, text in enumerate(texts))
+    groups, config = np.array([9, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2]), HeldOutConfig(**BASE)
+    reading = assemble_held_out(config, label_table(["a"], ["a"]), "here", found, tmp_path, groups)
+    sides = [{groups[int(uid[1:])] for uid in documents(reading, splits=[s])} for s in reading.truth]
+    assert sorted(map(len, sides)) == [1, 1, 1] and set.union(*sides) == {0, 1, 2}
 
 
 def test_the_split_hangs_on_uids_and_not_on_the_order_of_documents(spooled):

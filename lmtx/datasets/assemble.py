@@ -74,7 +74,8 @@ def assemble_held_out(
     """
     numbered = ((number, *document) for number, document in enumerate(documents))
     side = spool(Faults(Path(source)), numbered, scratch)
-    groups = np.arange(len(side)) if groups is None else groups
+    # A document without a text was left out of the side; the others keep their groups.
+    groups = np.arange(len(side)) if groups is None else groups[side.positions]
     sizes = config.test_documents, config.dev_documents, config.train_documents
     assigned = split_by_group(side, groups, *sizes)
     return assemble(config.name, labels, side, assigned, None, manifest or {})
