@@ -35,28 +35,15 @@ RANDOM, LOOKED_AT = 2, 50
 
 @dataclass(frozen=True)
 class Opinion:
-    """What a judge says of two systems' first labels for held-out documents.
-
-    Attributes
-    ----------
-    judge
-        Who says it.
-    better, worse
-        Documents whose first labels by the later system are the better ones, and the worse ones.
-    documents
-        How many were compared.
-    chance
-        How likely chance alone makes the later system look so good (Wilcoxon's signed-rank test, one-sided).
-    blind
-        Why the judge cannot tell; None: it can.
-    """
+    """What a judge says of two systems' first labels for held-out documents."""
 
     judge: str
-    better: int
-    worse: int
-    documents: int
+    better: int  # documents whose first labels by the later system are the better ones
+    worse: int  # and the worse ones
+    documents: int  # that were compared
+    # How likely chance alone makes the later system look so good (Wilcoxon's signed-rank test, one-sided).
     chance: float = 1.0
-    blind: str | None = None
+    blind: str | None = None  # why the judge cannot tell; None: it can
 
     @property
     def accepted(self) -> bool:
@@ -77,31 +64,9 @@ class Opinion:
 class Check:
     """Compares each student with the one before it, by the best judge there is beside the teacher.
 
-    Parameters
-    ----------
-    corpus
-        Its dev documents are held out; the language model reads them as they are there, where long ones may
-        be cut down.
-    documents
-        The same documents, whole.
-    annotated
-        boolean CSR (n_dev, L): people's answers on them.
-    options
-        Those of `teachers.build` for the teacher: store, corpus, records, budget.
-
-    Attributes
-    ----------
-    tagger
-        The best encoder so far with the labels; E0 at first.
-    second
-        The language model in another wording; None: it is not asked.
-    unable
-        Why nothing could check a student; None: something can.
-    cycles
-        One entry a cycle: its pairs, the share of yes, its training steps and the judge's opinion; `check` is
-        the same opinion in words.
-    accepted
-        The number of cycles that were accepted.
+    The dev documents of `corpus` are held out; the language model reads them as they are there, where long
+    ones may be cut down. `documents` are the same, whole, and `annotated`, boolean CSR (n_dev, L), people's
+    answers on them. `options` are those of `teachers.build` for the teacher: store, corpus, records, budget.
     """
 
     def __init__(
@@ -114,9 +79,13 @@ class Check:
         options: Mapping[str, Any],
         say: Callable[[str], None],
     ):
-        self.tagger, self.second, self.unable, self.accepted, self._say = e0, None, None, 0, say
+        self.tagger = e0  # the best encoder so far, with the labels
+        self.second: teachers.Teacher | None = None  # the language model in another wording, if asked
+        self.unable: str | None = None  # why nothing could check a student
+        self.accepted = 0  # how many cycles were accepted
+        # One entry a cycle: its pairs, share of yes, training steps and opinion; `check` is that in words.
         self.cycles: list[dict[str, Any]] = []
-        self._documents = documents
+        self._documents, self._say = documents, say
         if enough(annotated):
             self._compare = self._by_right_labels("the annotations", annotated)
         elif config.teacher.kind == "ensemble":
@@ -156,10 +125,8 @@ class Check:
         if opinion.accepted:
             self._first, self.tagger = first, student
             self.accepted += 1
-        pairs, yes = (
-            lesson.judged.num_rows,
-            float((lesson.judged["answer"].to_numpy() == teachers.YES).mean()),
-        )
+        answers = lesson.judged["answer"].to_numpy()
+        pairs, yes = len(answers), float((answers == teachers.YES).mean())
         cycle = {"pairs": pairs, "yes": yes, "steps": len(lesson.log.losses), "check": str(opinion)}
         self.cycles.append(cycle | asdict(opinion))
         self._say(f"cycle {len(self.cycles)}: {pairs:,} pairs, {yes:.0%} yes; {opinion}")
@@ -194,8 +161,23 @@ def enough(annotated: sp.csr_array) -> bool:
 
 
 def by_answers(judge: str, right: sp.csr_array, before: Shortlist, after: Shortlist) -> Opinion:
-    """The opinion of right labels, boolean CSR (n, L), on the first labels of n documents."""
-    return _compared(judge, right.astype(float), before, after)
+    """The opinion of right labels, boolean or how likely each is right, CSR (n, L), on n documents.
+
+    It compares the discounted gain (DCG) of the first labels. A document with a NaN, for no verdict, counts
+    for neither system.
+    """
+    from scipy.stats import wilcoxon
+
+    rows, gains = np.arange(len(before))[:, None], []
+    for ranking in (before, after):
+        ids = ranking.ids[:, :DEPTH]
+        likely = np.where(ids >= 0, right[rows, ids].toarray(), 0.0)
+        gains.append(likely @ (1 / np.log2(np.arange(2, ids.shape[1] + 2))))
+    change = gains[1] - gains[0]
+    change = np.where(np.abs(change) > 1e-9, change, 0.0)  # NaN too
+    better, worse = int((change > 0).sum()), int((change < 0).sum())
+    chance = float(wilcoxon(change, alternative="greater").pvalue) if better + worse else 1.0
+    return Opinion(judge, better, worse, len(before), chance)
 
 
 def by_wording(
@@ -225,7 +207,7 @@ def by_wording(
         return Opinion(name, 0, 0, len(before), blind=reason)
     rows, columns = np.nonzero(ids >= 0)
     right = sp.csr_array((p_yes[rows, columns], (rows, ids[rows, columns])), (len(before), labels.num_rows))
-    return _compared(name, right, before, after)
+    return by_answers(name, right, before, after)
 
 
 def without_names(documents: pa.Table, labels: pa.Table, named: sp.csr_array) -> pa.Table:
@@ -238,22 +220,3 @@ def without_names(documents: pa.Table, labels: pa.Table, named: sp.csr_array) ->
                 text = re.sub(re.escape(names[label]), " ", text, flags=re.IGNORECASE)
             texts[row] = text
     return pa.table({"uid": documents["uid"], **columns}, schema=DOCUMENT_SCHEMA)
-
-
-def _compared(judge: str, right: sp.csr_array, before: Shortlist, after: Shortlist) -> Opinion:
-    """Compare by the discounted gain of the first labels (DCG), from how likely each is right, CSR (n, L).
-
-    A document with a NaN, for no verdict, counts for neither system.
-    """
-    from scipy.stats import wilcoxon
-
-    rows, gains = np.arange(len(before))[:, None], []
-    for ranking in (before, after):
-        ids = ranking.ids[:, :DEPTH]
-        likely = np.where(ids >= 0, right[rows, ids].toarray(), 0.0)
-        gains.append(likely @ (1 / np.log2(np.arange(2, ids.shape[1] + 2))))
-    change = gains[1] - gains[0]
-    change = np.where(np.abs(change) > 1e-9, change, 0.0)  # NaN too
-    better, worse = int((change > 0).sum()), int((change < 0).sum())
-    chance = float(wilcoxon(change, alternative="greater").pvalue) if better + worse else 1.0
-    return Opinion(judge, better, worse, len(before), chance)
