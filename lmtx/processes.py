@@ -47,18 +47,12 @@ def wanted() -> int:
 def launch(function: Callable[..., None], *arguments, processes: int, device: "torch.device") -> None:
     """Call `function(*arguments)` in several fresh processes of this machine, and wait for all of them.
 
-    They are fresh, as a notebook's kernel that has used its GPU cannot be forked. Their output appears here.
-    They end when this process does, however it ends. Raises `ProcessError` when there are fewer GPUs than
-    processes, or a process fails; the others are then ended.
+    They are fresh, as a notebook's kernel that has used its GPU cannot be forked. They import `function` from
+    the top of its module; it writes its results to files. `arguments` are plain data that JSON can hold. With
+    the `device` `cuda` each has a GPU, with `cpu` its share of this process's threads.
 
-    Parameters
-    ----------
-    function
-        A function at the top of a module, which the processes import; it writes its results to files.
-    arguments
-        Plain data that JSON can hold, such as the path of a folder with more.
-    device
-        `cuda`, one GPU each, or `cpu`, each with its share of this process's threads.
+    Their output appears here. They end when this process does, however it ends. Raises `ProcessError` when
+    there are fewer GPUs than processes, or a process fails; the others are then ended.
     """
     import torch
 

@@ -14,16 +14,10 @@ _PACKAGES = ("lmtx", "torch", "transformers", "sentence-transformers", "faiss-cp
 
 
 class Clock:
-    """Wall time by step.
-
-    Attributes
-    ----------
-    seconds
-        Step -> seconds, in the order of the steps.
-    """
+    """Wall time by step."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}  # of each step, in the order of the steps
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:

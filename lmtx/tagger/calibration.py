@@ -30,26 +30,14 @@ _ABOVE = 20  # answers that a threshold must leave
 
 @dataclass(frozen=True)
 class Threshold:
-    """From which score on a wanted share of labels is right.
+    """From which score on a wanted share of labels is right."""
 
-    Attributes
-    ----------
-    wanted
-        The share that the curve promises from the score up.
-    score
-        The lowest cosine that is enough for it.
-    yes, low, high
-        The share measured on answers that the threshold was not chosen on, with its 95 % interval.
-    labels
-        How many of the judged labels a document has from this score up, on average.
-    """
-
-    wanted: float
-    score: float
-    yes: float
-    low: float
+    wanted: float  # the share that the curve promises from the score up
+    score: float  # the lowest cosine that is enough for it
+    yes: float  # the share measured, on answers that the threshold was not chosen on
+    low: float  # its 95 % interval
     high: float
-    labels: float
+    labels: float  # how many of the judged labels a document has from this score up, on average
 
     def __str__(self) -> str:
         measured = f"{self.yes:.0%} [{self.low:.0%}, {self.high:.0%}]"
@@ -60,25 +48,16 @@ class Threshold:
 class Calibration:
     """A logistic curve from scores to the probability of a yes, and thresholds.
 
-    Attributes
-    ----------
-    judge
-        `PEOPLE`, or the teacher's name.
-    documents, depth, pairs
-        How many documents were judged, among how many best labels of each, and how many answers that gave.
-    slope, intercept
-        P(yes | score) = 1 / (1 + exp(-(slope * score + intercept))), slope > 0.
-    thresholds
-        Rising in `wanted` and in `score`; the first one keeps everything that was judged.
+    P(yes | score) = 1 / (1 + exp(-(slope * score + intercept))), slope > 0.
     """
 
-    judge: str
-    documents: int
-    depth: int
-    pairs: int
+    judge: str  # `PEOPLE`, or the teacher's name
+    documents: int  # that were judged
+    depth: int  # best labels of each that were
+    pairs: int  # answers that this gave
     slope: float
     intercept: float
-    thresholds: tuple[Threshold, ...]
+    thresholds: tuple[Threshold, ...]  # rising in `wanted` and `score`; the first keeps all that was judged
 
     @property
     def by_people(self) -> bool:
@@ -197,16 +176,9 @@ def fit(
     the documents. Thresholds are chosen on the curve of all pairs. Each is measured by cross-fitting: it is
     chosen anew on one half of the documents and its share of yes counted on the other half, both ways.
 
-    Parameters
-    ----------
-    scores
-        float (n,): cosines.
-    accepted
-        bool (n,): the judge's yes.
-    rows
-        int (n,): each pair's document, from 0 to `documents` - 1.
-    weights
-        float (n,): how many pairs each stands for, where pairs were drawn; None: one.
+    `scores`, float (n,), are cosines; `accepted`, bool (n,), the judge's yes; `rows`, int (n,), each pair's
+    document, from 0 to `documents` - 1; and `weights`, float (n,), how many pairs each stands for, where
+    pairs were drawn; None: one.
     """
     if len(scores) < FEWEST:
         return None

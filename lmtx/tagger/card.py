@@ -13,21 +13,12 @@ _SHOWN = ("P@1", "P@3", "P@5", "R@10", "R@100")
 
 
 def model_card(name: str, card: dict, calibration: Calibration | None, n_labels: int) -> str:
-    """The text of README.md.
+    """The text of README.md, for a tagger in the folder `name`.
 
-    Parameters
-    ----------
-    name
-        The folder's name.
-    card
-        `encoder`, and where they are known `outcome` (the first line), `teacher`, `checked`, `learned`,
-        `statistics`, `results` (a result file), `review` (`lmtx.tagger.review`), `example` (`text` and
-        `labels`, as `Tagger.tag` gives them) and `added_labels`. What is missing is left out or said to be
-        unknown.
-    calibration
-        None: the card says that there is none.
-    n_labels
-        How many labels the tagger has.
+    `card` has `encoder`, and where they are known `outcome` (the first line), `teacher`, `checked`,
+    `learned`, `statistics`, `results` (a result file), `review` (`lmtx.tagger.review`), `example` (`text` and
+    `labels`, as `Tagger.tag` gives them) and `added_labels`. What is missing is left out or said to be
+    unknown, the calibration too.
     """
     spaces = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=False, **spaces)

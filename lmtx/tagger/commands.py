@@ -41,26 +41,12 @@ def export_study(
 ) -> None:
     """Make a tagger of a study's model, with its results in the model card and a calibration.
 
-    An exported tagger may be exported again, in another storage; it keeps its card and calibration.
+    `folder` is `models/DATASET/SYSTEM` of a study, or an exported tagger, which keeps its card and
+    calibration. `storage` is as for `Tagger.export`, and `windows` as for `lmtx.learn`; None: as in `folder`.
 
-    Parameters
-    ----------
-    folder
-        `models/DATASET/SYSTEM` of a study, or an exported tagger.
-    destination
-        The folder to write.
-    storage
-        Of the label vectors, as for `Tagger.export`.
-    ask
-        Calibrate even where the teacher must be asked, which may cost money; false: only where its
-        stored verdicts suffice, or it is free.
-    annotated
-        Documents with people's answers in the column `labels`, to calibrate on instead of the teacher's
-        verdicts: `lmtx tag --precision` then means precision. The encoder must not have learnt from them.
-    windows
-        What counts of a long document, as for `lmtx.learn`; None: as in `folder`.
-    say
-        Tells the user what was done.
+    It is calibrated on the teacher's verdicts: those that are stored or free, and with `ask` also such as may
+    cost money. With `annotated`, documents with people's answers in the column `labels`, it is calibrated on
+    these: `lmtx tag --precision` then means precision. The encoder must not have learnt from them.
 
     Raises what `Tagger.load`, `Tagger.export` and the teacher raise.
     """
@@ -143,15 +129,9 @@ def add_labels(options: Namespace) -> None:
 def measure(folder: str | Path, annotated: str | Path) -> str:
     """P@k, R@k and nDCG@k in percent with 95 % bootstrap intervals, a line a system.
 
-    The documents must not be those that the tagger learnt from. PSP@k is left out: it needs the counts of an
-    annotated training side, which zero-shot tagging has not.
-
-    Parameters
-    ----------
-    folder
-        An exported tagger.
-    annotated
-        Documents with the column `labels`, as `data/README.md` says; those without any are left out.
+    `folder` is an exported tagger. `annotated` are documents that it did not learn from, with the column
+    `labels` as `data/README.md` says; those without any are left out. PSP@k needs the counts of an annotated
+    training side, which zero-shot tagging has not.
 
     Raises `CorpusError` or `TaggerError` when either cannot be used, or no document is annotated.
     """

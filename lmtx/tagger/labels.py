@@ -22,20 +22,11 @@ class TaggerError(ValueError):
 
 @dataclass(frozen=True)
 class LabelIndex:
-    """Labels and their unit vectors.
+    """Labels and their unit vectors."""
 
-    Attributes
-    ----------
-    table
-        L rows with the columns uid, text; a label's row number is its id.
-    vectors
-        float32 (L, d), or int8 (L, d); memory-mapped where they were read from a file.
-    scales
-        float32 (L,): an int8 row times its scale is the vector. None where `vectors` is float32.
-    """
-
-    table: pa.Table
-    vectors: np.ndarray
+    table: pa.Table  # L rows with the columns uid, text; a label's row number is its id
+    vectors: np.ndarray  # float32 or int8 (L, d); memory-mapped where they were read from a file
+    # float32 (L,): an int8 row times its scale is the vector. None where `vectors` is float32.
     scales: np.ndarray | None = None
 
     def __len__(self) -> int:

@@ -31,27 +31,13 @@ _CHARACTERS = 1500  # of a document that are shown
 
 @dataclass(frozen=True)
 class Proposals:
-    """Labels of documents to ask people about.
+    """Labels of documents to ask people about."""
 
-    Attributes
-    ----------
-    documents
-        n rows with the columns uid, title, text.
-    labels
-        L rows with the columns uid, text.
-    rankings
-        The first `SHOWN` labels of each document by each system.
-    ids
-        int32 (n, SHOWN), in an order that says nothing of the systems; -1 pads.
-    weights
-        float64 (n, SHOWN): how many labels of the rankings each stands for; the first label of a system
-        stands for itself alone.
-    """
-
-    documents: pa.Table
-    labels: pa.Table
-    rankings: dict[str, Shortlist]
-    ids: np.ndarray
+    documents: pa.Table  # n rows with the columns uid, title, text
+    labels: pa.Table  # L rows with the columns uid, text
+    rankings: dict[str, Shortlist]  # the first `SHOWN` labels of each document by each system
+    ids: np.ndarray  # int32 (n, SHOWN), in an order that says nothing of the systems; -1 pads
+    # float64 (n, SHOWN): how many labels of the rankings each stands for. First labels stand for themselves.
     weights: np.ndarray
 
 

@@ -71,29 +71,19 @@ def tag_stream(
 ) -> Summary:
     """Tag the documents of files, one answer a document, in the same order.
 
-    A row that is no document is answered with no labels and an `error`, so that input and output stay
-    side by side; the corpus of Annif leaves it out.
+    `sources` are files or folders as `data/README.md` describes them, and `STANDARD_INPUT` for JSON lines;
+    they are read one after the other. `k` and `threshold` are as for `Tagger.tag`, `form` is a key of
+    `FORMATS`, and with `text` an answer holds the document's title or, without one, its text.
 
-    Parameters
-    ----------
-    sources
-        Files or folders as `data/README.md` describes them, and `STANDARD_INPUT` for JSON lines; they are
-        read one after the other.
-    out
-        Gets the answers of a batch in one piece, so that a reader sees complete lines only, and is flushed.
-        A batch is at most 256 documents (16 in the first), and no document waits longer than 0.05 s for
-        others.
-    k, threshold
-        As for `Tagger.tag`.
-    strict
-        Raise `DocumentError` at the first broken row, after the documents before it are answered.
-    form
-        A key of `FORMATS`. Raises `TaggerError` where the uid of a label is no URI, for Annif's "tsv".
-    text
-        Whether an answer holds the document's title or, without one, its text.
-    say
-        Tells the user of the first five broken rows, and whether documents of the first batch are longer than
-        what is read.
+    `out` gets the answers of a batch in one piece, so that a reader sees complete lines only, and is flushed.
+    A batch is at most 256 documents (16 in the first), and no document waits longer than 0.05 s for others.
+
+    A row that is no document is answered with no labels and an `error`, so that input and output stay
+    side by side; the corpus of Annif leaves it out. `say` tells the user of the first five, and whether
+    documents of the first batch are longer than what is read.
+
+    Raises `DocumentError` at the first broken row with `strict`, after the documents before it are answered;
+    and `TaggerError` where the uid of a label is no URI, for Annif's "tsv".
     """
     started, summary = time.monotonic(), Summary()
     lines = io.StringIO()  # of one batch
