@@ -54,15 +54,12 @@ class Tagger:
         self.windows = check_windows(card.get("windows", "first"))
 
     @classmethod
-    def build(
-        cls, encoder: Encoder, labels: pa.Table, card: dict | None = None, progress: str | None = None
-    ) -> "Tagger":
-        """A tagger from a trained encoder and a table of labels with the columns uid, text.
+    def build(cls, encoder: Encoder, labels: pa.Table, card: dict | None = None) -> "Tagger":
+        """A tagger from an encoder and a table of labels with the columns uid, text.
 
-        `card` says what is known of the model, None nothing. `progress` names a progress bar of the
-        labels' embedding; None shows none.
+        `card` says what is known of the model; None: nothing.
         """
-        return cls(encoder, LabelIndex(labels, encoder.encode_labels(labels, progress)), card or {})
+        return cls(encoder, LabelIndex(labels, encoder.encode_labels(labels)), card or {})
 
     @classmethod
     def load(cls, folder: str | Path) -> "Tagger":
@@ -71,12 +68,8 @@ class Tagger:
         A study's model has no labels of its own. Its study's are embedded, once: the vectors are kept
         beside the model's folder.
 
-        Raises
-        ------
-        TaggerError
-            When the folder is no such model, or has labels neither in it nor in a study around it.
-        EncoderError
-            When the encoder cannot be loaded.
+        Raises `TaggerError` when the folder is no such model, or has labels neither in it nor in a study
+        around it, and `EncoderError` when the encoder cannot be loaded.
         """
         folder = Path(folder)
         card = read_card(folder)
@@ -88,12 +81,11 @@ class Tagger:
             raise TaggerError(
                 f"{folder / CARD}: `{key}` cannot be used ({fault['msg']}); export again with this version"
             ) from None
+        encoder = Encoder.load(config, folder)
         if (folder / TABLE).is_file():
-            labels = LabelIndex.load(folder)
-            return cls(Encoder.load(config, folder), labels, card, Calibration.load(folder))
+            return cls(encoder, LabelIndex.load(folder), card, Calibration.load(folder))
         from lmtx.tagger.folders import study_labels  # with all that a study is made of
 
-        encoder = Encoder.load(config, folder)
         return cls(encoder, study_labels(folder, encoder), card)
 
     def tag(
@@ -117,10 +109,8 @@ class Tagger:
         titles
             Of the documents, for an encoder that reads titles; None, also for a single one: no title.
 
-        Returns
-        -------
-        For each document its labels, best first: dictionaries with uid, text, score (the cosine) and,
-        where the tagger is calibrated, p_yes, how likely its judge (people, or the teacher) says yes.
+        Returns for each document its labels, best first: dictionaries with uid, text, score (the cosine)
+        and, where the tagger is calibrated, p_yes, how likely its judge (people, or the teacher) says yes.
         """
         if isinstance(texts, str):
             raise TypeError("texts is one string; give a list of documents, such as [text]")
@@ -163,15 +153,9 @@ class Tagger:
         """Write a folder that this class loads, and sentence-transformers too; it may replace its own.
 
         In it are the encoder, a model card (README.md), the labels (labels.parquet, labels.npy), the
-        calibration where there is one, and `lmtx.json`.
-
-        Parameters
-        ----------
-        folder
-            Appears whole or not at all. One that is there must hold an earlier model; files in it that are
-            none of a tagger stay.
-        storage
-            Of the label vectors: "float32", or "int8" for a quarter of the size; None: as they are.
+        calibration where there is one, and `lmtx.json`. It appears whole or not at all. A folder that is
+        there must hold an earlier model; files in it that are none of a tagger stay. The `storage` of the
+        label vectors is "float32", or "int8" for a quarter of the size; None: as they are.
 
         Raises `DestinationError` where the folder cannot be written.
         """

@@ -61,15 +61,9 @@ def review(
     say
         Shows a line of text.
 
-    Returns
-    -------
-    The card's `review`: shares with their 95 % intervals, and which encoder the tagger uses; None when it was
-    left before the end.
-
-    Raises
-    ------
-    CorpusError, TaggerError, EncoderError, DestinationError
-        When documents, answers or tagger cannot be used: before the first question.
+    Returns the card's `review`: shares with their 95 % intervals, and which encoder the tagger uses; None
+    when it was left before the end. Raises `CorpusError`, `TaggerError`, `EncoderError` or
+    `DestinationError`, before the first question, when documents, answers or tagger cannot be used.
     """
     folder = Path(folder).resolve()
     file = folder.with_name(f"{folder.name}.review.jsonl") if answers is None else Path(answers)
