@@ -305,6 +305,7 @@ def test_e0_takes_over_where_people_find_it_better_and_the_student_is_kept(folde
     tagger = Tagger.load(folder)
     assert tagger.card["outcome"].startswith("Kept: after cycle 1") and "set_aside" not in tagger.card
     assert len(tagger.labels) == 61 and aside.is_dir()
+    assert "1 of the 61 labels were added later" in (folder / "README.md").read_text()
 
 
 def test_what_was_set_aside_before_is_not_replaced(folder, documents, systems):

@@ -84,7 +84,8 @@ def systems_of(folder: Path) -> dict[str, Tagger]:
     student, labels = Tagger.load(aside), tagger.labels.table
     if not student.labels.table.equals(labels):  # labels were added since
         vectors = student.encoder.encode_labels(labels, "embedding the labels with the student")
-        student = Tagger(student.encoder, LabelIndex(labels, vectors), student.card)
+        card = student.card | {"added_labels": tagger.card.get("added_labels", 0)}
+        student = Tagger(student.encoder, LabelIndex(labels, vectors), card)
     return {STUDENT: student, E0: tagger}
 
 
