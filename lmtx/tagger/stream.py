@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from argparse import Namespace
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -173,19 +172,17 @@ def _pass_on(lines: io.StringIO, out: TextIO) -> None:
 class _BoundedQueue(queue.Queue):
     """A queue that is full when its texts hold `maxsize` characters: a text may be a word or a book."""
 
-    def _init(self, maxsize: int) -> None:
-        self.queue: deque = deque()
-        self.held = 0
+    held = 0  # characters in it
 
     def _qsize(self) -> int:
         return self.held
 
     def _put(self, item: Any) -> None:
-        self.queue.append(item)
+        super()._put(item)
         self.held += _weight(item)
 
     def _get(self) -> Any:
-        item = self.queue.popleft()
+        item = super()._get()
         self.held -= _weight(item)
         return item
 
@@ -210,9 +207,9 @@ def _read(sources: Iterable[Path], items: queue.Queue) -> None:
     try:
         for source in sources:
             for document in documents(source, _PutFaults(source, items), bar=False):
-                uid, title, text = document.uid, *whole([document.title, document.text])
-                uid = whole([uid])[0] if isinstance(uid, str) else uid
-                items.put(Document(document.number, uid, title, text, None))
+                uid = whole([document.uid])[0] if isinstance(document.uid, str) else document.uid
+                title, text = whole([document.title, document.text])
+                items.put(document._replace(uid=uid, title=title, text=text, labels=None))
         items.put(None)
     except BaseException as error:
         items.put(error)
