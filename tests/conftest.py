@@ -57,6 +57,16 @@ def folder(tmp_path_factory):
     return save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")
 
 
+@pytest.fixture(scope="module")
+def encoder(folder):
+    """It reads 32 tokens: 30 words between [CLS] and [SEP]."""
+    from tiny_encoders import encoder_config
+
+    from lmtx.encoder import Encoder
+
+    return Encoder.load(encoder_config(folder))
+
+
 @pytest.fixture
 def ask(tmp_path, monkeypatch):
     """`ask(server, pairs, **config)` judges by a scripted server; see `judging.asking`."""

@@ -13,19 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_encoders import encoder_config, label_table, random_texts, save_tiny_encoder
+from tiny_encoders import label_table, random_texts
 
 import lmtx
 from lmtx import cli
-from lmtx.encoder import Encoder
 from lmtx.tagger import Tagger
 
 LABELS = label_table(random_texts(30, longest=10, seed=2))
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    return Encoder.load(encoder_config(save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")))
 
 
 @pytest.fixture

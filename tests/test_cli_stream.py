@@ -15,21 +15,17 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from tiny_encoders import encoder_config, label_table, random_texts, save_tiny_encoder
+from tiny_encoders import label_table, random_texts
 
 from lmtx.corpus import CorpusError
 from lmtx.datasets.lines import STANDARD_INPUT, kind
-from lmtx.encoder import Encoder
 from lmtx.tagger import Tagger, TaggerError
 from lmtx.tagger.stream import DocumentError, tag_stream
 
 
 @pytest.fixture(scope="module")
-def tagger(tmp_path_factory):
-    folder = save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")
-    return Tagger.build(
-        Encoder.load(encoder_config(folder)), label_table(random_texts(60, longest=20, seed=2))
-    )
+def tagger(encoder):
+    return Tagger.build(encoder, label_table(random_texts(60, longest=20, seed=2)))
 
 
 class Out:

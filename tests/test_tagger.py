@@ -13,13 +13,7 @@ import pytest
 import scipy.sparse as sp
 import yaml
 from huggingface_hub import ModelCard
-from tiny_encoders import (
-    document_table,
-    encoder_config,
-    label_table,
-    random_texts,
-    save_tiny_encoder,
-)
+from tiny_encoders import document_table, label_table, random_texts
 
 import lmtx
 from lmtx.config import compose, load_config
@@ -49,11 +43,6 @@ class FirstTwo(Teacher):
         answer = np.where(liked, YES, NO).astype(np.int8)
         answer[(pairs.rows == 0) & (pairs.columns == self.ranked[0, 0])] = NONE
         yield np.arange(len(pairs)), np.where(answer == YES, 0.75, 0.25).astype(np.float32), answer
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    return Encoder.load(encoder_config(save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")))
 
 
 @pytest.fixture

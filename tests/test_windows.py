@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from own_sets import kitchen, right
-from tiny_encoders import document_table, encoder_config, label_table, random_texts, save_tiny_encoder
+from tiny_encoders import document_table, label_table, random_texts
 
 from lmtx import Tagger
 from lmtx.config import load_presets
@@ -24,12 +24,6 @@ were allowed to stay up until the lamps went out. I have kept one thing from tho
 me for it."""
 WORDS = " ".join(random_texts(60, 30, seed=3)).split()
 LABELS = label_table(random_texts(20, 8, seed=2))
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    """Reads 32 tokens: 30 words between [CLS] and [SEP]."""
-    return Encoder.load(encoder_config(save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")))
 
 
 def by_hand(encoder, words):
