@@ -82,7 +82,7 @@ def test_a_long_document_is_cut_down_to_the_window_that_is_nearest_to_a_label(en
     parts = np.split(np.array(WORDS[:90]), 3)
     for number, part in enumerate(parts):
         labels = encoder.encode([" ".join(part)], 32)
-        cut = cut_down(encoder, documents, labels, "windows")
+        cut = cut_down(encoder, documents, labels)
         assert cut["text"].to_pylist() == [" ".join(part), " ".join(WORDS[:20])], number
         assert cut.schema == documents.schema and cut["title"].to_pylist() == ["", "cat1"]
 

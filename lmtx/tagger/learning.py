@@ -133,7 +133,7 @@ def learn(
         embeddings = {"labels": e0.encode_labels(corpus.labels, progress="labels")}
         whole = corpus.dev
         if windows != "first":
-            train, dev = (cut_down(e0, d, embeddings["labels"], "windows") for d in (corpus.train, whole))
+            train, dev = (cut_down(e0, each, embeddings["labels"]) for each in (corpus.train, whole))
             corpus = replace(corpus, train=train, dev=dev)
         for split in ("train", "dev"):
             embeddings[split] = e0.encode_documents(corpus.documents(split), progress=f"{split} documents")
