@@ -86,6 +86,8 @@ def test_broken_lines_show_in_the_status(run, folder):
         (["tag", "FOLDER", "-k", "0"], "-k is 0"),
         (["tag", "FOLDER", "--precision", "0.8"], "not calibrated"),
         (["add-labels", "none"], "no folder none"),
+        (["add-labels", "."], ". is no exported tagger; make one first: lmtx export . DESTINATION"),
+        (["review", ".", "none"], "is no exported tagger; make one first"),
         (["export", "none", "out"], "no folder none"),
     ],
 )

@@ -150,9 +150,9 @@ def test_a_folder_of_texts_is_read(tmp_path, tiny):
         )
     (texts / "image.png").write_bytes(b"\xff")
     labels = ["apple", "pear", "plum"]
-    tagger = learn(tmp_path / "texts", labels, teacher="ensemble", settings=tiny, say=str)
+    tagger = learn(tmp_path / "texts", labels, teacher="ensemble", windows="best", settings=tiny, say=str)
     learned = tagger.card["learned"]
-    assert learned["documents"] + learned["held_out"] == 12
+    assert learned["documents"] + learned["held_out"] == 12 and tagger.windows == "best"
 
 
 def test_a_dry_run_asks_nobody_and_writes_nothing(files, tmp_path, monkeypatch, tiny):

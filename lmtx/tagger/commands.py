@@ -20,8 +20,7 @@ from lmtx.study import Study
 from lmtx.tagger import Tagger, TaggerError
 from lmtx.tagger.calibration import calibrate_by, calibrate_on
 from lmtx.tagger.card import check_free, excerpt, is_trained, percent
-from lmtx.tagger.folders import E0, read_annotated, study_of, untrained
-from lmtx.tagger.labels import TABLE
+from lmtx.tagger.folders import E0, load_exported, read_annotated, study_of, untrained
 from lmtx.tagger.windows import Windows, check_windows, longer
 
 _DEPTH = 10  # labels of each held-out document that a calibration rests on
@@ -108,13 +107,8 @@ def add_labels(options: Namespace) -> None:
     """Add the labels of files to an exported tagger."""
     if options.folder.is_file():
         raise TaggerError(f"{options.folder} is a file; the tagger's folder comes first, then the labels")
-    if options.folder.is_dir() and not (options.folder / TABLE).is_file():
-        raise TaggerError(
-            f"{options.folder} is no exported tagger; make one first: "
-            f"lmtx export {options.folder} DESTINATION"
-        )
+    tagger = load_exported(options.folder)
     check_destination(options.folder, folder=True)
-    tagger = Tagger.load(options.folder)
     before = len(tagger.labels)
     for file in options.files or [STANDARD_INPUT]:
         labels = Labels(file, options.language, options.describe)

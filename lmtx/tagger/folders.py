@@ -66,6 +66,13 @@ def untrained(folder: Path, tagger: Tagger) -> Tagger:
     return Tagger(e0, labels, tagger.card)
 
 
+def load_exported(folder: Path) -> Tagger:
+    """Load a tagger that has its labels with it; raises `TaggerError` for another model, before any work."""
+    if folder.is_dir() and not (folder / TABLE).is_file():
+        raise TaggerError(f"{folder} is no exported tagger; make one first: lmtx export {folder} DESTINATION")
+    return Tagger.load(folder)
+
+
 def systems_of(folder: Path) -> dict[str, Tagger]:
     """The student and E0 with the same labels; E0 alone where the tagger was not trained.
 
@@ -73,9 +80,7 @@ def systems_of(folder: Path) -> dict[str, Tagger]:
 
     Raises `TaggerError` and `EncoderError` when either cannot be loaded.
     """
-    tagger = Tagger.load(folder)
-    if not (folder / TABLE).is_file():
-        raise TaggerError(f"{folder} is no exported tagger; make one first: lmtx export {folder} DESTINATION")
+    tagger = load_exported(folder)
     if is_trained(tagger.card):
         return {STUDENT: tagger, E0: untrained(folder, tagger)}
     aside = folder.with_name(tagger.card.get("set_aside") or folder.name)
