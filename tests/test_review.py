@@ -346,10 +346,12 @@ def test_a_tagger_of_int8_stays_one(folder, documents, systems):
 def test_tagging_keeps_the_precision_that_it_promises(folder, documents, systems, capsys):
     """First labels are right, one in five; above the threshold are at least as many as promised."""
     truth = first_labels(systems[STUDENT])
-    Person(truth).review(folder, documents)
+    person = Person(truth)
+    person.review(folder, documents)
     capsys.readouterr()
     last = Tagger.load(folder).calibration.thresholds[-1]
     wanted = last.wanted
+    assert person.said[-1].endswith(f"lmtx tag {folder} --precision {wanted:.2f}")
     assert cli.main(["tag", str(folder), str(documents), "--precision", str(wanted)]) == 0
     shown = capsys.readouterr()
     assert f"labels that score {last.score:.3f} or more; measured, {last.yes:.0%} [" in shown.err

@@ -65,7 +65,7 @@ def review(
     when it was left before the end. Raises `CorpusError`, `TaggerError`, `EncoderError` or
     `DestinationError`, before the first question, when documents, answers or tagger cannot be used.
     """
-    folder = Path(folder).resolve()
+    place, folder = folder, Path(folder).resolve()
     file = folder.with_name(f"{folder.name}.review.jsonl") if answers is None else Path(answers)
     check_destination(file, source=documents)
     systems = systems_of(folder)
@@ -113,7 +113,7 @@ def review(
         say("no thresholds: too few answers, or the share of yes does not rise with the score")
     else:
         last = calibration.thresholds[-1].wanted
-        say(f"thresholds up to a precision of {last:.0%}: lmtx tag {folder.name} --precision {last:.2f}")
+        say(f"thresholds up to a precision of {last:.0%}: lmtx tag {place} --precision {last:.2f}")
     return result
 
 
