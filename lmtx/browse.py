@@ -59,6 +59,7 @@ def compare(lmtx: np.ndarray, e0: np.ndarray, truth: sp.csr_array, uids: Sequenc
     """
     ranks = {"lmtx": _first_hits(lmtx, truth), "zero-shot": _first_hits(e0, truth)}
     hit, e0_hit = (each == 1 for each in ranks.values())
+    # The first of these that holds for a document is its group.
     groups = {"open": np.diff(truth.indptr) == 0, "won": hit & ~e0_hit, "lost": ~hit & e0_hit, "both": hit}
     group = np.select([*groups.values()], [*groups], "neither")
     frame = pd.DataFrame({"document": uids, "group": group, **ranks})
@@ -254,10 +255,11 @@ def shortlists(
 
 def _table(name: str, title: str, caption: str, headings: Sequence[str], groups: Mapping) -> Table:
     """Make a table of cells: heading of a part -> rows of cells."""
-    columns = [Column(heading, str(i), lambda cell: cell) for i, heading in enumerate(headings[1:], 1)]
-    parts = []
-    for heading, rows in groups.items():
-        parts.append((heading, [(row[0], {str(i): cell for i, cell in enumerate(row)}) for row in rows]))
+    columns = [Column(heading, heading, lambda cell: cell) for heading in headings[1:]]
+    parts = [
+        (part, [(row[0], dict(zip(headings, row, strict=True))) for row in rows])
+        for part, rows in groups.items()
+    ]
     return Table(name, title, caption, headings[0], columns, parts)
 
 
