@@ -58,13 +58,13 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def encoder(folder):
-    """It reads 32 tokens: 30 words between [CLS] and [SEP]."""
-    from tiny_encoders import encoder_config
+def encoder(tmp_path_factory):
+    """One that reads 32 tokens: 30 words between [CLS] and [SEP]."""
+    from tiny_encoders import encoder_config, save_tiny_encoder
 
     from lmtx.encoder import Encoder
 
-    return Encoder.load(encoder_config(folder))
+    return Encoder.load(encoder_config(save_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny")))
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ class Asker(AbstractContextManager):
         self.name, self.identity, self.store = name, identity, store
         self.cost = cost or Cost()
         self.last_fault = ""  # of the last request that failed, for the message when too many do
-        self.say: Callable[[str], Any] = str  # tells the user something beside a progress bar; else nothing
+        self.say: Callable[[str], None] = _silent  # tells the user something beside the progress bar
         self._teacher = store.teacher(name, identity)
 
     def take_record(self, file: Path, corpus: Corpus | None = None) -> None:
@@ -94,7 +94,7 @@ class Asker(AbstractContextManager):
         started, before = time.monotonic(), replace(self.cost)
         run = self.store.start_run(self._teacher)
         bar = tqdm(total=total, desc=f"{self.name} {does}", unit=unit, disable=not progress)
-        self.say = bar.write if progress else str
+        self.say = bar.write if progress else _silent
 
         def account() -> None:
             spent = vars(self.cost.since(before)) | {"seconds": time.monotonic() - started}
@@ -258,6 +258,10 @@ class Teacher(Asker, ABC):
     def unknown(self, pairs: Pairs) -> np.ndarray:
         """Positions of the pairs that the store does not answer: int64 (m,)."""
         return self._look_up(pairs)[2]
+
+
+def _silent(text: str) -> None:
+    """The `say` without a progress bar."""
 
 
 def _first_of_equal(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
