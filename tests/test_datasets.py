@@ -96,6 +96,16 @@ def test_the_repository_s_jsonl(xmc, tmp_path):
         assert reading.corpus.excluded[split].nnz == 0
 
 
+def test_a_uid_that_is_null_is_the_position(xmc, tmp_path):
+    for file, row in (("tst.json", {"title": "blue"}), ("lbl.json", {"title": "sea"})):
+        (xmc / file).write_text(as_lines([{"uid": None, **row}, {"uid": "7", **row}]))
+    for file in xmc.glob("trn*"):
+        file.write_text(as_lines([{"uid": None, "title": f"red {i}"} for i in range(3)]))
+    reading = read(folder_data(), tmp_path)
+    assert reading.corpus.labels["uid"].to_pylist() == ["0", "7"]
+    assert [set(side) for side in sides(reading)] == [{"0", "1", "2"}, {"0", "7"}]
+
+
 def test_pecos_raw_text(pecos, tmp_path):
     """A document's uid is its line."""
     reading = read(folder_data("pecos"), tmp_path)
@@ -327,6 +337,11 @@ def test_a_folder_of_the_hub_s_library(hub, tmp_path):
     assert train["2"] == ("", "text 2", [0, 1])
     assert train["1"] == ("", "text 1", [1])
     assert len(train) == 6
+
+
+def test_a_null_among_labels_is_none(hub, tmp_path):
+    (hub / "test.jsonl").write_text(as_lines([{"body": "c?", "head": None, "tags": [None, "c"]}]))
+    assert sides(read(hub_data(), tmp_path))[1] == {"0": ("", "c?", [2])}
 
 
 def test_numbers_whose_names_the_data_set_knows(hub, tmp_path):

@@ -100,7 +100,5 @@ def _rows(source: "Dataset", columns: list[str]) -> Iterator[tuple]:
 
 
 def _listed(value: Any) -> list[Any]:
-    """Return an annotation of several labels, of one, or of none, as a list."""
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
+    """Return an annotation of several labels, of one, or of none, as a list; a null is none."""
+    return [label for label in (value if isinstance(value, list) else [value]) if label is not None]

@@ -63,8 +63,13 @@ def _documents(path: Path, n_labels: int, faults: Faults) -> Iterator[RawDocumen
         if fault := _fault(row, n_labels):
             faults.add(number, fault)
             continue
-        uid, title, text = str(row.get("uid", position)), row.get("title") or "", row.get("content") or ""
-        yield position, uid, title, text, row.get("target_ind") or []
+        title, text = row.get("title") or "", row.get("content") or ""
+        yield position, _uid(row, position), title, text, row.get("target_ind") or []
+
+
+def _uid(row: dict[str, Any], position: int) -> str:
+    """Return the uid of a document or a label; without one, its position."""
+    return str(position if row.get("uid") is None else row["uid"])
 
 
 def _fault(row: dict[str, Any], n_labels: int) -> str | None:
@@ -92,7 +97,7 @@ def _labels(path: Path, faults: Faults) -> tuple[list[str], list[str]]:
             if not (isinstance(title, str) and isinstance(content, str)):
                 faults.add(number, f"`title` or `content` is not a text: {str(row)[:60]}")
                 continue
-            uids.append(str(row.get("uid", position)))
+            uids.append(_uid(row, position))
             texts.append(title.strip() or content.strip() or uids[-1])
     else:
         for number, line in lines(path, faults):
