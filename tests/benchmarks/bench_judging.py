@@ -1,11 +1,11 @@
 """The open model as a judge: pairs of semanlink, ten labels a document, in bf16.
 
 Packed, as the study judges, against one whole prompt a pair, and against servers of the same model on this
-machine: LLAMA_CPP_URL is the address of llama.cpp's, with the same file, and TRANSFORMERS_URL that of
-`transformers serve`, with the same weights, which `--weights` writes in its format. They are asked one pair
-after another, so that llama.cpp finds the document in its cache. A round is a document. Processor time
-counts, which other work does not change: for a server, that of its process. Without the model (`lmtx model
-qwen-1.5b`), no rows.
+machine: LLAMA_CPP_URL is the address of llama.cpp's with the same file, LLAMA_CPP_16_URL of one with the
+weights unpacked to 16 bits, and TRANSFORMERS_URL of `transformers serve` with these weights, which
+`--weights` writes in its format. They are asked one pair after another, so that llama.cpp finds the
+document in its cache. A round is a document. Processor time counts, which other work does not change: for a
+server, that of its process. Without the model (`lmtx model qwen-1.5b`), no rows.
 
     python tests/benchmarks/bench_judging.py --weights scratch/qwen
     transformers serve scratch/qwen --device cpu --dtype bfloat16 &
@@ -49,6 +49,7 @@ SERVED = {
 PACKED, WHOLE = "lmtx, packed", "one whole prompt a pair"
 SERVERS = {
     "LLAMA_CPP_URL": "llama.cpp's server, Q4_K_M",
+    "LLAMA_CPP_16_URL": "llama.cpp's server, 16 bits",
     "TRANSFORMERS_URL": "transformers serve, bf16, answers in words",
 }
 
@@ -110,7 +111,7 @@ class Server:
 
     def __init__(self, folder: Path, name: str, address: str, corpus: Corpus):
         self.name, self._address = name, address
-        apart = folder / name.partition(" ")[0]  # a store of its own, as their verdicts have one identity
+        apart = folder / name  # a store of its own, as their verdicts have one identity
         apart.mkdir()
         self._teacher = judge(apart, "openai", corpus, **SERVED)
         port = urlsplit(address).port
