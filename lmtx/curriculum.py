@@ -210,7 +210,7 @@ def train_student(
 ) -> tuple[Encoder, TrainingLog]:
     """Train an encoder on these rows of the training documents; matrices are CSR (n, L), boolean or p_yes.
 
-    Neither `accepted` pairs, the positives, nor `spared` ones are negatives. `p_yes` weighs the positives.
+    `accepted` pairs are positives, `spared` ones no negatives. `p_yes` weighs, by `training.soft_targets`.
     """
     # Start from E0; from the student before only if the curriculum does not restart.
     student = Encoder.load(config.encoder)

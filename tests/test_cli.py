@@ -86,8 +86,8 @@ def test_broken_lines_show_in_the_status(run, folder):
         (["tag", "FOLDER", "-k", "0"], "-k is 0"),
         (["tag", "FOLDER", "--precision", "0.8"], "not calibrated"),
         (["add-labels", "none"], "no folder none"),
-        (["add-labels", "."], ". is no exported tagger; make one first: lmtx export . DESTINATION"),
-        (["review", ".", "none"], "is no exported tagger; make one first"),
+        (["add-labels", "."], ". has no lmtx.json"),
+        (["review", ".", "none"], "has no lmtx.json"),
         (["export", "none", "out"], "no folder none"),
     ],
 )
@@ -95,6 +95,13 @@ def test_errors_are_one_line(run, folder, arguments, message):
     status, lines, errors = run(*[folder if word == "FOLDER" else word for word in arguments])
     assert status == 1 and not lines
     assert errors.startswith("lmtx: ") and message in errors and len(errors.splitlines()) == 1
+
+
+def test_a_model_that_has_no_labels_with_it_is_to_be_exported(run, folder):
+    (Path(folder) / "labels.parquet").unlink()
+    for arguments in (["add-labels", folder, "none"], ["review", folder, "none"]):
+        status, _, errors = run(*arguments)
+        assert status == 1 and f"{folder} is no exported tagger; make one first: lmtx export" in errors
 
 
 def remove(name):

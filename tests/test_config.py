@@ -173,7 +173,10 @@ def test_a_limit_in_dollars_needs_a_price(study):
 
 
 def test_a_table_of_prices_that_is_none_is_named(study):
-    for content, expected in (("- 1\n", "expected lines such as `MODEL: "), ("a: [\n", "is not valid YAML")):
+    for content, expected in (
+        ("- 1\n", "holds no price table; expected lines such as `MODEL: "),
+        ("a: [\n", "is not valid YAML"),
+    ):
         (study / "conf" / "prices.yaml").write_text(content)
         with pytest.raises(ConfigError, match=expected):
             load_price("any")

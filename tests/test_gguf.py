@@ -207,3 +207,21 @@ def test_or_stays_without_a_verdict_where_that_is_allowed(recorded):
         np.testing.assert_array_equal(found.p_yes[:-2], verdicts.p_yes)
         with pytest.raises(TooFewAnswersError, match=r"hf download some-org/models tiny\.gguf"):
             judge.judge(with_unknown(pairs, 8), progress=False)
+
+
+def test_a_file_that_cannot_be_used_stops_only_who_asks_it(recorded, file, models, monkeypatch):
+    """What is recorded is there all the same, with its bill; the model is refused before its weights."""
+    (models / "tiny.gguf").write_bytes(file.read_bytes())
+    monkeypatch.setattr("lmtx.teachers.huggingface.HuggingFaceTeacher.packs", property(refuse))
+    monkeypatch.setattr("lmtx.llm.local.LocalModel.weights", property(lambda _: pytest.fail("were loaded")))
+    away, pairs, verdicts = recorded
+    with away(max_missing=0.2) as judge:
+        np.testing.assert_array_equal(judge.judge(pairs, progress=False).p_yes, verdicts.p_yes)
+        assert "cannot be used (no such layers)" in judge.bill(pairs)["notes"][0]
+        assert judge.plan(with_unknown(pairs, 2)).requests == 1
+        with pytest.raises(TeacherError, match="no such layers"):
+            judge.judge(with_unknown(pairs, 2), progress=False)
+
+
+def refuse(_):
+    raise TeacherError("no such layers")

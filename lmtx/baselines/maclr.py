@@ -36,8 +36,8 @@ def rank(
     inputs: Inputs,
     *,
     documents: Positive | None = 2240,  # training documents of stage 1, drawn with `seed`; None: all
-    epochs: Positive = 1,  # over them
-    batch_size: Positive = 32,  # this and the next three are those of both stages
+    epochs: Positive = 1,  # of stage 1
+    batch_size: Positive = 32,  # batches, learning rate and temperature are those of both stages
     learning_rate: float = 3e-5,
     warmup_steps: Natural = 10,
     temperature: float = 0.05,  # of the contrastive loss
@@ -46,7 +46,7 @@ def rank(
     refreshes: Natural = 2,  # how often they are replaced by twice as many
     random_labels: Natural = 8,  # that join each batch of stage 1 as negatives
     self_documents: Positive | None = 960,  # as `documents`, of stage 2
-    self_epochs: Positive = 1,
+    self_epochs: Positive = 1,  # of stage 2
     trusted: Fraction = 0.5,  # of the documents, the surest, whose first label is a positive of stage 2
     e0_share: Fraction = 0.5,  # of a stage's initial weights in its trained ones
     seed: Natural = 108,  # of the samples, the order, the draws and the clusters

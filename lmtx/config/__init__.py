@@ -125,7 +125,7 @@ def load_price(model: str) -> Price | None:
         path = find_upwards("conf/prices.yaml")
     except ConfigError:
         path = PACKAGED / "prices.yaml"
-    table = _read_yaml(path, "lines such as `MODEL: {prompt: 0.1, …}`")
+    table = _read_yaml(path, "price table", "lines such as `MODEL: {prompt: 0.1, …}`")
     if model not in table:
         return None
     try:
@@ -227,14 +227,16 @@ def _override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]
     return values
 
 
-def _read_yaml(path: Path, expected: str = "sections such as `dataset:`") -> dict[str, Any]:
+def _read_yaml(
+    path: Path, content: str = "parameters", expected: str = "sections such as `dataset:`"
+) -> dict[str, Any]:
     """Read YAML as Hydra does: `1e-5` is a number, and a repeated key is an error."""
     try:
         values = OmegaConf.to_container(OmegaConf.load(path))
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds no parameters; expected {expected}")
+        raise ConfigError(f"{path} holds no {content}; expected {expected}")
     return values
 
 

@@ -33,7 +33,7 @@ class Reading:
     def save(self, corpus: str | Path, truth: str | Path) -> None:
         """Write the corpus and, in another folder, the annotations; each appears whole or not at all.
 
-        Tables that are files already are moved, not copied; those of this corpus stay readable.
+        Tables that are files already are moved, not copied; the tables of `self.corpus` stay readable.
         """
         files = list(Path(self.scratch.name).glob("*.arrow")) if self.scratch else []
         moved = {file.stem: self.corpus.documents(file.stem).slice(0, 0) for file in files}

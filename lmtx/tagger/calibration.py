@@ -52,9 +52,9 @@ class Calibration:
     """
 
     judge: str  # `PEOPLE`, or the teacher's name
-    documents: int  # that were judged
-    depth: int  # best labels of each that were
-    pairs: int  # answers that this gave
+    documents: int  # judged documents
+    depth: int  # best labels of each document that were judged
+    pairs: int  # answers in all
     slope: float
     intercept: float
     thresholds: tuple[Threshold, ...]  # rising in `wanted` and `score`; the first keeps all that was judged

@@ -16,7 +16,7 @@ from lmtx.datasets.spool import Side
 from lmtx.encoder import Encoder
 from lmtx.files import DestinationError, read_json, replacing, write_json
 from lmtx.study import Study
-from lmtx.tagger import Tagger
+from lmtx.tagger import Tagger, read_card
 from lmtx.tagger.card import is_trained
 from lmtx.tagger.labels import TABLE, VECTORS, LabelIndex, TaggerError
 
@@ -68,7 +68,8 @@ def untrained(folder: Path, tagger: Tagger) -> Tagger:
 
 def load_exported(folder: Path) -> Tagger:
     """Load a tagger that has its labels with it; raises `TaggerError` for another model, before any work."""
-    if folder.is_dir() and not (folder / TABLE).is_file():
+    read_card(folder)  # what is no model is told first
+    if not (folder / TABLE).is_file():
         raise TaggerError(f"{folder} is no exported tagger; make one first: lmtx export {folder} DESTINATION")
     return Tagger.load(folder)
 

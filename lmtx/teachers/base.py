@@ -163,7 +163,8 @@ class Teacher(Asker, ABC):
     def estimate(self, pairs: Pairs) -> dict[str, Any]:
         """Fields of the `Plan` for some pairs that the store does not know; a free teacher sends nothing.
 
-        Earlier runs correct its seconds; None for requests that cannot be timed.
+        Earlier runs correct its seconds; None for requests that cannot be timed. A note that begins with
+        "time " says where the seconds come from, and goes with them.
         """
         return estimate()
 

@@ -47,7 +47,7 @@ class CombinedTeacher(Teacher):
         for member, weight in zip(self._members, self._weights, strict=True):
             before = replace(member.cost)
             odds += weight * log_odds(member.judge(pairs).p_yes)
-            # But for the verdicts, which are this teacher's, whatever its members knew.
+            # Requests, tokens and dollars are the members'; this teacher counts its verdicts and seconds.
             spent = replace(member.cost.since(before), verdicts=0, cached=0, failed=0, seconds=0.0)
             self.cost = Cost(**total_cost(self.cost, spent))
             self.last_fault = member.last_fault or self.last_fault

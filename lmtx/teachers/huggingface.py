@@ -101,13 +101,14 @@ class HuggingFaceTeacher(Teacher):
 
     @cached_property
     def _stem(self) -> Stem:
-        """The same, read once for the run."""
+        """`_stem_ids`, read once for the run."""
         return packing.read_stem(self.model.weights, self._stem_ids, self.model.weights.device)
 
     def ask(self, pairs: Pairs) -> Generator[Answers]:
         if self.model.missing and self.max_missing > 0:
             self.last_fault = str(self.model.missing)
             return
+        _ = self.packs, self._words  # a model that cannot judge is refused before its weights are loaded
         documents = pairs.by_document()
         while block := list(islice(documents, _BLOCK)):
             rows = self._rows(block)
@@ -122,7 +123,9 @@ class HuggingFaceTeacher(Teacher):
                 yield np.concatenate([positions[i] for i in batch]), expit(odds), answer
 
     def estimate(self, pairs: Pairs) -> dict[str, Any]:
-        if self.model.missing:
+        try:
+            _ = self.packs, self._words
+        except TeacherError as reason:
             # Without its tokenizer: four bytes are a token, and a label's frame takes six.
             tokens = requests = 0
             count = Tokens(None).count
@@ -131,7 +134,10 @@ class HuggingFaceTeacher(Teacher):
                 labels = sum(count(self._wording.suffix(label)) + 6 for label in document.labels)
                 tokens += min(text, self._config.document_tokens) + labels
                 requests += 1
-            note = f"{self._config.model} is not on this machine: four bytes are counted as a token"
+            fault = (
+                "is not on this machine" if self.model.missing else f"cannot be used ({first_line(reason)})"
+            )
+            note = f"{self._config.model} {fault}: four bytes are counted as a token"
             return estimate(requests, tokens, notes=[note])
         # With it: count the tokens of a sample.
         sample, documents, all_documents = pairs.sample(_SAMPLE)

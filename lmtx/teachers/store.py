@@ -64,10 +64,10 @@ def identity_digest(identity: dict[str, Any]) -> bytes:
 class VerdictStore(AbstractContextManager):
     """The verdicts of all teachers, data sets and runs, in short transactions. A context manager.
 
-    It is for one thread at a time; others, as other processes, open the file for themselves.
-    The file `path` and its folder are made when missing. Without `writing` it keeps its content, and one
-    needs no right to change it. Raises `StoreError` when the file is damaged, belongs to something else, or
-    cannot be opened; it is left as it is.
+    It is for the thread that opens it; other threads and processes open the file for themselves. The file
+    `path` and its folder are made when missing. Without `writing` it keeps its content, and one needs no
+    right to change it. Raises `StoreError` when the file is damaged, belongs to something else, or cannot be
+    opened; it is left as it is.
     """
 
     def __init__(self, path: str | Path, writing: bool = True):
@@ -76,9 +76,7 @@ class VerdictStore(AbstractContextManager):
             if writing:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             uri = self.path.absolute().as_uri() if writing else _reading(self.path)
-            self._connection = sqlite3.connect(
-                uri, timeout=_WAIT, isolation_level=None, check_same_thread=False, uri=True
-            )
+            self._connection = sqlite3.connect(uri, timeout=_WAIT, isolation_level=None, uri=True)
             tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             application = self._connection.execute("PRAGMA application_id").fetchone()[0]
             if tables and application != _APPLICATION:

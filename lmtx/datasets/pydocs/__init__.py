@@ -110,7 +110,7 @@ def _scan_elsewhere(libraries: list[str]) -> dict[str, Any]:
 
 
 def _split(truth: dict[str, list[int]], config: PydocsConfig) -> dict[str, list[str]]:
-    """Return the uids of each split, in the order of their hashes, which are salted with its name."""
+    """Return the uids of each split, in the order of their hashes, salted with the split's name."""
     annotated = _by_hash((uid for uid, labels in truth.items() if labels), "test")
     rest = len(truth) - config.test_documents - config.dev_documents
     if len(annotated) < config.test_documents or rest < 1:
