@@ -100,12 +100,12 @@ def test_a_server_that_goes_away_and_comes_back(ask):
         (error(422, "Unexpected fields in the request: {'foo'}"), "check teacher.model and teacher.extra"),
         (error(400, "Your credit balance is too low to access the API"), "Top up the account"),
         (error(400, "maximum context length is 512 tokens"), "lower teacher.document_tokens"),
-        (error(400, "This model's maximum CONTEXT length is 512"), "lower teacher.document_tokens"),
-        (error(400, "max_tokens is too large. This model supports 4096"), "check teacher.max_tokens"),
+        (error(400, "This model's maximum CONTEXT length is 512 tokens"), r"lower teacher\.document_tokens"),
+        (error(400, "max_tokens is too large. This model supports 4096"), r"check teacher\.max_tokens"),
         (
             error(400, "Could not finish the message because max_tokens or model output limit was reached. "
                   "Please try again with higher max_tokens."),
-            "raise teacher.max_tokens",
+            r"raise teacher\.max_tokens",
         ),
         # What the server says, whatever its form.
         (Reply({"error": "Model unloaded."}, 400), r"400 \(Model unloaded\.\): check teacher\.model"),
