@@ -78,14 +78,16 @@ def precision_by_frequency(
     counts: np.ndarray,
     config: EvaluationConfig,
     k: int = 5,
+    *,
+    excluded: sp.csr_array,
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Split P@k by the labels' frequency; the buckets of a system add up to its P@k.
 
-    `rankings` and `truth` are those of `score`, but `truth` holds no excluded pair; documents without a true
-    label do not count. `counts` are the `label_counts` of the training side. Returns system name -> bucket of
-    `FREQUENCIES` -> {"value", "low", "high"}.
+    `rankings`, `truth` and `excluded` are those of `score`; documents without a true label that is a
+    candidate do not count. `counts` are the `label_counts` of the training side. Returns system name ->
+    bucket of `FREQUENCIES` -> {"value", "low", "high"}.
     """
-    results = {}
+    truth, results = sp.csr_array(truth > excluded), {}
     for system, ids in rankings.items():
         annotated_rows = np.flatnonzero(np.diff(truth[: len(ids)].indptr))
         # Which of the first k labels are hits, and how many lie in each bucket.
@@ -245,11 +247,10 @@ def score_systems(
     names = [text.partition(": ")[part] for text in corpus.labels["text"].to_pylist()]
     propensity = label_propensities(train_truth, config.dataset.propensity)
     against = {"against_lmtx": best}
-    # An excluded pair is no candidate, so an annotation of it is none to find.
-    truth = sp.csr_array(truth > excluded)
     literal = literal_pairs(truth, corpus.test, names)
     scores = score(rankings, truth, settings, against, excluded=excluded, propensity=propensity)
-    buckets = precision_by_frequency(rankings, truth, label_counts(train_truth), settings)
+    counts = label_counts(train_truth)
+    buckets = precision_by_frequency(rankings, truth, counts, settings, excluded=excluded)
     kinds = by_literalness(rankings, truth, literal, settings, against, excluded=excluded)
     return {s: {"by_frequency": buckets[s], "by_literalness": kinds[s]} | scores[s] for s in rankings}
 

@@ -117,7 +117,9 @@ def test_a_ranking_of_fewer_documents_is_measured_and_compared_on_these_alone():
     assert results["rerank"]["against_lmtx"]["P@1"]["value"] == approx(1 / 2 - 1)
     assert results["zero-shot"] == scored(whole, excluded=excluded)["zero-shot"], "nothing changes for others"
     config, counts = EvaluationConfig(cutoffs=[5], bootstrap=200, seed=1), np.array([0, 2, 9, 4, 3])
-    few, same = (precision_by_frequency(first, truth, counts, config, k=2) for truth in (TRUTH, TRUTH[:2]))
+    few, same = (
+        precision_by_frequency(first, TRUTH[:n], counts, config, k=2, excluded=NONE[:n]) for n in (4, 2)
+    )
     assert few == same
 
 
@@ -195,7 +197,7 @@ def test_buckets_of_labels_add_up_to_p5():
     counts = np.array([0, 2, 9, 4, 3, 0])  # never, rare, common, common, rare, never
     np.testing.assert_array_equal(label_counts(csr([[0, 1], [1]], 3)), [1, 2, 0])
     config = EvaluationConfig(cutoffs=[5], bootstrap=200, seed=1)
-    scores = precision_by_frequency({"a": ids}, truth, counts, config)["a"]
+    scores = precision_by_frequency({"a": ids}, truth, counts, config, excluded=csr([[]] * 3, 6))["a"]
     # Document 0 finds one label never annotated and two rare ones, document 1 a common one; 2 has no truth.
     values = {bucket: part["value"] for bucket, part in scores.items()}
     assert values == approx({"never": 0.1, "rare": 0.2, "common": 0.1})
